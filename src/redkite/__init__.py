@@ -1,0 +1,77 @@
+"""Redkite: a vector database that speaks Milvus's protocols, in your process or behind one port.
+
+    from redkite import MilvusClient
+
+    client = MilvusClient("./demo.db")                    # embedded: the engine in this process
+    client = MilvusClient("http://localhost:19530")       # a server: Redkite's, or Milvus's
+
+`import redkite` loads nothing but this file; a name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from redkite.client import AsyncMilvusClient as AsyncMilvusClient
+    from redkite.client import CollectionSchema as CollectionSchema
+    from redkite.client import FieldSchema as FieldSchema
+    from redkite.client import Function as Function
+    from redkite.client import IndexParams as IndexParams
+    from redkite.client import MilvusClient as MilvusClient
+    from redkite.client import QueryResult as QueryResult
+    from redkite.client import SearchResult as SearchResult
+    from redkite.client import StructFieldSchema as StructFieldSchema
+    from redkite.config import Settings as Settings
+    from redkite.errors import CollectionNotFound as CollectionNotFound
+    from redkite.errors import ConnectError as ConnectError
+    from redkite.errors import InvalidInput as InvalidInput
+    from redkite.errors import MilvusException as MilvusException
+    from redkite.errors import NotFound as NotFound
+    from redkite.errors import ParamError as ParamError
+    from redkite.errors import PathLocked as PathLocked
+    from redkite.errors import StorageError as StorageError
+    from redkite.errors import Timeout as Timeout
+    from redkite.errors import Unimplemented as Unimplemented
+    from redkite.model.types import ConsistencyLevel as ConsistencyLevel
+    from redkite.model.types import DataType as DataType
+    from redkite.model.types import FunctionType as FunctionType
+    from redkite.model.types import IndexState as IndexState
+    from redkite.model.types import LoadState as LoadState
+    from redkite.model.types import Metric as Metric
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "redkite.client": (
+        "AsyncMilvusClient", "CollectionSchema", "FieldSchema", "Function", "IndexParams", "MilvusClient",
+        "QueryResult", "SearchResult", "StructFieldSchema",
+    ),
+    "redkite.config": ("Settings",),
+    "redkite.errors": (
+        "CollectionNotFound", "ConnectError", "InvalidInput", "MilvusException", "NotFound", "ParamError",
+        "PathLocked", "StorageError", "Timeout", "Unimplemented",
+    ),
+    "redkite.model.types": ("ConsistencyLevel", "DataType", "FunctionType", "IndexState", "LoadState", "Metric"),
+}  # fmt: skip
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604  computed from the table above, which a test compares with the imports for type checkers
+    "__version__",
+    *sorted(_HOME_OF),
+]
+
+if not TYPE_CHECKING:  # a type checker must still see a misspelt name as an error
+
+    def __getattr__(name: str) -> object:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'redkite' has no attribute {name!r}")
+        value: object = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

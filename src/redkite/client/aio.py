@@ -1,0 +1,356 @@
+"""The client for asyncio: the same methods, each awaiting its operation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
+
+from redkite.client.aio_admin import AsyncAdmin
+from redkite.client.base import closed
+from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions
+from redkite.client.operations import collections, reads
+from redkite.client.operations import data as writes
+from redkite.client.session import Operation, Wait
+from redkite.client.sync import MilvusClient
+from redkite.client.sync_admin import SyncAdmin
+from redkite.client.transports.base import AsyncTransport, bounded
+from redkite.errors import MilvusException
+
+if TYPE_CHECKING:
+    from redkite.client.index_params import IndexParams
+    from redkite.client.operations.data import Ids
+    from redkite.client.results import QueryResult, SearchResult
+    from redkite.client.schema import CollectionSchema
+    from redkite.model.types import DataType
+
+T = TypeVar("T")
+
+
+class AsyncMilvusClient(AsyncAdmin):
+    """The client for asyncio: the methods of `MilvusClient`, awaited.
+
+    May be made outside a loop; it connects when it is first awaited, and again when it is used in another loop.
+    `asyncio.gather` over a thousand inserts or searches is fine: writes are made durable together. Also an
+    asynchronous context manager that closes it.
+    """
+
+    def __init__(
+        self,
+        uri: str = DEFAULT_URI,
+        user: str = "",
+        password: str = "",
+        db_name: str = "",
+        token: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        """Remember where to connect; see `MilvusClient` for the arguments.
+
+        Raises:
+            ConnectionConfigException: The URI cannot be used. ConnectError and PathLocked come with the first call.
+        """
+        self._transport: AsyncTransport | None = None
+        self._set_up(uri, user, password, db_name, token, timeout, options)
+        if self._endpoint.embedded:
+            from redkite.client.transports.embedded import AsyncEmbeddedTransport
+
+            self._transport = AsyncEmbeddedTransport(self._endpoint.address)
+        else:
+            from redkite.client.transports.grpc import AsyncGrpcTransport
+
+            self._transport = AsyncGrpcTransport(self._endpoint)
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        seconds = self._limit(timeout)
+        return None if seconds is None else time.monotonic() + seconds
+
+    async def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
+        """Drive an operation to its value."""
+        if unknown:
+            self._refuse(operation, unknown)
+        transport = self._transport
+        if transport is None:
+            raise closed()
+        deadline = self._deadline(timeout)
+        try:
+            effect = operation.send(None)
+            while True:
+                if isinstance(effect, Wait):
+                    await asyncio.sleep(bounded(effect, deadline))
+                    effect = operation.send(None)
+                    continue
+                try:
+                    answer = await transport.call(effect, deadline)
+                except MilvusException as error:
+                    effect = operation.throw(error)
+                else:
+                    effect = operation.send(answer)
+        except StopIteration as finished:
+            value: T = finished.value
+            return value
+
+    async def close(self) -> None:
+        """Close the client. Closing it again does nothing."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        await self.close()
+
+    # -- collections -------------------------------------------------------------------------
+    async def create_collection(
+        self,
+        collection_name: str,
+        dimension: int | None = None,
+        primary_field_name: str = "id",
+        id_type: str | DataType = "int",
+        vector_field_name: str = "vector",
+        metric_type: str = "COSINE",
+        auto_id: bool = False,
+        timeout: float | None = None,
+        schema: CollectionSchema | None = None,
+        index_params: IndexParams | None = None,
+        *,
+        enable_dynamic_field: bool | None = None,
+        max_length: int | None = None,
+        description: str | None = None,
+        num_shards: int | None = None,
+        num_partitions: int | None = None,
+        consistency_level: str | int | None = None,
+        properties: dict[str, Any] | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            collections.create_collection(
+                self._session,
+                collection_name,
+                dimension,
+                primary_field_name,
+                id_type,
+                vector_field_name,
+                metric_type,
+                auto_id,
+                schema,
+                index_params,
+                enable_dynamic_field,
+                max_length,
+                description,
+                num_shards,
+                num_partitions,
+                consistency_level,
+                properties,
+            ),
+            timeout,
+            unknown,
+        )
+
+    async def drop_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(collections.drop_collection(self._session, collection_name), timeout, unknown)
+
+    async def truncate_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(collections.truncate_collection(self._session, collection_name), timeout, unknown)
+
+    async def rename_collection(
+        self,
+        old_name: str,
+        new_name: str,
+        target_db: str | None = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            collections.rename_collection(self._session, old_name, new_name, target_db), timeout, unknown
+        )
+
+    async def has_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> bool:
+        return await self._run(collections.has_collection(self._session, collection_name), timeout, unknown)
+
+    async def list_collections(
+        self,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> list[str]:
+        return await self._run(collections.list_collections(self._session), timeout, unknown)
+
+    async def describe_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        return await self._run(collections.describe_collection(self._session, collection_name), timeout, unknown)
+
+    async def get_collection_stats(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> dict[str, int]:
+        return await self._run(collections.get_collection_stats(self._session, collection_name), timeout, unknown)
+
+    # -- rows --------------------------------------------------------------------------------
+    async def insert(
+        self,
+        collection_name: str,
+        data: Any,
+        timeout: float | None = None,
+        partition_name: str | None = "",
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        return await self._run(writes.insert(self._session, collection_name, data, partition_name), timeout, unknown)
+
+    async def upsert(
+        self,
+        collection_name: str,
+        data: Any,
+        timeout: float | None = None,
+        partition_name: str | None = "",
+        *,
+        partial_update: bool = False,
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        return await self._run(
+            writes.upsert(self._session, collection_name, data, partition_name, partial_update), timeout, unknown
+        )
+
+    async def delete(
+        self,
+        collection_name: str,
+        ids: Ids | None = None,
+        timeout: float | None = None,
+        filter: str | None = None,
+        partition_name: str | None = None,
+        *,
+        filter_params: dict[str, Any] | None = None,
+        **unknown: Never,
+    ) -> dict[str, int]:
+        return await self._run(
+            writes.delete(self._session, collection_name, ids, filter, partition_name, filter_params), timeout, unknown
+        )
+
+    async def get(
+        self,
+        collection_name: str,
+        ids: Ids,
+        output_fields: Sequence[str] | None = None,
+        timeout: float | None = None,
+        partition_names: Sequence[str] | None = None,
+        *,
+        consistency_level: str | int | None = None,
+        **unknown: Never,
+    ) -> QueryResult | list[dict[str, Any]]:
+        return await self._run(
+            reads.get(self._session, collection_name, ids, output_fields, partition_names, consistency_level),
+            timeout,
+            unknown,
+        )
+
+    async def query(
+        self,
+        collection_name: str,
+        filter: str | None = "",
+        output_fields: Sequence[str] | None = None,
+        timeout: float | None = None,
+        ids: Ids | None = None,
+        partition_names: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        filter_params: dict[str, Any] | None = None,
+        consistency_level: str | int | None = None,
+        ignore_growing: bool | None = None,
+        guarantee_timestamp: int | None = None,
+        **unknown: Never,
+    ) -> QueryResult:
+        return await self._run(
+            reads.query(
+                self._session,
+                collection_name,
+                filter,
+                output_fields,
+                ids,
+                partition_names,
+                limit,
+                offset,
+                filter_params,
+                consistency_level,
+                ignore_growing,
+                guarantee_timestamp,
+            ),
+            timeout,
+            unknown,
+        )
+
+    async def search(
+        self,
+        collection_name: str,
+        data: Any = None,
+        filter: str | None = "",
+        limit: int = 10,
+        output_fields: Sequence[str] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        partition_names: Sequence[str] | None = None,
+        anns_field: str | None = None,
+        *,
+        offset: int | None = None,
+        round_decimal: int | None = None,
+        filter_params: dict[str, Any] | None = None,
+        consistency_level: str | int | None = None,
+        ignore_growing: bool | None = None,
+        guarantee_timestamp: int | None = None,
+        **unknown: Never,
+    ) -> SearchResult:
+        return await self._run(
+            reads.search(
+                self._session,
+                collection_name,
+                data,
+                filter,
+                limit,
+                output_fields,
+                search_params,
+                partition_names,
+                anns_field,
+                offset,
+                round_decimal,
+                filter_params,
+                consistency_level,
+                ignore_growing,
+                guarantee_timestamp,
+            ),
+            timeout,
+            unknown,
+        )
+
+
+def _share_documentation() -> None:
+    """Every method is documented once, where it blocks."""
+    for blocking, awaited in ((MilvusClient, AsyncMilvusClient), (SyncAdmin, AsyncAdmin)):
+        for name, method in vars(awaited).items():
+            if callable(method) and not name.startswith("_") and method.__doc__ is None:
+                method.__doc__ = getattr(blocking, name).__doc__
+
+
+_share_documentation()

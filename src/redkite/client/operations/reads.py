@@ -1,0 +1,162 @@
+"""Reads: search, query, get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redkite.client import arguments
+from redkite.client.operations.data import Ids, id_list
+from redkite.client.results import QueryResult, SearchResult
+from redkite.client.session import Operation, Session, ask, plan_of
+from redkite.client.vectors import queries
+from redkite.errors import ParamError
+from redkite.model import requests, results
+from redkite.model.types import ConsistencyLevel
+
+_EVERYTHING = ("*",)
+_OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal")
+
+
+def search(
+    session: Session,
+    collection_name: str,
+    data: Any,
+    filter: str | None,
+    limit: int,
+    output_fields: Sequence[str] | None,
+    search_params: Mapping[str, Any] | None,
+    partition_names: Sequence[str] | None,
+    anns_field: str | None,
+    offset: int | None,
+    round_decimal: int | None,
+    filter_params: dict[str, Any] | None,
+    consistency_level: str | int | None,
+    ignore_growing: bool | None,
+    guarantee_timestamp: int | None,
+) -> Operation[SearchResult]:
+    """Find the rows closest to each query vector."""
+    name = arguments.name("collection_name", collection_name)
+    if data is None:
+        raise ParamError("missing required argument: [data]")
+    params = flat_params(search_params) if search_params else {}
+    own = {key: params.pop(key) for key in _OWN_SETTINGS if key in params} if params else {}
+    digits = arguments.integer("round_decimal", _one("round_decimal", round_decimal, own, -1))
+    field = arguments.optional_name("anns_field", anns_field)
+    level = arguments.consistency(consistency_level)
+    request = requests.Search(
+        database=session.database,
+        collection=name,
+        queries=queries(data, field),
+        limit=arguments.integer("limit", limit),
+        anns_field=field,
+        filter=arguments.expression(filter),
+        filter_params=arguments.template(filter_params),
+        output_fields=arguments.names("output_fields", output_fields),
+        partitions=arguments.names("partition_names", partition_names),
+        offset=arguments.integer("offset", _one("offset", offset, own, 0)),
+        metric=str(own.get("metric_type") or ""),
+        params=params,
+        round_decimal=digits,
+        ignore_growing=arguments.flag("ignore_growing", _one("ignore_growing", ignore_growing, own, False)),
+        consistency_level=level,
+        guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+    )
+    hits = yield from ask(request, results.Hits)
+    return SearchResult(hits, digits)
+
+
+def flat_params(search_params: Mapping[str, Any]) -> dict[str, Any]:
+    """Search parameters on one level, whether they were given flat, in `params`, or both."""
+    if not isinstance(search_params, Mapping):
+        raise ParamError(f"Search params must be a dict, got {type(search_params)}")
+    nested = search_params.get("params") or {}
+    if not isinstance(nested, Mapping):
+        raise ParamError(f"Search params must be a dict, got {type(nested)}")
+    flat = {key: value for key, value in search_params.items() if key != "params" and value is not None}
+    for key, value in nested.items():
+        if key in flat and flat[key] != value:
+            raise ParamError(
+                f"ambiguous parameter: {key}, in search_param: {flat[key]}, in search_param.params: {value}"
+            )
+        flat[key] = arguments.plain(value)
+    arguments.refuse_unbuilt("search", flat)
+    return flat
+
+
+def _one(name: str, given: Any, params: Mapping[str, Any], default: Any) -> Any:
+    """A setting that may be an argument or a search parameter, not both."""
+    if name not in params:
+        return default if given is None else given
+    if given is not None and given != params[name]:
+        raise ParamError(f"Provide {name} both in kwargs and param, expect just one")
+    return params[name]
+
+
+def _guarantee(session: Session, name: str, level: ConsistencyLevel | None, given: int | None) -> int:
+    """The timestamp a read must see: at Session level, this client's last write to the collection."""
+    if given is not None:
+        return arguments.integer("guarantee_timestamp", given)
+    if level is ConsistencyLevel.Session:
+        return session.last_writes.get((session.database, name), 0)
+    return 0
+
+
+def query(
+    session: Session,
+    collection_name: str,
+    filter: str | None,
+    output_fields: Sequence[str] | None,
+    ids: Ids | None,
+    partition_names: Sequence[str] | None,
+    limit: int | None,
+    offset: int | None,
+    filter_params: dict[str, Any] | None,
+    consistency_level: str | int | None,
+    ignore_growing: bool | None,
+    guarantee_timestamp: int | None,
+) -> Operation[QueryResult]:
+    """Rows that match a filter, or have one of the given primary keys."""
+    name = arguments.name("collection_name", collection_name)
+    condition = arguments.expression(filter)
+    keys = id_list(ids)
+    if keys and condition:
+        raise ParamError("Ambiguous parameter, either ids or filter should be specified, cannot support both.")
+    if keys:
+        plan = yield from plan_of(session, name)
+        condition = plan.filter_of(keys)
+    level = arguments.consistency(consistency_level)
+    request = requests.Query(
+        database=session.database,
+        collection=name,
+        filter=condition,
+        filter_params=arguments.template(filter_params),
+        output_fields=arguments.names("output_fields", output_fields) or _EVERYTHING,
+        partitions=arguments.names("partition_names", partition_names),
+        limit=None if limit is None else arguments.integer("limit", limit),
+        offset=0 if offset is None else arguments.integer("offset", offset),
+        ignore_growing=arguments.flag("ignore_growing", bool(ignore_growing)),
+        consistency_level=level,
+        guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+    )
+    rows = yield from ask(request, results.Rows)
+    return QueryResult(rows)
+
+
+def get(
+    session: Session,
+    collection_name: str,
+    ids: Ids,
+    output_fields: Sequence[str] | None,
+    partition_names: Sequence[str] | None,
+    consistency_level: str | int | None,
+) -> Operation[QueryResult | list[dict[str, Any]]]:
+    """Rows by primary key; keys that do not exist are left out."""
+    keys = id_list(ids)
+    if not keys:
+        return []
+    rows = yield from query(
+        session, collection_name, None, output_fields, keys, partition_names, None, None, None, consistency_level,
+        None, None,
+    )  # fmt: skip
+    return rows

@@ -1,0 +1,315 @@
+"""What reads and writes return: views on Arrow columns that become Python objects only where they are looked at.
+
+They behave as Milvus's SDK's lists and dicts do, and also give `.to_arrow()`, `.to_numpy()` and `.to_pandas()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.client.values import arrow_columns, numpy_column, python_values, row_dicts
+from redkite.model.results import Hits, Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+SHOWN = 10
+"""Rows that a repr shows."""
+
+
+class OmitZeroDict(dict[str, Any]):
+    """A dict that leaves out what is zero or empty when it is printed."""
+
+    def __str__(self) -> str:
+        return str({key: value for key, value in self.items() if value})
+
+    def omit_zero_len(self) -> int:
+        """How many entries printing shows."""
+        return sum(map(bool, self.values()))
+
+
+class _View(Sequence[T]):
+    """A read-only list that is made when it is first looked into, and compares equal to a list of its items."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self) -> None:
+        self._items: list[T] | None = None
+
+    def _make(self) -> list[T]:
+        raise NotImplementedError
+
+    def _list(self) -> list[T]:
+        items = self._items
+        if items is None:
+            items = self._items = self._make()
+        return items
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        return self._list()[index]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._list())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sequence) and not isinstance(other, str | bytes):
+            return self._list() == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # holds dicts: not hashable
+
+    def materialize(self) -> None:
+        """Make every Python object now."""
+        self._list()
+
+
+class Hit(dict[str, Any]):
+    """One hit: `{<primary key's name>: id, "distance": score, "entity": {field: value}}`.
+
+    Fields are also reached directly: `hit["title"]`, `hit.get("title")`, `hit.title`.
+    """
+
+    __slots__ = ("_primary",)
+
+    def __init__(self, primary: str, key: Any, distance: float, entity: dict[str, Any]) -> None:
+        super().__init__({primary: key, "distance": distance, "entity": entity})
+        self._primary = primary
+
+    def __missing__(self, key: str) -> Any:
+        return super().__getitem__("entity")[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A field, the id or the distance; `default` when the hit has none of that name."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the hit has no field {name!r}") from None
+
+    @property
+    def id(self) -> int | str:
+        """The primary key."""
+        key: int | str = self[self._primary]
+        return key
+
+    @property
+    def pk(self) -> int | str:
+        """The primary key."""
+        return self.id
+
+    @property
+    def distance(self) -> float:
+        """The distance or similarity, by the metric of the search."""
+        score: float = self["distance"]
+        return score
+
+    @property
+    def score(self) -> float:
+        """Another name of `distance`."""
+        return self.distance
+
+    @property
+    def entity(self) -> Hit:
+        """The hit itself, as `hit.entity.get("title")` of Milvus's SDK expects."""
+        return self
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The output fields."""
+        entity: dict[str, Any] = super().__getitem__("entity")
+        return entity
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict."""
+        return dict(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hit, (self._primary, self.id, self.distance, self.fields)
+
+
+class HybridHits(_View[Hit]):
+    """The hits of one query vector, closest first."""
+
+    __slots__ = ("_hits", "_round", "_start", "_stop")
+
+    def __init__(self, hits: Hits, start: int, stop: int, round_decimal: int) -> None:
+        super().__init__()
+        self._hits = hits
+        self._start = start
+        self._stop = stop
+        self._round = round_decimal
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @property
+    def ids(self) -> list[int] | list[str]:
+        """Primary keys."""
+        return python_values(self._hits.ids.slice(self._start, len(self)))
+
+    @property
+    def distances(self) -> list[float]:
+        """Distances or similarities."""
+        scores: list[float] = self._hits.scores[self._start : self._stop].tolist()
+        return [round(score, self._round) for score in scores] if self._round > 0 else scores
+
+    def _make(self) -> list[Hit]:
+        hits = self._hits
+        count = len(self)
+        if hits.rows.num_columns:
+            entities = row_dicts(hits.rows.slice(self._start, count), hits.output_fields)
+        else:
+            entities = [{} for _ in range(count)]
+        primary = hits.primary_field
+        return [
+            Hit(primary, key, distance, entity)
+            for key, distance, entity in zip(self.ids, self.distances, entities, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        rest = f" ... and {len(self) - SHOWN} entities remaining" if len(self) > SHOWN else ""
+        return f"{self[:SHOWN]}{rest}"
+
+
+class SearchResult(_View[HybridHits]):
+    """The answer to a search: one `HybridHits` for each query vector.
+
+    Attributes:
+        extra: What the server says about the search beside the hits.
+    """
+
+    __slots__ = ("_hits", "_round", "extra")
+
+    def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
+        super().__init__()
+        self._hits = hits
+        self._round = round_decimal
+        self.extra: dict[str, Any] = OmitZeroDict()
+
+    def __len__(self) -> int:
+        return len(self._hits.topks)
+
+    def _make(self) -> list[HybridHits]:
+        ends = np.cumsum(self._hits.topks).tolist()
+        starts = [0, *ends[:-1]]
+        return [HybridHits(self._hits, start, stop, self._round) for start, stop in zip(starts, ends, strict=True)]
+
+    def materialize(self) -> None:
+        """Make every Python object now."""
+        for hits in self:
+            hits.materialize()
+
+    @property
+    def recalls(self) -> list[float] | None:
+        """The measured recall of each query, when the search asked for it."""
+        return list(self._hits.recalls) or None
+
+    @property
+    def session_timestamp(self) -> int:
+        """The hybrid timestamp of the snapshot that was read."""
+        return self._hits.session_timestamp
+
+    def _columns(self) -> dict[str, pa.Array]:
+        hits = self._hits
+        queries = np.repeat(np.arange(len(hits.topks), dtype=np.int64), hits.topks)
+        columns = {"query": pa.array(queries), hits.primary_field: hits.ids, "distance": pa.array(hits.scores)}
+        fields = arrow_columns(hits.rows, hits.output_fields) if hits.rows.num_columns else {}
+        return columns | {name: column for name, column in fields.items() if name not in columns}
+
+    def to_arrow(self) -> pa.Table:
+        """All hits as one table: `query` (which vector), the primary key, `distance`, then the output fields."""
+        return pa.table(self._columns())
+
+    def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns of `to_arrow` as numpy arrays; a vector field is a (hits, dim) matrix."""
+        return {name: numpy_column(column) for name, column in self._columns().items()}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The columns of `to_arrow` as a data frame. Wants pandas."""
+        return _data_frame(self._columns())
+
+    def __repr__(self) -> str:
+        recalls = f",recalls: {self.recalls[:SHOWN]}" if self.recalls else ""
+        rest = f" ... and {len(self) - SHOWN} results remaining" if len(self) > SHOWN else ""
+        extra = f",{self.extra}" if self.extra else ""
+        return f"data: {self[:SHOWN]}{recalls}{rest}{extra}"
+
+
+class QueryResult(_View[dict[str, Any]]):
+    """The answer to a query: one dict for each row.
+
+    Attributes:
+        extra: What the server says about the query beside the rows.
+    """
+
+    __slots__ = ("_rows", "extra")
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self._rows = rows
+        self.extra: dict[str, Any] = OmitZeroDict()
+
+    def __len__(self) -> int:
+        count: int = self._rows.rows.num_rows
+        return count
+
+    def _make(self) -> list[dict[str, Any]]:
+        return row_dicts(self._rows.rows, self._rows.output_fields)
+
+    @property
+    def session_timestamp(self) -> int:
+        """The hybrid timestamp of the snapshot that was read."""
+        return self._rows.session_timestamp
+
+    def _columns(self) -> dict[str, pa.Array]:
+        return arrow_columns(self._rows.rows, self._rows.output_fields)
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as a table, dynamic keys as columns."""
+        return pa.table(self._columns())
+
+    def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns of `to_arrow` as numpy arrays; a vector field is a (rows, dim) matrix."""
+        return {name: numpy_column(column) for name, column in self._columns().items()}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The columns of `to_arrow` as a data frame. Wants pandas."""
+        return _data_frame(self._columns())
+
+    def __repr__(self) -> str:
+        extra = f",extra_info: {self.extra}" if self.extra else ""
+        rest = f" ... and {len(self) - SHOWN} results remaining" if len(self) > SHOWN else ""
+        return f"data: {self[:SHOWN]}{rest}{extra}"
+
+
+def _data_frame(columns: dict[str, pa.Array]) -> pd.DataFrame:
+    """Vectors become one numpy array per row; everything else what Arrow makes of it."""
+    import pandas as pd
+
+    frame = {}
+    for name, column in columns.items():
+        if pa.types.is_fixed_size_list(column.type):
+            missing = column.is_null().to_numpy(zero_copy_only=False)
+            frame[name] = pd.Series(
+                [None if gone else row for row, gone in zip(numpy_column(column), missing, strict=True)], dtype=object
+            )
+        else:
+            frame[name] = column.to_pandas()
+    return pd.DataFrame(frame)

@@ -1,0 +1,274 @@
+"""Rows as users hold them -> one Arrow record batch per write.
+
+| given | read as |
+|---|---|
+| a dict of values, or a list of dicts | rows |
+| a dict of columns (lists, numpy or Arrow arrays) | columns by name |
+| a list of columns | columns in schema order, leaving out what the server makes (automatic keys, function outputs) |
+| Arrow `RecordBatch` or `Table`, pandas `DataFrame` | columns by name |
+
+Keys that the schema does not have go to `$meta` as JSON where the collection has a dynamic field, and are refused
+where it has not. A field absent from every row is left out of the batch: its default, or null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from operator import itemgetter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from redkite.client.columns import column, dumped
+from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
+from redkite.model.results import CollectionInfo
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.types import DataType
+
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """How rows of one version of a collection's schema become columns."""
+
+    schema: CollectionSchema
+    collection: str
+    """The real name, also when the plan was asked for by alias."""
+    timestamp: int
+    """The schema's version: `update_timestamp`."""
+    fields: dict[str, FieldSchema]
+    zone: tzinfo = UTC
+
+    @classmethod
+    def of(cls, info: CollectionInfo) -> RowPlan:
+        schema = info.schema
+        zone = info.properties.get("timezone", "")
+        return cls(
+            schema=schema,
+            collection=schema.name,
+            timestamp=info.update_timestamp,
+            fields={field.name: field for field in schema.user_fields},
+            zone=ZoneInfo(zone) if zone else UTC,
+        )
+
+    @property
+    def primary(self) -> FieldSchema:
+        return self.schema.primary
+
+    # -- the two doors ------------------------------------------------------------------------
+    def batch(self, data: Any, *, upsert: bool = False, partial: bool = False) -> pa.RecordBatch:
+        """Rows of any accepted form, checked against the schema.
+
+        Upserts need the primary key also where it is automatic; partial ones need nothing else.
+        """
+        columns, count = self._columns(data)
+        given = set(columns)
+        self._refuse_unexpected(given)
+        self._require(given, upsert=upsert, partial=partial)
+        arrays = {name: self._column(name, values) for name, values in columns.items()}
+        for name, array in arrays.items():
+            if len(array) != count:
+                raise ParamError(f"Arrays must all be same length. Field `{name}` has {len(array)} rows, not {count}.")
+        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+    def filter_of(self, ids: Sequence[Any]) -> str:
+        """The filter that names rows by primary key."""
+        primary = self.primary
+        if primary.data_type is DataType.VARCHAR:
+            keys = ", ".join(quoted(str(key)) for key in ids)
+        else:
+            for key in ids:
+                if isinstance(key, bool) or not isinstance(key, int | np.integer):
+                    raise ParamError(f"wrong type of argument ids, expect list of int, got '{type(key).__name__}'")
+            keys = ", ".join(map(str, ids))
+        return f"{primary.name} in [{keys}]"
+
+    # -- what was given -----------------------------------------------------------------------
+    def _columns(self, data: Any) -> tuple[Columns, int]:
+        """The data by column, and the number of rows."""
+        if isinstance(data, pa.RecordBatch | pa.Table):
+            return self._named({name: data.column(name) for name in data.schema.names}, data.num_rows)
+        if isinstance(data, Mapping):
+            if self._holds_columns(data):
+                return self._named(dict(data), _length(data))
+            return self._from_rows([data])
+        if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+            return self._named({str(name): data[name] for name in data.columns}, len(data))
+        if isinstance(data, list | tuple):
+            kinds = set(map(type, data))
+            if all(issubclass(kind, Mapping) for kind in kinds):
+                return self._from_rows(data)
+            if not any(issubclass(kind, Mapping) for kind in kinds):
+                return self._positional(data)
+        raise wrong_data(data)
+
+    def _holds_columns(self, data: Mapping[str, Any]) -> bool:
+        """Whether a dict holds columns rather than one row: the first plain field tells, else a vector field."""
+        for name, value in data.items():
+            field = self.fields.get(name)
+            if field is None or field.data_type in (DataType.ARRAY, DataType.JSON):
+                continue
+            if isinstance(value, pa.Array | pa.ChunkedArray):
+                return True
+            if field.data_type.is_vector:
+                if isinstance(value, np.ndarray):
+                    return value.ndim > 1
+                nested = isinstance(value, list) and bool(value) and isinstance(value[0], list | np.ndarray)
+                return nested and field.data_type is not DataType.SPARSE_FLOAT_VECTOR
+            return isinstance(value, list | tuple | np.ndarray) or hasattr(value, "to_numpy")
+        return False
+
+    def _positional(self, data: Sequence[Any]) -> tuple[Columns, int]:
+        names = [f.name for f in self.fields.values() if not f.is_function_output and not f.auto_id]
+        if len(data) == len(names) + 1 and self.primary.auto_id:
+            names = [f.name for f in self.fields.values() if not f.is_function_output]
+        if len(data) != len(names):
+            raise DataNotMatchException(
+                f"The data fields number is not match with schema. Expected {len(names)} columns "
+                f"({', '.join(names)}), got {len(data)}."
+            )
+        columns = dict(zip(names, data, strict=True))
+        return columns, _length(columns)
+
+    def _named(self, columns: Columns, count: int) -> tuple[Columns, int]:
+        """Columns by name; those without a field become the rows' `$meta`."""
+        extras = [name for name in columns if name not in self.fields and name != META_FIELD]
+        if extras and self.schema.enable_dynamic_field:
+            if META_FIELD in columns:
+                raise ParamError(f"give either a column {META_FIELD} or columns of dynamic keys, not both: {extras}")
+            loose = [_plain_list(columns.pop(name)) for name in extras]
+            for name, values in zip(extras, loose, strict=True):
+                if len(values) != count:
+                    raise ParamError(f"Arrays must all be same length. `{name}` has {len(values)} rows, not {count}.")
+            rows = (dict(zip(extras, row, strict=True)) for row in zip(*loose, strict=True))
+            columns[META_FIELD] = pa.array([dumped(META_FIELD, row) for row in rows], pa.binary())
+        return columns, count
+
+    def _from_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Columns, int]:
+        """Dicts by column. Dicts of one shape take the fast way: one C loop for each field."""
+        first = rows[0]
+        known = [name for name in self.fields if name in first]
+        extras = [name for name in first if name not in self.fields]
+        alike = set(map(len, rows)) == {len(first)}
+        if alike:
+            try:
+                columns: Columns = {name: list(map(itemgetter(name), rows)) for name in known}
+                if extras:
+                    columns[META_FIELD] = self._meta([{name: row[name] for name in extras} for row in rows])
+            except KeyError:
+                alike = False
+        return (columns, len(rows)) if alike else self._from_uneven_rows(rows)
+
+    def _from_uneven_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Columns, int]:
+        seen = dict.fromkeys(name for row in rows for name in row)
+        columns: Columns = {}
+        for name in self.fields:
+            if name not in seen:
+                continue
+            values = [row.get(name) for row in rows]
+            if not self._optional(self.fields[name]) and any(name not in row for row in rows):
+                raise missed(name)
+            columns[name] = values
+        if any(name not in self.fields for name in seen):
+            fields = self.fields
+            columns[META_FIELD] = self._meta([{k: v for k, v in row.items() if k not in fields} for row in rows])
+        return columns, len(rows)
+
+    def _meta(self, objects: list[dict[str, Any]]) -> pa.Array:
+        if not self.schema.enable_dynamic_field:
+            raise unexpected(next(key for item in objects for key in item))
+        if any(META_FIELD in item for item in objects):
+            raise InvalidParameter(f"cannot set json key to: {META_FIELD}")
+        return pa.array([dumped(META_FIELD, item) for item in objects], pa.binary())
+
+    # -- against the schema -------------------------------------------------------------------
+    def _column(self, name: str, values: Any) -> pa.Array:
+        if name == META_FIELD:
+            return _meta_column(values)
+        return column(self.fields[name], values, self.zone)
+
+    def _refuse_unexpected(self, given: set[str]) -> None:
+        for name in given:
+            field = self.fields.get(name)
+            if field is None and (name != META_FIELD or not self.schema.enable_dynamic_field):
+                raise unexpected(name)
+            if field is not None and field.is_function_output:
+                raise DataNotMatchException(
+                    f"Attempt to insert an unexpected function output field `{name}` to collection"
+                )
+
+    def _require(self, given: set[str], *, upsert: bool, partial: bool) -> None:
+        for name, field in self.fields.items():
+            if name in given:
+                continue
+            if field.is_primary:
+                needed = upsert or not field.auto_id
+            else:
+                needed = not partial and not self._optional(field)
+            if needed:
+                raise missed(name)
+
+    @staticmethod
+    def _optional(field: FieldSchema) -> bool:
+        return field.nullable or field.default_value is not None or field.is_function_output
+
+
+def missed(name: str) -> DataNotMatchException:
+    return DataNotMatchException(
+        f"Insert missed an field `{name}` to collection without set nullable==true or set default_value"
+    )
+
+
+def unexpected(name: str) -> DataNotMatchException:
+    return DataNotMatchException(
+        f"Attempt to insert an unexpected field `{name}` to collection without enabling dynamic field"
+    )
+
+
+def wrong_data(data: object) -> TypeError:
+    return TypeError(f"wrong type of argument 'data',expected 'Dict' or list of 'Dict', got '{type(data).__name__}'")
+
+
+def is_empty(data: Any) -> bool:
+    """Whether there is nothing to write."""
+    if isinstance(data, pa.RecordBatch | pa.Table):
+        return bool(data.num_rows == 0)
+    if not hasattr(data, "__len__") or isinstance(data, str | bytes):
+        raise wrong_data(data)
+    return len(data) == 0
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of the filter language."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _length(columns: Mapping[str, Any]) -> int:
+    first: Any = next(iter(columns.values()), ())
+    rows = first.shape[0] if hasattr(first, "tocsr") else len(first)
+    return int(rows)
+
+
+def _plain_list(values: Any) -> list[Any]:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return list(values.to_pylist())
+    if isinstance(values, np.ndarray) or hasattr(values, "tolist"):
+        return list(values.tolist())
+    if not isinstance(values, list | tuple):
+        raise ParamError(f"a column of a dynamic key must be a list or an array, got {type(values).__name__}")
+    return list(values)
+
+
+def _meta_column(values: Any) -> pa.Array:
+    """`$meta` as given by name: JSON objects as bytes, text or dicts, one per row."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array) and not isinstance(values, pa.ChunkedArray):
+        return values if values.type == pa.binary() else values.cast(pa.binary())
+    objects = _plain_list(values)
+    return pa.array([v if isinstance(v, bytes) else dumped(META_FIELD, v) for v in objects], pa.binary())

@@ -1,0 +1,89 @@
+"""What the operations of one client share, and the effects they yield.
+
+An operation is a generator. It yields a `Request`, and receives that request's `Result`; it yields a `Wait`, and is
+resumed after so many seconds. It returns the user's value. It touches no socket, clock or thread: the clients do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from redkite.client.rows import RowPlan
+from redkite.client.schema_cache import SHARED, SchemaCache
+from redkite.errors import Unexpected
+from redkite.model.requests import DescribeCollection, Request
+from redkite.model.results import CollectionInfo, Result
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Result)
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Resume me after `seconds`."""
+
+    seconds: float
+
+
+Effect = Request | Wait
+Operation = Generator[Effect, Any, T]
+
+MAX_REQUEST_BYTES = 60 << 20
+"""What one insert may weigh on the wire: below the 64 MiB a server accepts."""
+
+
+@dataclass(slots=True)
+class Session:
+    """The state of one client. `endpoint` names the database system, `database` the database its names live in."""
+
+    endpoint: str
+    database: str = ""
+    server_type: str = "milvus"
+    max_request_bytes: int | None = None
+    """None: no limit, as in process."""
+    schemas: SchemaCache = SHARED
+    last_writes: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(database, collection) -> hybrid timestamp of this client's last write there, for reads at Session level."""
+
+    def plan(self, collection: str) -> RowPlan | None:
+        return self.schemas.get((self.endpoint, self.database, collection))
+
+    def remember(self, collection: str, plan: RowPlan) -> None:
+        self.schemas.put((self.endpoint, self.database, collection), plan)
+
+    def forget(self, collection: str) -> None:
+        self.schemas.drop((self.endpoint, self.database, collection))
+
+
+def ask(request: Request, answer: type[R]) -> Operation[R]:
+    """Send one request; its result must be an `answer`."""
+    result = yield request
+    if not isinstance(result, answer):
+        raise Unexpected(f"{type(request).__name__} was answered with {type(result).__name__}, not {answer.__name__}")
+    return result
+
+
+def plan_of(session: Session, collection: str) -> Operation[RowPlan]:
+    """How rows of a collection look, from the cache or, once, from its description."""
+    plan = session.plan(collection)
+    if plan is None:
+        plan = yield from fresh_plan_of(session, collection)
+    return plan
+
+
+def fresh_plan_of(session: Session, collection: str) -> Operation[RowPlan]:
+    info = yield from ask(DescribeCollection(database=session.database, collection=collection), CollectionInfo)
+    plan = RowPlan.of(info)
+    session.remember(collection, plan)
+    return plan
+
+
+def backoff(first: float = 0.002, longest: float = 0.25) -> Generator[float, None, None]:
+    """Seconds between polls: short at first, because most work is done at once; doubling up to `longest`."""
+    delay = first
+    while True:
+        yield delay
+        delay = min(delay * 2, longest)

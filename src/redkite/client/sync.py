@@ -1,0 +1,481 @@
+"""The blocking client: every method drives its operation to the end in the caller's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
+
+from redkite.client.base import closed
+from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions
+from redkite.client.operations import collections, databases, reads
+from redkite.client.operations import data as writes
+from redkite.client.session import Operation, Wait
+from redkite.client.sync_admin import SyncAdmin
+from redkite.client.transports.base import Transport, bounded
+from redkite.errors import MilvusException
+
+if TYPE_CHECKING:
+    from redkite.client.index_params import IndexParams
+    from redkite.client.operations.data import Ids
+    from redkite.client.results import QueryResult, SearchResult
+    from redkite.client.schema import CollectionSchema
+    from redkite.model.types import DataType
+
+T = TypeVar("T")
+
+
+class MilvusClient(SyncAdmin):
+    """A blocking client of a Redkite or Milvus server, or of a database file in this process.
+
+        client = MilvusClient("./demo.db")
+        client = MilvusClient("http://localhost:19530", token="root:Milvus")
+
+    Safe to use from many threads. A client of a server may be used after a fork; one of a file may not. Also a context
+    manager that closes it. Every method takes `timeout` in seconds, by default the client's; when it is over, Timeout
+    is raised. A read of a database file runs in the caller's thread and is not cut short.
+    """
+
+    def __init__(
+        self,
+        uri: str = DEFAULT_URI,
+        user: str = "",
+        password: str = "",
+        db_name: str = "",
+        token: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        """Connect, within ten seconds.
+
+        Args:
+            uri: `http://host:port`, `https://host:port`, `tcp://`, `unix:/path`, or a path that ends in `.db`.
+            user: With `password`, who to authenticate as.
+            password: Of the user.
+            db_name: The database to use; also `http://host:port/name`.
+            token: `user:password` or an API key, instead of user and password.
+            timeout: Seconds any call may take that does not say otherwise, connecting included.
+            **options: See `ConnectionOptions`.
+
+        Raises:
+            ConnectionConfigException: The URI cannot be used.
+            ConnectError: No server answers there.
+            PathLocked: Another process has the file open.
+        """
+        self._transport: Transport | None = None
+        self._set_up(uri, user, password, db_name, token, timeout, options)
+        if self._endpoint.embedded:
+            from redkite.client.transports.embedded import EmbeddedTransport
+
+            self._transport = EmbeddedTransport(self._endpoint.address)
+            if db_name:
+                self._run(databases.use_database(self._session, db_name), timeout, {})
+        else:
+            from redkite.client.transports.grpc import GrpcTransport
+
+            transport = GrpcTransport(self._endpoint)
+            transport.connect(self._deadline(timeout))
+            self._transport = transport
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        seconds = self._limit(timeout)
+        return None if seconds is None else time.monotonic() + seconds
+
+    def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
+        """Drive an operation to its value."""
+        if unknown:
+            self._refuse(operation, unknown)
+        transport = self._transport
+        if transport is None:
+            raise closed()
+        deadline = self._deadline(timeout)
+        try:
+            effect = operation.send(None)
+            while True:
+                if isinstance(effect, Wait):
+                    time.sleep(bounded(effect, deadline))
+                    effect = operation.send(None)
+                    continue
+                try:
+                    answer = transport.call(effect, deadline)
+                except MilvusException as error:
+                    effect = operation.throw(error)
+                else:
+                    effect = operation.send(answer)
+        except StopIteration as finished:
+            value: T = finished.value
+            return value
+
+    def close(self) -> None:
+        """Close the client. Closing it again does nothing."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.close()
+
+    # -- collections -------------------------------------------------------------------------
+    def create_collection(
+        self,
+        collection_name: str,
+        dimension: int | None = None,
+        primary_field_name: str = "id",
+        id_type: str | DataType = "int",
+        vector_field_name: str = "vector",
+        metric_type: str = "COSINE",
+        auto_id: bool = False,
+        timeout: float | None = None,
+        schema: CollectionSchema | None = None,
+        index_params: IndexParams | None = None,
+        *,
+        enable_dynamic_field: bool | None = None,
+        max_length: int | None = None,
+        description: str | None = None,
+        num_shards: int | None = None,
+        num_partitions: int | None = None,
+        consistency_level: str | int | None = None,
+        properties: dict[str, Any] | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Create a collection: from a dimension alone, or from a schema.
+
+        With `dimension`, the collection has a primary key, one float vector and dynamic keys, and is indexed and
+        loaded. With `schema`, it is indexed and loaded when `index_params` are given. Creating it again just as it is
+        does nothing.
+
+        Args:
+            collection_name: Letters, digits and underscores, up to 255 bytes.
+            dimension: Of the float vector.
+            primary_field_name: Name of the key.
+            id_type: `"int"` or `"string"`.
+            vector_field_name: Name of the vector.
+            metric_type: `"COSINE"`, `"L2"` or `"IP"`.
+            auto_id: The server makes the keys.
+            timeout: Seconds for all of it.
+            schema: From `create_schema`; the arguments above then belong in it.
+            index_params: From `prepare_index_params`.
+            enable_dynamic_field: Rows may have keys beyond the fields. Without a schema this is so by default.
+            max_length: Bytes a string key may have.
+            description: Free text.
+            num_shards: Write channels; 1 by default.
+            num_partitions: Partitions behind a partition key.
+            consistency_level: Of reads that do not say: `"Strong"`, `"Session"`, `"Bounded"` or `"Eventually"`.
+            properties: Such as `{"collection.ttl.seconds": 3600}`.
+
+        Raises:
+            InvalidParameter: The server refuses a name, a dimension or a setting.
+            ParamError: An argument is of the wrong type, or the schema has no key.
+        """
+        return self._run(
+            collections.create_collection(
+                self._session,
+                collection_name,
+                dimension,
+                primary_field_name,
+                id_type,
+                vector_field_name,
+                metric_type,
+                auto_id,
+                schema,
+                index_params,
+                enable_dynamic_field,
+                max_length,
+                description,
+                num_shards,
+                num_partitions,
+                consistency_level,
+                properties,
+            ),
+            timeout,
+            unknown,
+        )
+
+    def drop_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Drop a collection and its rows. One that does not exist is no error."""
+        return self._run(collections.drop_collection(self._session, collection_name), timeout, unknown)
+
+    def truncate_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Delete all rows; schema and indexes stay."""
+        return self._run(collections.truncate_collection(self._session, collection_name), timeout, unknown)
+
+    def rename_collection(
+        self,
+        old_name: str,
+        new_name: str,
+        target_db: str | None = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Rename a collection, and with `target_db` move it to another database."""
+        return self._run(collections.rename_collection(self._session, old_name, new_name, target_db), timeout, unknown)
+
+    def has_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> bool:
+        """Whether a collection, or an alias of one, exists."""
+        return self._run(collections.has_collection(self._session, collection_name), timeout, unknown)
+
+    def list_collections(
+        self,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> list[str]:
+        """The names of the database's collections."""
+        return self._run(collections.list_collections(self._session), timeout, unknown)
+
+    def describe_collection(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        """Schema, properties, aliases and ids of a collection.
+
+        Raises:
+            DescribeCollectionException: There is none of that name (also caught as `CollectionNotFound`).
+        """
+        return self._run(collections.describe_collection(self._session, collection_name), timeout, unknown)
+
+    def get_collection_stats(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> dict[str, int]:
+        """`{"row_count": n}`, cheap and approximate: `query(output_fields=["count(*)"])` is exact."""
+        return self._run(collections.get_collection_stats(self._session, collection_name), timeout, unknown)
+
+    # -- rows --------------------------------------------------------------------------------
+    def insert(
+        self,
+        collection_name: str,
+        data: Any,
+        timeout: float | None = None,
+        partition_name: str | None = "",
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        """Write rows. They are durable, and every later read sees them, when this returns.
+
+        Args:
+            collection_name: Name or alias.
+            data: A dict or a list of dicts; a list of columns in schema order; a dict of columns; an Arrow
+                `RecordBatch` or `Table`; a pandas `DataFrame`. Numpy and Arrow are the fast ways.
+            timeout: Seconds.
+            partition_name: The default partition if empty.
+
+        Returns:
+            `{"insert_count": n, "ids": [...]}`
+
+        Raises:
+            DataNotMatchException: A row misses a field, has one too many, or a value of the wrong type.
+            InvalidParameter: A vector of the wrong dimension, a text too long, a number out of range.
+        """
+        return self._run(writes.insert(self._session, collection_name, data, partition_name), timeout, unknown)
+
+    def upsert(
+        self,
+        collection_name: str,
+        data: Any,
+        timeout: float | None = None,
+        partition_name: str | None = "",
+        *,
+        partial_update: bool = False,
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        """Write rows in place of those that have the same primary key.
+
+        Args:
+            collection_name: Name or alias.
+            data: As for `insert`; the primary key is needed also where it is automatic.
+            timeout: Seconds.
+            partition_name: The default partition if empty.
+            partial_update: Only the given fields change.
+
+        Returns:
+            `{"upsert_count": n, "ids": [...]}`
+        """
+        return self._run(
+            writes.upsert(self._session, collection_name, data, partition_name, partial_update), timeout, unknown
+        )
+
+    def delete(
+        self,
+        collection_name: str,
+        ids: Ids | None = None,
+        timeout: float | None = None,
+        filter: str | None = None,
+        partition_name: str | None = None,
+        *,
+        filter_params: dict[str, Any] | None = None,
+        **unknown: Never,
+    ) -> dict[str, int]:
+        """Delete rows by primary key or by filter, not both.
+
+        Args:
+            collection_name: Name or alias.
+            ids: One key or several; keys that do not exist are no error.
+            timeout: Seconds.
+            filter: An expression such as `"age > 30 and city in ['Rome']"`.
+            partition_name: Look only there.
+            filter_params: Values of `{placeholders}` in the filter.
+
+        Returns:
+            `{"delete_count": n}`
+        """
+        return self._run(
+            writes.delete(self._session, collection_name, ids, filter, partition_name, filter_params), timeout, unknown
+        )
+
+    def get(
+        self,
+        collection_name: str,
+        ids: Ids,
+        output_fields: Sequence[str] | None = None,
+        timeout: float | None = None,
+        partition_names: Sequence[str] | None = None,
+        *,
+        consistency_level: str | int | None = None,
+        **unknown: Never,
+    ) -> QueryResult | list[dict[str, Any]]:
+        """Rows by primary key, whole if no `output_fields` are named. Keys that do not exist are left out."""
+        return self._run(
+            reads.get(self._session, collection_name, ids, output_fields, partition_names, consistency_level),
+            timeout,
+            unknown,
+        )
+
+    def query(
+        self,
+        collection_name: str,
+        filter: str | None = "",
+        output_fields: Sequence[str] | None = None,
+        timeout: float | None = None,
+        ids: Ids | None = None,
+        partition_names: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        filter_params: dict[str, Any] | None = None,
+        consistency_level: str | int | None = None,
+        ignore_growing: bool | None = None,
+        guarantee_timestamp: int | None = None,
+        **unknown: Never,
+    ) -> QueryResult:
+        """Rows that match a filter, or have one of the given keys.
+
+        Args:
+            collection_name: Name or alias.
+            filter: An expression; empty wants a `limit`.
+            output_fields: Names, dynamic keys, `"*"` for all (the default), or `"count(*)"` alone.
+            timeout: Seconds.
+            ids: Keys, instead of a filter.
+            partition_names: Look only there.
+            limit: Rows at most.
+            offset: Rows to skip.
+            filter_params: Values of `{placeholders}` in the filter.
+            consistency_level: Instead of the collection's own.
+            ignore_growing: Leave out rows that are not yet in sealed segments.
+            guarantee_timestamp: See every write up to this hybrid timestamp.
+
+        Returns:
+            A list of dicts, made when it is looked into; `.to_arrow()`, `.to_numpy()`, `.to_pandas()` skip the dicts.
+        """
+        return self._run(
+            reads.query(
+                self._session,
+                collection_name,
+                filter,
+                output_fields,
+                ids,
+                partition_names,
+                limit,
+                offset,
+                filter_params,
+                consistency_level,
+                ignore_growing,
+                guarantee_timestamp,
+            ),
+            timeout,
+            unknown,
+        )
+
+    def search(
+        self,
+        collection_name: str,
+        data: Any = None,
+        filter: str | None = "",
+        limit: int = 10,
+        output_fields: Sequence[str] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        partition_names: Sequence[str] | None = None,
+        anns_field: str | None = None,
+        *,
+        offset: int | None = None,
+        round_decimal: int | None = None,
+        filter_params: dict[str, Any] | None = None,
+        consistency_level: str | int | None = None,
+        ignore_growing: bool | None = None,
+        guarantee_timestamp: int | None = None,
+        **unknown: Never,
+    ) -> SearchResult:
+        """The rows closest to each query vector.
+
+        Args:
+            collection_name: Name or alias.
+            data: A list of vectors or a (queries, dim) array; one vector alone is one query.
+            filter: Only rows that match this expression.
+            limit: Hits for each vector, at most.
+            output_fields: Fields and dynamic keys to return; none by default, `"*"` for all.
+            search_params: `metric_type` and the index's settings, flat or in `params`: `{"params": {"ef": 64}}`.
+            timeout: Seconds.
+            partition_names: Look only there.
+            anns_field: The vector field; may be left out when there is one.
+            offset: Hits to skip.
+            round_decimal: Decimals of the distances; -1 for all.
+            filter_params: Values of `{placeholders}` in the filter.
+            consistency_level: Instead of the collection's own.
+            ignore_growing: Leave out rows that are not yet in sealed segments.
+            guarantee_timestamp: See every write up to this hybrid timestamp.
+
+        Returns:
+            One list of hits for each vector, made when it is looked into.
+        """
+        return self._run(
+            reads.search(
+                self._session,
+                collection_name,
+                data,
+                filter,
+                limit,
+                output_fields,
+                search_params,
+                partition_names,
+                anns_field,
+                offset,
+                round_decimal,
+                filter_params,
+                consistency_level,
+                ignore_growing,
+                guarantee_timestamp,
+            ),
+            timeout,
+            unknown,
+        )

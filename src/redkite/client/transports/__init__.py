@@ -1,0 +1,1 @@
+"""How requests reach a Redkite: over gRPC, or in this process."""

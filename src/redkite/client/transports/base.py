@@ -1,0 +1,53 @@
+"""What a client wants of a transport. `deadline` is a `time.monotonic()` in seconds, or None for no limit."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from redkite.client.session import Wait
+from redkite.errors import Timeout
+from redkite.model.requests import Request
+from redkite.model.results import Result
+
+
+class Transport(Protocol):
+    """Carries requests for any number of threads."""
+
+    def call(self, request: Request, deadline: float | None) -> Result:
+        """The answer, or its MilvusException. Writes are durable when this returns."""
+        ...
+
+    def close(self) -> None:
+        """Give up connections. Calls that are under way may fail."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """Carries requests for the tasks of an event loop."""
+
+    async def call(self, request: Request, deadline: float | None) -> Result:
+        """The answer, or its MilvusException. Writes are durable when this returns."""
+        ...
+
+    async def close(self) -> None:
+        """Give up connections. Calls that are under way may fail."""
+        ...
+
+
+def remaining(deadline: float | None) -> float | None:
+    """Seconds left; raises Timeout when there are none."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Timeout("the call did not finish within its timeout")
+    return left
+
+
+def bounded(pause: Wait, deadline: float | None) -> float:
+    """The seconds of a pause; raises Timeout when the deadline comes before its end."""
+    left = remaining(deadline)
+    if left is not None and left < pause.seconds:
+        raise Timeout("what was asked for is not finished within its timeout; it goes on at the server")
+    return pause.seconds

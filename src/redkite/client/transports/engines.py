@@ -1,0 +1,111 @@
+"""The engines that run in this process: one for each database file, shared by all clients of that file."""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from typing import Protocol
+
+from redkite.errors import ConnectError
+from redkite.model.requests import Request
+from redkite.model.results import Result
+from redkite.model.service import Service
+
+
+class Handle(Protocol):
+    """An open database."""
+
+    @property
+    def service(self) -> Service: ...
+
+    def close(self) -> None: ...
+
+
+class Engine:
+    """An open database and the number of clients that use it."""
+
+    def __init__(self, path: str, handle: Handle) -> None:
+        self.path = path
+        self.service: Service = handle.service
+        self._handle = handle
+        self._users = 0
+        self.orphaned = False
+
+    def join(self) -> None:
+        self._users += 1
+
+    def leave(self) -> bool:
+        """True when nobody uses it any more."""
+        self._users -= 1
+        return self._users <= 0
+
+    def close(self) -> None:
+        if not self.orphaned:
+            self._handle.close()
+
+    def orphan(self, parent: int) -> None:
+        """This process is a fork: the engine's threads and its lock are the parent's. Touch nothing of it."""
+        self.orphaned = True
+        self.service = _Orphan(self.path, parent)
+
+
+class _Orphan:
+    """Stands in for an engine that stayed behind in the parent process."""
+
+    def __init__(self, path: str, parent: int) -> None:
+        self._text = (
+            f"{path} was opened by process {parent}, of which this one is a fork; only one process may use it. "
+            "Close the client before forking, or start a server"
+        )
+
+    def call(self, request: Request) -> Result:  # noqa: ARG002  refused whatever it is
+        raise ConnectError(self._text)
+
+    def is_quick(self, request: Request) -> bool:  # noqa: ARG002  refused whatever it is
+        return True
+
+
+_OPEN: dict[str, Engine] = {}
+_ABANDONED: list[Engine] = []
+"""Engines of the parent process, kept so that nothing of theirs is ever finalised here."""
+_LOCK = Lock()
+_PID = os.getpid()
+
+
+def open_handle(path: str) -> Handle:
+    """Start an engine on a path. Separate so that whoever wants another engine can put it here."""
+    from redkite.cluster.local import open_database
+
+    return open_database(path)
+
+
+def acquire(path: str) -> Engine:
+    """The engine of an absolute path, opened if it is not yet. Each `acquire` wants one `release`."""
+    with _LOCK:
+        engine = _OPEN.get(path)
+        if engine is None:
+            engine = _OPEN[path] = Engine(path, open_handle(path))
+        engine.join()
+        return engine
+
+
+def release(engine: Engine) -> None:
+    """Leave an engine; the last one closes it."""
+    with _LOCK:
+        if not engine.leave() or _OPEN.get(engine.path) is not engine:
+            return
+        del _OPEN[engine.path]
+        engine.close()
+
+
+def _after_fork() -> None:
+    global _LOCK, _PID
+    parent, _PID = _PID, os.getpid()
+    _LOCK = Lock()
+    for engine in _OPEN.values():
+        engine.orphan(parent)
+    _ABANDONED.extend(_OPEN.values())
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

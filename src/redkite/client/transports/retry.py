@@ -1,0 +1,45 @@
+"""Which failed calls are tried again, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from redkite.errors import MilvusException, NotReady, RateLimited, Unavailable
+from redkite.model.requests import Insert, RenameCollection, Request
+
+MAX_RETRIES = 75
+FIRST_DELAY = 0.01
+GROWTH = 3
+LONGEST_DELAY = 3.0
+
+_NOT_REPEATABLE = (Insert, RenameCollection)
+"""Doing these twice is not doing them once."""
+
+
+class NeverSent(Unavailable):
+    """No connection was made: the server has not seen the call."""
+
+
+def delays() -> Iterator[float]:
+    """Seconds to wait before each retry; ends when there is to be no further one."""
+    delay = FIRST_DELAY
+    for _ in range(MAX_RETRIES):
+        yield delay
+        delay = min(delay * GROWTH, LONGEST_DELAY)
+
+
+def may_repeat(request: Request, error: MilvusException) -> bool:
+    """Whether the same call may succeed later and cannot do harm: what the server refused outright or never saw may
+    be repeated; a lost connection leaves open what happened, so then only what can be done twice."""
+    if isinstance(error, NotReady | RateLimited | NeverSent):
+        return True
+    return isinstance(error, Unavailable) and not isinstance(request, _NOT_REPEATABLE)
+
+
+def out_of_retries(request: Request, error: MilvusException) -> MilvusException:
+    text = f"[{type(request).__name__}] Retry run out of {MAX_RETRIES} retry times, message={error.message}"
+    return type(error)(text, error.code)
+
+
+def out_of_time(request: Request, error: MilvusException) -> MilvusException:
+    return type(error)(f"[{type(request).__name__}] Retry timeout, message={error.message}", error.code)

@@ -1,0 +1,137 @@
+"""Arrow columns as Python values and numpy arrays, in the forms Milvus's SDK shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from redkite.client.vectors import sparse_dict
+from redkite.errors import WireError
+from redkite.model.schema import META_FIELD
+from redkite.model.types import DataType
+
+TYPE_KEY = b"redkite.type"
+"""Arrow field metadata: the number of the field's DataType. Only needed to tell sparse vectors and times from the JSON
+and integers that share their Arrow types."""
+
+
+def kind_of(field: pa.Field) -> DataType | None:
+    """The field type a column says it has, if it says."""
+    number = (field.metadata or {}).get(TYPE_KEY)
+    return None if number is None else DataType(int(number))
+
+
+def python_values(column: pa.Array, kind: DataType | None = None) -> list[Any]:
+    """One Python value per row; nulls are None.
+
+    FLOAT becomes the float that equals the float32; a float vector a list of such; a vector of another dense kind a
+    list holding its bytes; a sparse vector `{index: value}`; JSON what it says.
+    """
+    if pa.types.is_fixed_size_list(column.type):
+        return _vectors(column)
+    if pa.types.is_fixed_size_binary(column.type):
+        return [None if v is None else [v] for v in column.to_pylist()]
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        load = sparse_dict if kind is DataType.SPARSE_FLOAT_VECTOR else loads
+        return [None if v is None else load(v) for v in column.to_pylist()]
+    if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        numbers: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return numbers
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def loads(data: bytes) -> Any:
+    """A JSON text a server sent."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise WireError(f"a JSON value of the reply does not parse: {error}") from error
+
+
+def _vectors(column: pa.Array) -> list[Any]:
+    matrix = matrix_of(column)
+    rows: list[Any]
+    if matrix.dtype == np.int8:
+        rows = [[row.tobytes()] for row in matrix]
+    else:
+        rows = matrix.tolist()
+    if column.null_count:
+        for i in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)):
+            rows[i] = None
+    return rows
+
+
+def matrix_of(column: pa.Array) -> npt.NDArray[Any]:
+    """A fixed-size-list column -> (rows, dim), zeros where a row is null. A view, when no row is."""
+    dim = column.type.list_size
+    if not column.null_count:
+        flat: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(len(column), dim)
+    matrix = np.zeros((len(column), dim), dtype=column.type.value_type.to_pandas_dtype())
+    matrix[column.is_valid().to_numpy(zero_copy_only=False)] = column.drop_null().flatten().to_numpy().reshape(-1, dim)
+    return matrix
+
+
+def numpy_column(column: pa.Array) -> npt.NDArray[Any]:
+    """A column as numpy: vectors as a (rows, dim) matrix, text and the like as objects."""
+    if pa.types.is_fixed_size_list(column.type):
+        return matrix_of(column)
+    result: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return result
+
+
+class Dynamic:
+    """Which keys of `$meta` a result shows: those that were asked for, or, when none was, every one."""
+
+    def __init__(self, output_fields: tuple[str, ...], columns: list[str]) -> None:
+        asked = [name for name in output_fields if name not in columns and name not in ("*", META_FIELD)]
+        self._asked = () if META_FIELD in output_fields else tuple(asked)
+
+    def pick(self, meta: Any) -> dict[str, Any]:
+        """The keys of one row. `meta`: its parsed `$meta`."""
+        if not isinstance(meta, dict):
+            return {}
+        if not self._asked:
+            return meta
+        return {name: meta[name] for name in self._asked if name in meta}
+
+    def columns(self, metas: list[Any]) -> dict[str, pa.Array]:
+        """The keys of many rows as Arrow columns, null where a row lacks one. Mixed values become JSON text."""
+        names = dict.fromkeys(self._asked) or dict.fromkeys(key for meta in metas for key in meta or ())
+        return {name: _loose_column([(meta or {}).get(name) for meta in metas]) for name in names}
+
+
+def _loose_column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if v is None else orjson.dumps(v).decode() for v in values], pa.string())
+
+
+def row_dicts(rows: pa.RecordBatch, output_fields: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A batch as dicts, dynamic keys beside the fields (a field wins over a key of its name)."""
+    names = [name for name in rows.schema.names if name != META_FIELD]
+    columns = [python_values(rows.column(name), kind_of(rows.schema.field(name))) for name in names]
+    if names:
+        dicts = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    else:
+        dicts = [{} for _ in range(rows.num_rows)]
+    if META_FIELD in rows.schema.names:
+        dynamic = Dynamic(output_fields, names)
+        metas = python_values(rows.column(META_FIELD))
+        dicts = [{**row, **dynamic.pick(meta), **row} for meta, row in zip(metas, dicts, strict=True)]
+    return dicts
+
+
+def arrow_columns(rows: pa.RecordBatch, output_fields: tuple[str, ...]) -> dict[str, pa.Array]:
+    """A batch by column, `$meta` spread into its keys."""
+    columns = {name: rows.column(name) for name in rows.schema.names if name != META_FIELD}
+    if META_FIELD in rows.schema.names:
+        spread = Dynamic(output_fields, list(columns)).columns(python_values(rows.column(META_FIELD)))
+        columns |= {name: column for name, column in spread.items() if name not in columns}
+    return columns

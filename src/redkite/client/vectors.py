@@ -1,0 +1,343 @@
+"""Vectors as users hold them, as columns: lists of numbers, numpy arrays, bytes, sparse dicts and matrices.
+
+A vector that does not fit names its field, the dimension it should have and the one it has.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, starmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.errors import DataNotMatchException, InvalidParameter
+from redkite.model.requests import Queries
+from redkite.model.schema import FieldSchema
+from redkite.model.types import DataType
+
+Matrix = npt.NDArray[Any]
+
+_SPARSE = np.dtype([("index", "<u4"), ("value", "<f4")])
+MAX_SPARSE_INDEX = 2**32 - 2
+
+
+def mismatch(field: str, expected: str, value: object) -> DataNotMatchException:
+    return DataNotMatchException(
+        "The Input data type is inconsistent with defined schema, "
+        f"{{{field}}} field should be a {expected}, but got a {{{type(value)}}} instead."
+    )
+
+
+def wrong_dim(field: str, expected: int, actual: int) -> InvalidParameter:
+    return InvalidParameter(
+        f"the dim ({actual}) of field data({field}) is not equal to schema dim ({expected})",
+        expected=expected, actual=actual,
+    )  # fmt: skip
+
+
+# -- a column of a collection -------------------------------------------------------------------
+def vector_column(field: FieldSchema, values: Any) -> pa.Array:
+    """Vectors of one field -> its Arrow column. `values`: a matrix, or one vector (or None) per row."""
+    if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
+        return pa.array(_sparse_rows(field.name, values), pa.binary())
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return _wrap(field, dense_matrix(field, values), None)
+    rows = values.tolist() if isinstance(values, np.ndarray) else values
+    valid = _validity(field, rows)
+    if valid is not None:
+        rows = [row for row in rows if row is not None]
+    return _wrap(field, dense_rows(field, rows), valid)
+
+
+def _validity(field: FieldSchema, rows: Sequence[Any]) -> npt.NDArray[np.bool_] | None:
+    """Which rows hold a vector; None when all do."""
+    if None not in set(map(_none_or_zero, rows)):
+        return None
+    if not field.nullable:
+        raise mismatch(field.name, field.data_type.name.lower(), None)
+    return np.fromiter((row is not None for row in rows), dtype=np.bool_, count=len(rows))
+
+
+def _none_or_zero(value: object) -> int | None:
+    return None if value is None else 0
+
+
+def _wrap(field: FieldSchema, matrix: Matrix, valid: npt.NDArray[np.bool_] | None) -> pa.Array:
+    """(rows with a vector, values per row) -> column; `valid` tells which rows those are."""
+    if valid is not None:
+        spread = np.zeros((len(valid), matrix.shape[1]), dtype=matrix.dtype)
+        spread[valid] = matrix
+        matrix = spread
+    if field.data_type in (DataType.FLOAT_VECTOR, DataType.INT8_VECTOR):
+        flat = pa.array(matrix.reshape(-1))
+        mask = None if valid is None else pa.array(~valid)
+        return pa.FixedSizeListArray.from_arrays(flat, field.dim, mask=mask)
+    width = matrix.shape[1] * matrix.dtype.itemsize
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(matrix))]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(matrix), buffers)
+
+
+def dense_matrix(field: FieldSchema, matrix: Matrix) -> Matrix:
+    """A numeric matrix as the field stores it: (rows, values), C-contiguous. No copy when it already is."""
+    if matrix.ndim != 2:
+        raise DataNotMatchException(
+            f"field `{field.name}` takes a matrix of shape (rows, {field.dim}), got shape {matrix.shape}"
+        )
+    stored, width = _storage(field)
+    kind, size = matrix.dtype.kind, matrix.dtype.itemsize
+    if kind not in "fiuV":
+        raise mismatch(field.name, field.data_type.name.lower(), matrix.flat[0] if matrix.size else matrix)
+    if matrix.shape[1] != width:
+        scale = field.dim // width
+        raise wrong_dim(field.name, field.dim, matrix.shape[1] * scale)
+    if field.data_type is DataType.BFLOAT16_VECTOR:
+        return np.ascontiguousarray(matrix).view(np.uint16) if size == 2 and kind == "V" else to_bfloat16(matrix)
+    if kind == "V":
+        raise mismatch(field.name, field.data_type.name.lower(), matrix)
+    if stored.kind in "iu" and matrix.dtype != stored:
+        return _narrowed(field, matrix, stored)
+    return np.ascontiguousarray(matrix, dtype=stored)
+
+
+def _storage(field: FieldSchema) -> tuple[np.dtype[Any], int]:
+    """How one vector is stored: the type of a value, and how many."""
+    match field.data_type:
+        case DataType.FLOAT_VECTOR:
+            return np.dtype(np.float32), field.dim
+        case DataType.FLOAT16_VECTOR:
+            return np.dtype(np.float16), field.dim
+        case DataType.BFLOAT16_VECTOR:
+            return np.dtype(np.uint16), field.dim
+        case DataType.INT8_VECTOR:
+            return np.dtype(np.int8), field.dim
+        case _:
+            return np.dtype(np.uint8), field.dim // 8
+
+
+def _narrowed(field: FieldSchema, matrix: Matrix, stored: np.dtype[Any]) -> Matrix:
+    narrow = matrix.astype(stored)
+    if not np.array_equal(narrow, matrix):
+        raise mismatch(field.name, f"{field.data_type.name.lower()} of {stored.name}", matrix.flat[0])
+    return np.ascontiguousarray(narrow)
+
+
+def to_bfloat16(matrix: Matrix) -> npt.NDArray[np.uint16]:
+    """Round to the nearest bfloat16, ties to even; the 16 bits of each."""
+    bits = np.ascontiguousarray(matrix, dtype=np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return rounded.astype(np.uint16)
+
+
+def dense_rows(field: FieldSchema, rows: Sequence[Any]) -> Matrix:
+    """One vector per row, none of them None -> (rows, values) as the field stores it."""
+    if not rows:
+        stored, width = _storage(field)
+        return np.empty((0, width), dtype=stored)
+    kinds = set(map(type, rows))
+    if kinds <= _LISTS and field.data_type is DataType.FLOAT_VECTOR:
+        return pack_floats(field.name, rows, field.dim)
+    if kinds == {np.ndarray}:
+        return dense_matrix(field, _stack(field, rows))
+    return np.concatenate([_one_row(field, row) for row in rows])
+
+
+_LISTS = {list, tuple}
+
+
+def _stack(field: FieldSchema, rows: Sequence[Matrix]) -> Matrix:
+    shapes = set(map(np.shape, rows))
+    if len(shapes) > 1:
+        _, width = _storage(field)
+        odd = next(row for row in rows if row.shape != (width,))
+        raise wrong_dim(field.name, field.dim, odd.shape[0] * (field.dim // width) if odd.ndim else 0)
+    return np.concatenate(rows).reshape(len(rows), -1)
+
+
+def _one_row(field: FieldSchema, row: Any) -> Matrix:
+    """One vector of any accepted form -> a (1, values) matrix."""
+    stored, width = _storage(field)
+    if isinstance(row, list | tuple) and len(row) == 1 and isinstance(row[0], bytes):
+        row = row[0]
+    if isinstance(row, bytes | bytearray | memoryview) and field.data_type is not DataType.FLOAT_VECTOR:
+        data = np.frombuffer(row, dtype=np.uint8)
+        if len(data) != width * stored.itemsize:
+            raise wrong_dim(field.name, field.dim, len(data) * field.dim // (width * stored.itemsize))
+        return data.view(stored).reshape(1, width)
+    if isinstance(row, np.ndarray):
+        return dense_matrix(field, row.reshape(1, -1))
+    if not isinstance(row, list | tuple):
+        raise mismatch(field.name, field.data_type.name.lower(), row)
+    if field.data_type is DataType.FLOAT_VECTOR:
+        return pack_floats(field.name, [row], field.dim)
+    _check_numbers(field.name, field.data_type.name.lower(), row)
+    return dense_matrix(field, np.array([row]))
+
+
+@lru_cache(maxsize=64)
+def _packer(dim: int) -> struct.Struct:
+    return struct.Struct(f"={dim}f")
+
+
+def pack_floats(field: str, rows: Sequence[Any], dim: int) -> npt.NDArray[np.float32]:
+    """Lists of numbers -> (rows, dim) float32. `struct` checks count, type and range of every number as it packs, in
+    well under half the time that numpy takes to convert nested lists."""
+    try:
+        data = b"".join(starmap(_packer(dim).pack, rows))
+    except (struct.error, OverflowError) as error:
+        raise _explain(field, rows, dim) from error
+    return np.frombuffer(data, dtype=np.float32).reshape(len(rows), dim)
+
+
+def _explain(field: str, rows: Sequence[Any], dim: int) -> Exception:
+    """Which of the rows could not be packed, and why."""
+    for row in rows:
+        if len(row) != dim:
+            return wrong_dim(field, dim, len(row))
+    try:
+        _check_numbers(field, "float_vector", chain.from_iterable(rows))
+    except DataNotMatchException as error:
+        return error
+    return InvalidParameter(f"a value of float vector field {field} is out of the range of float32")
+
+
+def _check_numbers(field: str, expected: str, values: Any) -> None:
+    for value in values:
+        if not isinstance(value, int | float | np.number):
+            raise mismatch(field, expected, value)
+
+
+# -- sparse -------------------------------------------------------------------------------------
+def _sparse_rows(field: str, values: Any) -> list[bytes | None]:
+    """The rows of a scipy sparse matrix, or a sequence of sparse vectors and None, as bytes."""
+    if not hasattr(values, "tocsr"):
+        rows = values.tolist() if isinstance(values, np.ndarray) else values
+        return [None if row is None else sparse_bytes(field, row) for row in rows]
+    matrix = values.tocsr()
+    ends = matrix.indptr.tolist()
+    return [
+        _sparse_pairs(field, matrix.indices[start:stop].astype(np.float64), matrix.data[start:stop].astype(np.float64))
+        for start, stop in itertools.pairwise(ends)
+    ]
+
+
+def sparse_bytes(field: str, row: Any) -> bytes:
+    """One sparse vector -> (uint32 index, float32 value) pairs by increasing index.
+
+    Takes `{index: value}`, a list of pairs, a one-row scipy matrix, or bytes in that very form.
+    """
+    if isinstance(row, bytes):
+        return row
+    if hasattr(row, "tocsr"):
+        if row.shape[0] != 1:
+            raise mismatch(field, "sparse_float_vector of one row", row)
+        return _sparse_rows(field, row)[0] or b""
+    if isinstance(row, Mapping):
+        row = (list(row.keys()), list(row.values()))
+    elif isinstance(row, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in row):
+        row = ([pair[0] for pair in row], [pair[1] for pair in row])
+    else:
+        raise mismatch(field, "sparse_float_vector", row)
+    try:
+        index, value = np.asarray(row[0], dtype=np.float64), np.asarray(row[1], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise mismatch(field, "sparse_float_vector", row) from error
+    return _sparse_pairs(field, index, value)
+
+
+def _sparse_pairs(field: str, index: npt.NDArray[np.float64], value: npt.NDArray[np.float64]) -> bytes:
+    if len(index) and (index.min() < 0 or index.max() > MAX_SPARSE_INDEX or (index != np.floor(index)).any()):
+        raise InvalidParameter(f"invalid sparse float vector: index of field {field} out of [0, {MAX_SPARSE_INDEX}]")
+    if len(np.unique(index)) != len(index):
+        raise InvalidParameter(f"invalid sparse float vector: an index of field {field} occurs twice")
+    if not np.isfinite(value).all() or (value < 0).any():
+        raise InvalidParameter(f"invalid sparse float vector: a value of field {field} is negative or not finite")
+    order = np.argsort(index)
+    pairs = np.empty(len(index), dtype=_SPARSE)
+    pairs["index"], pairs["value"] = index[order], value[order]
+    return pairs.tobytes()
+
+
+def sparse_dict(data: bytes) -> dict[int, float]:
+    """The inverse of `sparse_bytes`."""
+    pairs = np.frombuffer(data, dtype=_SPARSE)
+    return dict(zip(pairs["index"].tolist(), pairs["value"].tolist(), strict=True))
+
+
+# -- the vectors of a search --------------------------------------------------------------------
+_QUERY_TYPES = {
+    np.dtype(np.float16): DataType.FLOAT16_VECTOR,
+    np.dtype(np.int8): DataType.INT8_VECTOR,
+    np.dtype(np.uint8): DataType.BINARY_VECTOR,
+}
+
+
+def queries(data: Any, anns_field: str) -> Queries:
+    """The `data` of a search: a list of vectors, a matrix, or one vector; texts for a full-text field.
+
+    The kind of vector follows from what is given, as in Milvus: numbers and float32/float64 arrays are float vectors;
+    float16, int8, uint8 arrays, bytes (binary) and dicts (sparse) name their own kind.
+    """
+    if isinstance(data, np.ndarray) and data.dtype != object:
+        return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
+    if hasattr(data, "tocsr"):
+        raw = tuple(row or b"" for row in _sparse_rows(anns_field, data))
+        return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)
+    if isinstance(data, str | bytes | Mapping):
+        data = [data]
+    if isinstance(data, np.ndarray):
+        data = data.tolist()
+    if not isinstance(data, list | tuple) or len(data) == 0:
+        raise InvalidParameter(f"`data` of a search must be a list of vectors, got {data!r:.80}")
+    first = data[0]
+    if isinstance(first, list | tuple):
+        return _list_queries(data, anns_field)
+    if isinstance(first, np.ndarray):
+        return _matrix_queries(_query_stack(data, anns_field), anns_field)
+    if isinstance(first, int | float | np.number):
+        return _list_queries([data], anns_field)
+    return _raw_queries(data, anns_field)
+
+
+def _list_queries(data: Sequence[Any], anns_field: str) -> Queries:
+    first = data[0]
+    if first and isinstance(first[0], list | tuple):
+        return _raw_queries(data, anns_field)
+    return Queries(data_type=DataType.FLOAT_VECTOR, vectors=pack_floats(anns_field, data, len(first)))
+
+
+def _query_stack(data: Sequence[Any], anns_field: str) -> Matrix:
+    shapes = set(map(np.shape, data))
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise InvalidParameter(f"the query vectors for field {anns_field or 'of the search'} differ in dimension")
+    return np.concatenate(data).reshape(len(data), -1)
+
+
+def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
+    if matrix.ndim != 2:
+        raise InvalidParameter(f"query vectors must be a matrix of shape (queries, dim), got shape {matrix.shape}")
+    if matrix.dtype in _QUERY_TYPES:
+        return Queries(data_type=_QUERY_TYPES[matrix.dtype], raw=tuple(row.tobytes() for row in matrix))
+    if matrix.dtype.name == "bfloat16":
+        return Queries(data_type=DataType.BFLOAT16_VECTOR, raw=tuple(row.tobytes() for row in matrix))
+    if matrix.dtype.kind not in "fiu":
+        raise mismatch(anns_field, "float_vector", matrix)
+    return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix, dtype=np.float32))
+
+
+def _raw_queries(data: Sequence[Any], anns_field: str) -> Queries:
+    first = data[0]
+    if isinstance(first, bytes):
+        return Queries(data_type=DataType.BINARY_VECTOR, raw=tuple(data))
+    if isinstance(first, str):
+        return Queries(data_type=DataType.VARCHAR, raw=tuple(str(text).encode() for text in data))
+    if isinstance(first, Mapping | list | tuple) or hasattr(first, "tocsr"):
+        raw = tuple(sparse_bytes(anns_field, row) for row in data)
+        return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)
+    raise mismatch(anns_field, "float_vector", first)

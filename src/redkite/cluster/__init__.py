@@ -1,0 +1,1 @@
+"""Where does each node run, and how do nodes call each other?"""

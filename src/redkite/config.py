@@ -1,0 +1,195 @@
+"""How is a Redkite set up? One frozen `Settings`, and where each of its values came from.
+
+A value comes from the last of these that names it: the default, a TOML file, the environment
+(`REDKITE_PORT=19531`), the arguments of a command. `docs/configuration.md` lists every key.
+
+    configuration = load(file="redkite.toml", arguments={"port": 19531})
+    configuration.settings.port         # 19531
+    print(configuration.explain())      # every key, its value and its source
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from redkite.errors import InvalidInput
+from redkite.model.limits import Limits
+
+ENVIRONMENT_PREFIX: Final = "REDKITE_"
+FILE_VARIABLE: Final = "REDKITE_CONFIG"
+"""The one variable that is no key: the path of the file, where a command names none."""
+LIMITS: Final = "limits"
+LogLevel = Literal["debug", "info", "warning", "error"]
+MIB: Final = 1024 * 1024
+
+
+class ConfigError(InvalidInput):
+    """A key that does not exist, or a value that does not fit it. The message names the key and its source."""
+
+    default_code = 1100
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set about one Redkite. Sizes are in bytes, times in seconds."""
+
+    data: str = "redkite-data"
+    """Folder of the database. Created when missing; one process may write it at a time."""
+    host: str = "127.0.0.1"
+    """Address the server listens on. `0.0.0.0` means every address of the machine."""
+    port: int = 19530
+    """Port of gRPC and REST, told apart by the first bytes of a connection. 0 picks a free one."""
+    metrics_port: int = 9091
+    """Port of `/healthz`. 0 picks a free one."""
+    threads: int = 0
+    """Threads that build indexes. 0 means one for each core."""
+    seal_bytes: int = 256 * MIB
+    """A growing segment is sealed (written to its final files and indexed) at this size, …"""
+    seal_rows: int = 262_144
+    """… or at this number of rows, …"""
+    seal_idle_seconds: float = 600.0
+    """… or when nothing was written to it for this long."""
+    shutdown_seconds: float = 10.0
+    """How long a stopping server waits for requests in flight."""
+    log_level: LogLevel = "info"
+    """How much the server writes to standard error: debug, info, warning or error."""
+    limits: Limits = Limits()
+    """The section `[limits]`: the largest name, dimension, request … that is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings and, for each key, the source of its value: `default`, `file …`, `environment …` or `argument`."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def explain(self) -> str:
+        """A table of every key, its value and its source, one line each."""
+        rows = [(key, str(value), self.sources.get(key, "default")) for key, value in items(self.settings)]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}" for key, value, source in rows)
+
+
+def load(
+    *,
+    file: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    arguments: Mapping[str, object] | None = None,
+) -> Configuration:
+    """Settings from defaults, a TOML file, the environment and arguments, the later winning.
+
+    `environment` is the process's own when not given. An argument that is None counts as not given.
+    Raises ConfigError for an unknown key, a value of the wrong type or out of range, or an unreadable file.
+    """
+    variables = os.environ if environment is None else environment
+    path = file if file is not None else variables.get(FILE_VARIABLE)
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    layers = [
+        *(_from_file(path) if path else ()),
+        *_from_environment(variables),
+        *((key, value, "argument") for key, value in (arguments or {}).items() if value is not None),
+    ]
+    for key, raw, source in layers:
+        values[key] = _convert(key, raw, source)
+        sources[key] = source
+    return Configuration(_build(values), sources)
+
+
+def items(settings: Settings) -> Iterator[tuple[str, object]]:
+    """(key, value) of every setting, the limits as `limits.name`."""
+    for field in msgspec.structs.fields(Settings):
+        if field.name != LIMITS:
+            yield field.name, getattr(settings, field.name)
+    for field in msgspec.structs.fields(Limits):
+        yield f"{LIMITS}.{field.name}", getattr(settings.limits, field.name)
+
+
+def environment_name(key: str) -> str:
+    """The environment variable of a key: `limits.max_topk` is `REDKITE_LIMITS_MAX_TOPK`."""
+    return ENVIRONMENT_PREFIX + key.replace(".", "_").upper()
+
+
+# -- where values come from ---------------------------------------------------------------------
+_Layer = tuple[str, object, str]
+
+
+def _from_file(path: str) -> Iterator[_Layer]:
+    try:
+        with open(path, "rb") as handle:
+            content = tomllib.load(handle)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    source = f"file {path}"
+    for key, value in content.items():
+        if key != LIMITS:
+            yield key, value, source
+        elif isinstance(value, dict):
+            yield from ((f"{LIMITS}.{name}", limit, source) for name, limit in value.items())
+        else:
+            raise ConfigError(f"[{LIMITS}] in {path} must be a section")
+
+
+def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
+    keys = {environment_name(key): key for key in _TYPES}
+    for name in sorted(variables):
+        if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
+            if name not in keys:
+                raise ConfigError(f"unknown environment variable {name}{_nearest(name, keys)}")
+            yield keys[name], variables[name], f"environment {name}"
+
+
+# -- what a value must be -----------------------------------------------------------------------
+_TYPES: Final[dict[str, object]] = {
+    **{field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != LIMITS},
+    **{f"{LIMITS}.{field.name}": field.type for field in msgspec.structs.fields(Limits)},
+}
+_PORTS: Final = frozenset({"port", "metrics_port"})
+_MAY_BE_ZERO: Final = frozenset({"threads", "shutdown_seconds"})
+
+
+def _convert(key: str, raw: object, source: str) -> object:
+    if key not in _TYPES:
+        raise ConfigError(f"unknown setting '{key}' ({source}){_nearest(key, _TYPES)}")
+    try:
+        value: object = msgspec.convert(raw, _TYPES[key], strict=not isinstance(raw, str))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{key} = {raw!r} ({source}): {error}") from error
+    if isinstance(value, int | float):
+        _check_range(key, value, source)
+    elif not value:
+        raise ConfigError(f"{key} must not be empty ({source})")
+    return value
+
+
+def _check_range(key: str, value: float, source: str) -> None:
+    if key in _PORTS:
+        allowed = 0 <= value <= 65_535
+    elif key in _MAY_BE_ZERO:
+        allowed = 0 <= value < float("inf")
+    else:
+        allowed = 0 < value < float("inf")
+    if not allowed:
+        wanted = "0 to 65535" if key in _PORTS else "0 or more" if key in _MAY_BE_ZERO else "more than 0"
+        raise ConfigError(f"{key} = {value} ({source}): must be {wanted}")
+
+
+def _build(values: Mapping[str, object]) -> Settings:
+    prefix = f"{LIMITS}."
+    limits = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    plain = {key: value for key, value in values.items() if not key.startswith(prefix)}
+    return msgspec.convert({**plain, LIMITS: limits}, Settings)
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -1,0 +1,202 @@
+"""Who decides about data: which segments, channel checkpoints and indexes exist. Every change is one catalog commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
+from typing import TypeVar
+
+import msgspec
+
+from redkite.errors import Corruption, IndexNotFound, InvalidParameter
+from redkite.index.registry import needs_build
+from redkite.model.limits import Limits
+from redkite.model.schema import FieldSchema
+from redkite.model.segments import ChannelState, IndexFile, IndexMeta, IndexSpec, SegmentMeta
+from redkite.storage.catalog import Catalog
+
+T = TypeVar("T")
+
+
+def _load(catalog: Catalog, prefix: str, kind: type[T]) -> list[tuple[str, T]]:
+    try:
+        return [(key, msgspec.json.decode(value, type=kind)) for key, value in catalog.scan(prefix)]
+    except msgspec.DecodeError as error:
+        raise Corruption(f"the catalog's entries under {prefix} cannot be read: {error}") from error
+
+
+class DataCoordinator:
+    """Readers take immutable tuples and never lock; changes are serialised and durable before they are seen."""
+
+    def __init__(self, catalog: Catalog, allocate_id: Callable[[], int], limits: Limits) -> None:
+        self._catalog = catalog
+        self._allocate_id = allocate_id
+        self._limits = limits
+        self._lock = Lock()
+        self._segments: dict[int, tuple[SegmentMeta, ...]] = {}
+        self._indexes: dict[int, tuple[IndexMeta, ...]] = {}
+        self._channels: dict[str, ChannelState] = {}
+        for _, segment in _load(catalog, "segment/", SegmentMeta):
+            self._segments[segment.collection_id] = (*self.segments(segment.collection_id), segment)
+        for _, index in _load(catalog, "index/", IndexMeta):
+            self._indexes[index.collection_id] = (*self.indexes(index.collection_id), index)
+        for key, state in _load(catalog, "channel/", ChannelState):
+            self._channels[key.removeprefix("channel/")] = state
+
+    def allocate_id(self) -> int:
+        return self._allocate_id()
+
+    # -- segments -------------------------------------------------------------------------------
+    def segments(self, collection_id: int) -> tuple[SegmentMeta, ...]:
+        return self._segments.get(collection_id, ())
+
+    def collections(self) -> list[int]:
+        """Ids of the collections anything is recorded about."""
+        return sorted({*self._segments, *self._indexes})
+
+    def channels_of(self, collection_id: int) -> set[str]:
+        return {s.channel for s in self.segments(collection_id)}
+
+    def segments_of(self, collection_id: int, channel: str) -> list[SegmentMeta]:
+        return [s for s in self.segments(collection_id) if s.channel == channel]
+
+    def channel_state(self, channel: str) -> ChannelState:
+        return self._channels.get(channel, ChannelState())
+
+    def commit_flush(
+        self,
+        collection_id: int,
+        channel: str,
+        state: ChannelState,
+        added: Iterable[SegmentMeta],
+        deletes: Mapping[int, tuple[str, int]],
+    ) -> None:
+        """In one commit: sealed segments, delete objects (segment id -> object, deleted rows), the new checkpoint."""
+        with self._lock:
+            kept = [
+                msgspec.structs.replace(
+                    s, deletes_object=deletes[s.segment_id][0], deleted_rows=deletes[s.segment_id][1]
+                )
+                if s.segment_id in deletes
+                else s
+                for s in (*self.segments(collection_id), *added)
+            ]
+            known = set(self.segments(collection_id))
+            puts = {_segment_key(s): msgspec.json.encode(s) for s in kept if s not in known}
+            puts[f"channel/{channel}"] = msgspec.json.encode(state)
+            self._catalog.commit(puts)
+            self._segments = {**self._segments, collection_id: tuple(kept)}
+            self._channels = {**self._channels, channel: state}
+
+    def remove_segments(self, collection_id: int, gone: Callable[[SegmentMeta], bool]) -> list[SegmentMeta]:
+        """Forget segments; returns them, so that their objects can be deleted afterwards."""
+        with self._lock:
+            removed = [s for s in self.segments(collection_id) if gone(s)]
+            if removed:
+                self._catalog.commit({}, [_segment_key(s) for s in removed])
+                kept = tuple(s for s in self.segments(collection_id) if s not in removed)
+                self._segments = {**self._segments, collection_id: kept}
+            return removed
+
+    def drop_collection(self, collection_id: int, channels: Iterable[str]) -> None:
+        with self._lock:
+            gone = [_segment_key(s) for s in self.segments(collection_id)]
+            gone += [_index_key(i) for i in self.indexes(collection_id)]
+            gone += [f"channel/{c}" for c in channels]
+            self._catalog.commit({}, gone)
+            self._segments = {c: s for c, s in self._segments.items() if c != collection_id}
+            self._indexes = {c: i for c, i in self._indexes.items() if c != collection_id}
+            self._channels = {c: s for c, s in self._channels.items() if c not in set(channels)}
+
+    # -- indexes --------------------------------------------------------------------------------
+    def indexes(self, collection_id: int) -> tuple[IndexMeta, ...]:
+        return self._indexes.get(collection_id, ())
+
+    def index_of(self, collection_id: int, field: str) -> IndexMeta | None:
+        return next((i for i in self.indexes(collection_id) if i.field == field), None)
+
+    def create_index(
+        self, collection_id: int, field: FieldSchema, name: str, params: dict[str, str], spec: IndexSpec, timestamp: int
+    ) -> IndexMeta:
+        """Record an index; an identical one is returned as it is."""
+        name = name or field.name
+        with self._lock:
+            for index in self.indexes(collection_id):
+                if index.field == field.name and index.name == name and index.spec == spec:
+                    return index
+                if index.name == name:
+                    raise InvalidParameter("at most one distinct index is allowed per field")
+                if index.field == field.name:
+                    raise InvalidParameter(
+                        "CreateIndex failed: creating multiple indexes on same field is not supported"
+                    )
+            made = IndexMeta(
+                index_id=self._allocate_id(),
+                collection_id=collection_id,
+                field_id=field.field_id,
+                field=field.name,
+                name=name,
+                params=params,
+                spec=spec,
+                created_timestamp=timestamp,
+            )
+            self._catalog.commit({_index_key(made): msgspec.json.encode(made)})
+            self._indexes = {**self._indexes, collection_id: (*self.indexes(collection_id), made)}
+            return made
+
+    def find_indexes(self, collection_id: int, collection: str, name: str, field: str) -> tuple[IndexMeta, ...]:
+        """By name, else by field, else all; none at all is an error."""
+        found = self.indexes(collection_id)
+        if name:
+            found = tuple(i for i in found if i.name == name)
+        if field:
+            found = tuple(i for i in found if i.field == field)
+        if not found:
+            raise IndexNotFound.named(name) if name else IndexNotFound.of_collection(collection)
+        return found
+
+    def drop_index(self, index: IndexMeta) -> list[IndexFile]:
+        """Forget an index and its files; returns the files, to be deleted afterwards."""
+        with self._lock:
+            collection_id = index.collection_id
+            files, kept = [], []
+            for segment in self.segments(collection_id):
+                files += [f for f in segment.indexes if f.index_id == index.index_id]
+                rest = tuple(f for f in segment.indexes if f.index_id != index.index_id)
+                kept.append(msgspec.structs.replace(segment, indexes=rest))
+            puts = {_segment_key(s): msgspec.json.encode(s) for s in kept}
+            self._catalog.commit(puts, [_index_key(index)])
+            left = tuple(i for i in self.indexes(collection_id) if i.index_id != index.index_id)
+            self._segments = {**self._segments, collection_id: tuple(kept)}
+            self._indexes = {**self._indexes, collection_id: left}
+            return files
+
+    def add_index_file(self, collection_id: int, segment_id: int, file: IndexFile) -> bool:
+        """Record a built index; False when its segment or index is gone by now."""
+        with self._lock:
+            segments = self.segments(collection_id)
+            segment = next((s for s in segments if s.segment_id == segment_id), None)
+            if segment is None or all(i.index_id != file.index_id for i in self.indexes(collection_id)):
+                return False
+            kept = tuple(f for f in segment.indexes if f.index_id != file.index_id)
+            made = msgspec.structs.replace(segment, indexes=(*kept, file))
+            self._catalog.commit({_segment_key(made): msgspec.json.encode(made)})
+            changed = tuple(made if s.segment_id == segment_id else s for s in segments)
+            self._segments = {**self._segments, collection_id: changed}
+            return True
+
+    def wants_build(self, segment: SegmentMeta, index: IndexMeta) -> bool:
+        """Whether this index over this segment is still to be built."""
+        large = segment.rows >= self._limits.min_rows_to_index
+        return large and needs_build(index.spec) and segment.index(index.index_id) is None
+
+    def pending_rows(self, index: IndexMeta) -> int:
+        return sum(s.rows for s in self.segments(index.collection_id) if self.wants_build(s, index))
+
+
+def _segment_key(segment: SegmentMeta) -> str:
+    return f"segment/{segment.collection_id}/{segment.segment_id}"
+
+
+def _index_key(index: IndexMeta) -> str:
+    return f"index/{index.collection_id}/{index.index_id}"

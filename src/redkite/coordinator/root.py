@@ -1,0 +1,435 @@
+"""The root coordinator: databases, collections, partitions and aliases, and the oracle of timestamps and ids.
+
+Readers take one immutable snapshot and never lock. Every change is one catalog commit, durable before the snapshot
+moves; changes are serialised by one lock. When a commit fails the snapshot is read back from the catalog, which alone
+knows what happened.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from redkite.coordinator.meta import CollectionMeta, DatabaseMeta, PartitionMeta
+from redkite.coordinator.namespace import Namespace
+from redkite.coordinator.tso import TimestampOracle
+from redkite.env import Env
+from redkite.errors import (
+    AliasConflict,
+    AliasExists,
+    AliasNotFound,
+    CollectionNotFound,
+    DatabaseNotFound,
+    InvalidParameter,
+    LimitReached,
+    MilvusException,
+    Unimplemented,
+)
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.results import AliasInfo
+from redkite.model.rules.names import (
+    check_alias,
+    check_collection_name,
+    check_database_name,
+    check_partition_name,
+)
+from redkite.model.rules.schema_rules import check_schema
+from redkite.model.schema import (
+    DEFAULT_DATABASE,
+    DEFAULT_PARTITION,
+    FIRST_FIELD_ID,
+    META_FIELD,
+    CollectionSchema,
+    FieldSchema,
+)
+from redkite.model.types import ConsistencyLevel, DataType
+
+if TYPE_CHECKING:
+    from redkite.storage.catalog import Catalog
+
+_DATABASES = "root/database/"
+_COLLECTIONS = "root/collection/"
+_DATABASE_LIMIT = 801
+_CAPACITY_LIMIT = 250
+
+
+class RootCoordinator:
+    """Safe from any thread. An empty `database` means `default`; a missing one raises DatabaseNotFound. Where a
+    collection is named, an alias does as well unless the method says otherwise."""
+
+    def __init__(self, catalog: Catalog, env: Env, limits: Limits = LIMITS) -> None:
+        self._catalog = catalog
+        self._limits = limits
+        self._ddl = threading.Lock()
+        self.oracle = TimestampOracle(catalog, env.clock)
+        self._space = self._load()
+        if DEFAULT_DATABASE not in self._space.databases:
+            self._add_database(DEFAULT_DATABASE)
+
+    def _load(self) -> Namespace:
+        return Namespace.of(
+            (DatabaseMeta.from_bytes(data) for _, data in self._catalog.scan(_DATABASES)),
+            (CollectionMeta.from_bytes(data) for _, data in self._catalog.scan(_COLLECTIONS)),
+        )
+
+    def close(self) -> None:
+        """Leave the oracle where it stands. The coordinator must not be used for changes afterwards."""
+        with self._ddl:
+            self.oracle.close()
+
+    # -- databases ------------------------------------------------------------------------------
+    def create_database(self, name: str, properties: Mapping[str, str] | None = None) -> DatabaseMeta:
+        check_database_name(name, self._limits)
+        for key in properties or ():
+            raise Unimplemented(f"the database property {key} is not built in this version")
+        with self._ddl:
+            databases = self._space.databases
+            if name in databases:
+                raise InvalidParameter(f"database already exist: {name}")
+            limit = self._limits.max_databases
+            if len(databases) >= limit:
+                raise LimitReached(f"exceeded the limit number of database[limit={limit}]", code=_DATABASE_LIMIT)
+            return self._add_database(name)
+
+    def _add_database(self, name: str) -> DatabaseMeta:
+        database = DatabaseMeta(
+            name=name, database_id=self.oracle.allocate_ids(1), created_timestamp=self.oracle.allocate()
+        )
+        self._commit({f"{_DATABASES}{database.database_id}": database.to_bytes()})
+        self._space = self._space.with_database(database)
+        return database
+
+    def drop_database(self, name: str) -> DatabaseMeta | None:
+        """Missing is success (None)."""
+        if name == DEFAULT_DATABASE:
+            raise InvalidParameter("can not drop default database")
+        with self._ddl:
+            database = self._space.databases.get(name)
+            if database is None:
+                return None
+            if any(self._space.in_database(name)):
+                raise InvalidParameter(f"database:{name} not empty, must drop all collections before drop database")
+            self._commit({}, [f"{_DATABASES}{database.database_id}"])
+            self._space = self._space.without_database(name)
+            return database
+
+    def list_databases(self) -> tuple[DatabaseMeta, ...]:
+        """Sorted by name."""
+        databases = self._space.databases
+        return tuple(databases[name] for name in sorted(databases))
+
+    def describe_database(self, name: str) -> DatabaseMeta:
+        return self._database(self._space, name)
+
+    # -- collections ----------------------------------------------------------------------------
+    def create_collection(
+        self,
+        database: str,
+        schema: CollectionSchema,
+        shards: int = 0,
+        partitions: int = 0,
+        consistency: ConsistencyLevel = ConsistencyLevel.Bounded,
+        properties: Mapping[str, str] | None = None,
+    ) -> CollectionMeta:
+        """Create, or return the existing collection when it is identical. `shards` 0 means one; `partitions` is only
+        for schemas with a partition key, 0 means the default number."""
+        wanted = msgspec.structs.replace(schema, properties={**schema.properties, **(properties or {})})
+        check_schema(wanted, self._limits, partitions, shards)
+        wanted = _engine_schema(wanted)
+        shards = shards or 1
+        names = _first_partitions(wanted, partitions or self._limits.default_key_partitions)
+        with self._ddl:
+            home = self._database(self._space, database).name
+            existing = self._space.names.get((home, wanted.name))
+            if existing is not None:
+                return _same_or_raise(existing, wanted, shards, len(names), consistency)
+            self._check_room(home, shards * len(names))
+            meta = self._new_collection(home, wanted, shards, names, consistency)
+            self._replace([], [meta])
+            return meta
+
+    def _new_collection(
+        self, home: str, schema: CollectionSchema, shards: int, names: list[str], consistency: ConsistencyLevel
+    ) -> CollectionMeta:
+        collection_id = self.oracle.allocate_ids(1 + len(names))
+        now = self.oracle.allocate()
+        return CollectionMeta(
+            collection_id=collection_id,
+            database=home,
+            schema=schema,
+            shards=shards,
+            channels=tuple(f"by-dev-rootcoord-dml_{shard}_{collection_id}v{shard}" for shard in range(shards)),
+            partitions=tuple(
+                PartitionMeta(name=name, partition_id=collection_id + 1 + i, created_timestamp=now)
+                for i, name in enumerate(names)
+            ),
+            aliases=(),
+            consistency_level=consistency,
+            properties=schema.properties,
+            created_timestamp=now,
+            update_timestamp=now,
+        )
+
+    def _check_room(self, home: str, more: int) -> None:
+        limit = self._limits.max_collections
+        if sum(1 for _ in self._space.in_database(home)) >= limit:
+            raise LimitReached(f"exceeded the limit number of collections[dbName={home}][limit={limit}]")
+        self._check_capacity(more)
+
+    def _check_capacity(self, more: int) -> None:
+        limit = self._limits.max_general_capacity
+        size = self._space.capacity + more
+        if size > limit:
+            text = f"general capacity exceeded[newGeneralSize={size}][generalCapacity={limit}]"
+            raise LimitReached(text, code=_CAPACITY_LIMIT)
+
+    def drop_collection(self, database: str, name: str) -> CollectionMeta | None:
+        """What was dropped; None when there was none. Real name only."""
+        with self._ddl:
+            home = self._database(self._space, database).name
+            meta = self._space.names.get((home, name))
+            if meta is None:
+                return None
+            if meta.name != name:
+                raise InvalidParameter(f"cannot drop the collection via alias = {name}")
+            if meta.aliases:
+                raise InvalidParameter(
+                    f"unable to drop the collection [{name}] because it has associated aliases "
+                    f"[{' '.join(meta.aliases)}], please remove all aliases before dropping the collection"
+                )
+            self._replace([meta], [])
+            return meta
+
+    def find(self, database: str, name: str) -> CollectionMeta:
+        """The collection of that name or alias, or CollectionNotFound."""
+        space = self._space
+        found = space.names.get((database or DEFAULT_DATABASE, name))
+        if found is None:
+            raise CollectionNotFound.named(self._database(space, database).name, name)
+        return found
+
+    def find_by_id(self, collection_id: int) -> CollectionMeta:
+        found = self._space.collections.get(collection_id)
+        if found is None:
+            raise CollectionNotFound(f"collection not found[collection={collection_id}]")
+        return found
+
+    def exists(self, database: str, name: str) -> bool:
+        space = self._space
+        return (self._database(space, database).name, name) in space.names
+
+    def list_collections(self, database: str = "") -> tuple[CollectionMeta, ...]:
+        """Sorted by name."""
+        space = self._space
+        home = self._database(space, database).name
+        return tuple(sorted(space.in_database(home), key=lambda meta: meta.name))
+
+    def all_collections(self) -> tuple[CollectionMeta, ...]:
+        """Those of every database, in order of creation."""
+        collections = self._space.collections
+        return tuple(collections[key] for key in sorted(collections))
+
+    def rename_collection(self, database: str, name: str, new_name: str, new_database: str = "") -> CollectionMeta:
+        """Real name only. An empty `new_database` keeps the collection where it is."""
+        check_collection_name(new_name, self._limits)
+        with self._ddl:
+            home = self._database(self._space, database).name
+            target = self._database(self._space, new_database).name if new_database else home
+            if (home, name) == (target, new_name):
+                raise InvalidParameter("collection name or database name should be different")
+            meta = self.find(home, name)
+            if meta.name != name:
+                raise InvalidParameter(f"unsupported use an alias to rename collection, alias:{name}")
+            if (target, new_name) in self._space.names:
+                raise InvalidParameter(
+                    f"duplicated new collection name {target}:{new_name} with other collection name or alias"
+                )
+            if target != home and meta.aliases:
+                raise InvalidParameter("fail to rename db name, must drop all aliases of this collection before rename")
+            schema = msgspec.structs.replace(meta.schema, name=new_name)
+            return self._change(meta, schema=schema, database=target)
+
+    # -- partitions -----------------------------------------------------------------------------
+    def create_partition(self, database: str, collection: str, name: str) -> PartitionMeta:
+        """Existing is success."""
+        name = check_partition_name(name, self._limits)
+        with self._ddl:
+            meta = self.find(database, collection)
+            if meta.has_partition_key:
+                raise InvalidParameter("disable create partition if partition key mode is used")
+            existing = meta.partition(name)
+            if existing is not None:
+                return existing
+            count, limit = len(meta.partitions), self._limits.max_partitions
+            if count >= limit:
+                raise InvalidParameter(
+                    f"partition number ({count}) exceeds max configuration ({limit}), collection: {meta.name}"
+                )
+            self._check_capacity(meta.shards)
+            partition = PartitionMeta(
+                name=name, partition_id=self.oracle.allocate_ids(1), created_timestamp=self.oracle.allocate()
+            )
+            self._change(meta, partitions=(*meta.partitions, partition))
+            return partition
+
+    def drop_partition(self, database: str, collection: str, name: str) -> PartitionMeta | None:
+        """What was dropped; None when there was none. Whether it is loaded is for the caller to check first."""
+        name = check_partition_name(name, self._limits)
+        with self._ddl:
+            meta = self.find(database, collection)
+            if meta.has_partition_key:
+                raise InvalidParameter("disable drop partition if partition key mode is used")
+            if name == DEFAULT_PARTITION:
+                raise InvalidParameter("default partition cannot be deleted")
+            partition = meta.partition(name)
+            if partition is not None:
+                self._change(meta, partitions=tuple(p for p in meta.partitions if p is not partition))
+            return partition
+
+    def has_partition(self, database: str, collection: str, name: str) -> bool:
+        return self.find(database, collection).partition(name) is not None
+
+    # -- aliases --------------------------------------------------------------------------------
+    def create_alias(self, database: str, collection: str, alias: str) -> None:
+        """`collection` is a real name. An alias that already points there is success."""
+        check_alias(alias, self._limits)
+        with self._ddl:
+            meta = self._find_real(database, collection)
+            holder = self._alias_holder(meta.database, alias)
+            if holder is None:
+                self._change(meta, aliases=tuple(sorted((*meta.aliases, alias))))
+            elif holder is not meta:
+                raise AliasExists(
+                    f"{alias} is already alias to another collection: {holder.name}: "
+                    f"alias already exist[database={meta.database}][alias={alias}]"
+                )
+
+    def drop_alias(self, database: str, alias: str) -> None:
+        """Missing is success."""
+        with self._ddl:
+            meta = self._space.names.get((self._database(self._space, database).name, alias))
+            if meta is not None and meta.name != alias:
+                self._change(meta, aliases=_without(meta.aliases, alias))
+
+    def alter_alias(self, database: str, collection: str, alias: str) -> None:
+        """Point an existing alias at another collection (a real name), in one step for every reader."""
+        check_alias(alias, self._limits)
+        with self._ddl:
+            meta = self._find_real(database, collection)
+            holder = self._alias_holder(meta.database, alias)
+            if holder is None:
+                raise AliasNotFound.named(meta.database, alias)
+            if holder is not meta:
+                loser = msgspec.structs.replace(holder, aliases=_without(holder.aliases, alias))
+                winner = msgspec.structs.replace(meta, aliases=tuple(sorted((*meta.aliases, alias))))
+                self._replace([holder, meta], [loser, winner])
+
+    def describe_alias(self, database: str, alias: str) -> AliasInfo:
+        space = self._space
+        home = self._database(space, database).name
+        meta = space.names.get((home, alias))
+        if meta is None or meta.name == alias:
+            raise AliasNotFound.named(home, alias)
+        return AliasInfo(alias=alias, collection=meta.name, database=home)
+
+    def list_aliases(self, database: str, collection: str = "") -> tuple[str, ...]:
+        """Sorted; those of the whole database when no collection is named."""
+        if collection:
+            return self.find(database, collection).aliases
+        return tuple(sorted(alias for meta in self.list_collections(database) for alias in meta.aliases))
+
+    def _alias_holder(self, home: str, alias: str) -> CollectionMeta | None:
+        holder = self._space.names.get((home, alias))
+        if holder is not None and holder.name == alias:
+            raise AliasConflict(f"alias and collection name conflict[database={home}][alias={alias}]")
+        return holder
+
+    # -- the one way a change happens -------------------------------------------------------------
+    def _find_real(self, database: str, collection: str) -> CollectionMeta:
+        meta = self.find(database, collection)
+        if meta.name != collection:
+            raise CollectionNotFound.named(meta.database, collection)
+        return meta
+
+    def _change(self, meta: CollectionMeta, **fields: object) -> CollectionMeta:
+        changed = msgspec.structs.replace(meta, **fields)
+        self._replace([meta], [changed])
+        return changed
+
+    def _replace(self, old: Iterable[CollectionMeta], new: Iterable[CollectionMeta]) -> None:
+        old, new = list(old), list(new)
+        puts = {f"{_COLLECTIONS}{meta.collection_id}": meta.to_bytes() for meta in new}
+        gone = {f"{_COLLECTIONS}{meta.collection_id}" for meta in old} - puts.keys()
+        self._commit(puts, sorted(gone))
+        self._space = self._space.replaced(old, new)
+
+    def _commit(self, puts: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
+        try:
+            self._catalog.commit(puts, gone)
+        except MilvusException:
+            self._space = self._load()
+            raise
+
+    @staticmethod
+    def _database(space: Namespace, name: str) -> DatabaseMeta:
+        found = space.databases.get(name or DEFAULT_DATABASE)
+        if found is None:
+            raise DatabaseNotFound.named(name)
+        return found
+
+
+def _engine_schema(schema: CollectionSchema) -> CollectionSchema:
+    """The checked schema with field ids, trimmed names and, when dynamic, `$meta`."""
+    fields = [
+        msgspec.structs.replace(
+            field,
+            name=field.name.strip(),
+            field_id=FIRST_FIELD_ID + i,
+            auto_id=field.auto_id or (schema.auto_id and field.is_primary),
+        )
+        for i, field in enumerate(schema.fields)
+    ]
+    if schema.enable_dynamic_field:
+        fields.append(
+            FieldSchema(
+                name=META_FIELD,
+                data_type=DataType.JSON,
+                field_id=FIRST_FIELD_ID + len(fields),
+                is_dynamic=True,
+                description="dynamic schema",
+            )
+        )
+    return msgspec.structs.replace(schema, fields=tuple(fields))
+
+
+def _first_partitions(schema: CollectionSchema, of_key: int) -> list[str]:
+    if schema.partition_key is None:
+        return [DEFAULT_PARTITION]
+    return [f"{DEFAULT_PARTITION}_{i}" for i in range(of_key)]
+
+
+def _same_or_raise(
+    existing: CollectionMeta, schema: CollectionSchema, shards: int, partitions: int, consistency: ConsistencyLevel
+) -> CollectionMeta:
+    """The existing collection when a second creation asks for exactly it."""
+    if existing.name != schema.name:
+        raise AliasConflict(
+            "please choose a unique name: alias and collection name conflict"
+            f"[database={existing.database}][alias={schema.name}]"
+        )
+    same = (
+        existing.schema == schema
+        and existing.shards == shards
+        and existing.consistency_level == consistency
+        and (not existing.has_partition_key or len(existing.partitions) == partitions)
+    )
+    if not same:
+        raise InvalidParameter(f"create duplicate collection with different parameters, collection: {schema.name}")
+    return existing
+
+
+def _without(aliases: tuple[str, ...], alias: str) -> tuple[str, ...]:
+    return tuple(a for a in aliases if a != alias)

@@ -1,0 +1,79 @@
+"""The oracle: one strictly increasing sequence of 64-bit numbers, used as hybrid timestamps and as ids.
+
+A durable upper bound runs ahead of the sequence. Numbers below it are handed out from memory; a restart continues
+above it, so no number is ever given twice, whatever the clock does.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from redkite.env import Clock
+from redkite.errors import Corruption
+from redkite.model.timestamps import LOGICAL_BITS, compose
+
+if TYPE_CHECKING:
+    from redkite.storage.catalog import Catalog
+
+_KEY = "root/oracle"
+_WIDTH = 8
+WINDOW_MS = 10_000
+"""How far ahead of the clock the durable bound is set."""
+_SLACK_MS = 100
+"""How far the bound is moved when the sequence is already ahead of the clock: restarts must not pile up windows."""
+
+
+class TimestampOracle:
+    """Safe from any thread. A call takes about a microsecond, except one commit to the catalog in every window."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        self._catalog = catalog
+        self._now_ms = clock.now_ms
+        self._lock = threading.Lock()
+        self._bound = self._last = _load(catalog)
+
+    @property
+    def last(self) -> int:
+        """The newest number handed out (after a restart: one that none handed out exceeds)."""
+        return self._last
+
+    def allocate(self, n: int = 1) -> int:
+        """The first of `n` consecutive numbers, all above every number handed out before."""
+        if n < 1:
+            raise ValueError(f"cannot allocate {n} timestamps")
+        now = self._now_ms() << LOGICAL_BITS
+        with self._lock:
+            first = self._last + 1
+            if first < now:
+                first = now
+            last = first + n - 1
+            if last >= self._bound:
+                self._extend(last)
+            self._last = last
+        return first
+
+    def allocate_ids(self, n: int) -> int:
+        """The first of `n` consecutive ids. They share the sequence of the timestamps."""
+        return self.allocate(n)
+
+    def close(self) -> None:
+        """Give back the unused window, so that a clean restart continues where this oracle stopped."""
+        with self._lock:
+            self._commit(self._last + 1)
+
+    def _extend(self, last: int) -> None:
+        self._commit(max(compose(self._now_ms() + WINDOW_MS), last + compose(_SLACK_MS)))
+
+    def _commit(self, bound: int) -> None:
+        self._catalog.commit({_KEY: bound.to_bytes(_WIDTH, "big")})
+        self._bound = bound
+
+
+def _load(catalog: Catalog) -> int:
+    data = catalog.get(_KEY)
+    if data is None:
+        return 0
+    if len(data) != _WIDTH:
+        raise Corruption(f"catalog entry {_KEY} has {len(data)} bytes, not {_WIDTH}")
+    return int.from_bytes(data, "big")

@@ -1,0 +1,145 @@
+"""The seam to the world: clock, randomness, files, tasks. Nothing else in Redkite touches them.
+
+`Env.real()` is the operating system. `redkite.simulated.simulated_env(seed)` is a world in memory in
+which time moves only when told, un-synced bytes are lost at a crash and work is scheduled from the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+Buffer = bytes | bytearray | memoryview
+Names = list[str]
+"""Spelled so because a class with a method `list` cannot say `list[str]`."""
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch; may step backwards."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary origin; never steps backwards."""
+        ...
+
+
+class AppendFile(Protocol):
+    """A file that only grows. Bytes are durable after `sync`, not before."""
+
+    def write(self, buffers: Sequence[Buffer]) -> int:
+        """Append the buffers in order (one `writev` where possible); returns the bytes written, always all of them."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything written durable (`fdatasync`). After a failure the file must not be written again."""
+        ...
+
+    def size(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class FileLock(Protocol):
+    def release(self) -> None: ...
+
+
+class Files(Protocol):
+    """A file system. Paths are plain strings with `/`. A new name is durable after `sync_dir` of its folder."""
+
+    def append(self, path: str) -> AppendFile:
+        """Open for appending, creating the file when missing."""
+        ...
+
+    def write_new(self, path: str, buffers: Sequence[Buffer]) -> None:
+        """Write a whole file and sync its bytes; an existing file is replaced. The name still wants `sync_dir`."""
+        ...
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
+
+    def map(self, path: str) -> memoryview:
+        """The file's bytes, read-only, mapped where the system can. They stay valid when the file is removed."""
+        ...
+
+    def local_path(self, path: str) -> str | None:
+        """A path native code may open, or None when the file lives only in memory."""
+        ...
+
+    def truncate(self, path: str, size: int) -> None: ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Atomic replace. Durable after `sync_dir`."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Missing is not an error."""
+        ...
+
+    def remove_tree(self, path: str) -> None:
+        """Missing is not an error."""
+        ...
+
+    def list(self, path: str) -> Names:
+        """Names in a folder, sorted; empty when the folder is missing."""
+        ...
+
+    def walk(self, path: str) -> Names:
+        """Paths of all files below a folder, relative to it, sorted; empty when the folder is missing."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def size(self, path: str) -> int: ...
+
+    def make_dirs(self, path: str) -> None:
+        """Create with parents; the new names are durable when it returns."""
+        ...
+
+    def sync_dir(self, path: str) -> None: ...
+
+    def lock(self, path: str, note: str) -> FileLock | str:
+        """Take an exclusive lock that dies with the process. Held by another: returns the holder's note instead."""
+        ...
+
+
+class Executor(Protocol):
+    def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]: ...
+
+    def shutdown(self, wait: bool = True) -> None: ...
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Tasks(Protocol):
+    """Background work. In a simulation nothing runs until somebody waits on a future or steps the scheduler."""
+
+    def future(self) -> Future[Any]:
+        """A future whose `result()` may be waited on here."""
+        ...
+
+    def executor(self, name: str, workers: int = 1) -> Executor: ...
+
+    def every(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
+        """Call `fn` repeatedly until cancelled; an exception in it is reported to the log and the timer goes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    clock: Clock
+    random: random.Random
+    files: Files
+    tasks: Tasks
+
+    @staticmethod
+    def real() -> Env:
+        """The operating system: wall clock, OS entropy, real files with fsync, threads."""
+        from redkite.realenv import real_env
+
+        return real_env()

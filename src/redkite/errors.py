@@ -1,0 +1,332 @@
+"""The error tree: one class per situation a caller can act on.
+
+    MilvusException                    every error Redkite raises; `.code`, `.message`
+    ├── ServiceError                   the system cannot answer now (code 1..12)
+    │   ├── NotReady (1) · Unavailable (2) · MemoryLimitExceeded (3)
+    │   └── DiskLimitExceeded (7) · RateLimited (8) · Unimplemented (10)
+    ├── NotFound                       (also KeyError)
+    │   ├── CollectionNotFound (100) · PartitionNotFound (200) · IndexNotFound (700)
+    │   └── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
+    ├── NotLoaded                      CollectionNotLoaded (101) · PartitionNotLoaded (201)
+    ├── InvalidInput                   the caller's fault (also ValueError)
+    │   ├── InvalidParameter (1100) · MissingParameter (1101) · ParameterTooLarge (1102)
+    │   ├── IllegalSchema (105) · SchemaMismatch (109) · CollectionAlreadyLoaded (104)
+    │   ├── InvalidFieldName (1701) · InvalidDatabaseName (802) · LimitReached (102, 801)
+    │   ├── AliasConflict (1601) · AliasExists (1602)
+    │   └── ParamError · DataNotMatch · DataTypeNotMatch   raised by the SDK before any call (code 1)
+    ├── WireError (1004)               bytes that are not a valid message (also ValueError)
+    ├── StorageError (1008)            (also OSError)
+    │   ├── ObjectNotFound (1000)      no stored object of that name (also FileNotFoundError)
+    │   ├── Conflict                   a conditional write whose condition does not hold
+    │   ├── Corruption (1009)          a checksum or format that does not hold
+    │   └── PathLocked (3001)          another process writes this path
+    ├── ConnectError (2)               (also ConnectionError)
+    ├── Timeout (10001)                (also TimeoutError)
+    └── Unexpected (65535)
+
+Codes and wording are Milvus's. `legacy_code` is the `error_code` old clients read.
+An error is raised once and never logged by the raiser.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+SUCCESS = 0
+
+_LEGACY: dict[int, int] = {
+    1: 56, 3: 52, 7: 54, 8: 49, 9: 48, 11: 55, 100: 4, 109: 62, 110: 56, 200: 15, 400: 15, 401: 46, 501: 15,
+    503: 46, 505: 55, 506: 46, 600: 47, 700: 25, 904: 50, 905: 46, 1100: 5, 1101: 5, 1102: 5,
+}  # fmt: skip
+
+
+def legacy_code(code: int) -> int:
+    """The `error_code` of old clients for a Milvus code: 0 for success, 1 (unexpected) when it has none."""
+    return 0 if code == SUCCESS else _LEGACY.get(code, 1)
+
+
+class MilvusException(Exception):
+    """Root of the tree. `code` and `message` are what travels; `retriable` says that the same call may succeed later."""
+
+    default_code: ClassVar[int] = 65535
+    retriable: ClassVar[bool] = False
+    is_input_error: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = self.default_code if code is None else code
+        self.message = message
+
+    @property
+    def compatible_code(self) -> int:
+        """The code in the numbering of clients older than 2.3."""
+        return legacy_code(self.code)
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__}: (code={self.code}, message={self.message})>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.code)
+
+
+def _rebuild(cls: type[MilvusException], message: str, code: int) -> MilvusException:
+    error = cls.__new__(cls)
+    MilvusException.__init__(error, message, code)
+    return error
+
+
+# -- the system cannot answer now ---------------------------------------------------------------
+class ServiceError(MilvusException):
+    default_code = 5
+
+
+class NotReady(ServiceError):
+    default_code, retriable = 1, True
+
+
+class Unavailable(ServiceError):
+    default_code, retriable = 2, True
+
+
+class MemoryLimitExceeded(ServiceError, MemoryError):
+    default_code = 3
+
+
+class DiskLimitExceeded(ServiceError):
+    default_code = 7
+
+
+class RateLimited(ServiceError):
+    default_code, retriable = 8, True
+
+
+class Unimplemented(ServiceError, NotImplementedError):
+    """The call exists in the protocol and is not built in this version."""
+
+    default_code = 10
+
+
+# -- not found ----------------------------------------------------------------------------------
+class NotFound(MilvusException, KeyError):
+    is_input_error = True
+
+
+class CollectionNotFound(NotFound):
+    default_code = 100
+
+    @classmethod
+    def named(cls, database: str, collection: object) -> CollectionNotFound:
+        return cls(f"collection not found[database={database}][collection={collection}]")
+
+
+class PartitionNotFound(NotFound):
+    default_code = 200
+
+    @classmethod
+    def named(cls, partition: str) -> PartitionNotFound:
+        return cls(f"partition not found[partition={partition}]")
+
+
+class IndexNotFound(NotFound):
+    default_code = 700
+
+    @classmethod
+    def named(cls, index: str) -> IndexNotFound:
+        return cls(f"index not found[indexName={index}]")
+
+    @classmethod
+    def of_collection(cls, collection: str) -> IndexNotFound:
+        return cls(f"index not found[collection={collection}]")
+
+
+class DatabaseNotFound(NotFound):
+    default_code = 800
+
+    @classmethod
+    def named(cls, database: str) -> DatabaseNotFound:
+        return cls(f"database not found[database={database}]")
+
+
+class AliasNotFound(NotFound):
+    default_code = 1600
+
+    @classmethod
+    def named(cls, database: str, alias: str) -> AliasNotFound:
+        return cls(f"alias not found[database={database}][alias={alias}]")
+
+
+class FieldNotFound(NotFound):
+    default_code = 1700
+
+
+# -- not loaded ---------------------------------------------------------------------------------
+class NotLoaded(MilvusException):
+    is_input_error = True
+
+
+class CollectionNotLoaded(NotLoaded):
+    default_code = 101
+
+    @classmethod
+    def named(cls, collection: object) -> CollectionNotLoaded:
+        return cls(f"collection not loaded[collection={collection}]")
+
+
+class PartitionNotLoaded(NotLoaded):
+    default_code = 201
+
+    @classmethod
+    def named(cls, partition: object) -> PartitionNotLoaded:
+        return cls(f"partition not loaded[partition={partition}]")
+
+
+# -- the caller's fault -------------------------------------------------------------------------
+class InvalidInput(MilvusException, ValueError):
+    is_input_error = True
+
+
+class InvalidParameter(InvalidInput):
+    """Text always ends in `: invalid parameter`; `expected`/`actual` add Milvus's bracketed pair."""
+
+    default_code = 1100
+
+    def __init__(self, message: str, *, expected: object = None, actual: object = None) -> None:
+        text = f"{message}: invalid parameter" if message else "invalid parameter"
+        if expected is not None or actual is not None:
+            text += f"[expected={expected}][actual={actual}]"
+        super().__init__(text)
+
+
+class MissingParameter(InvalidInput):
+    default_code = 1101
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: missing parameter")
+
+
+class ParameterTooLarge(InvalidInput):
+    default_code = 1102
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: parameter too large")
+
+
+class IllegalSchema(InvalidInput):
+    default_code = 105
+
+
+class SchemaMismatch(InvalidInput):
+    """The client's cached schema is older than the collection's: fetch it again and retry once."""
+
+    default_code = 109
+
+    @classmethod
+    def named(cls, collection: str) -> SchemaMismatch:
+        return cls(f"collection schema mismatch[collection={collection}]")
+
+
+class CollectionAlreadyLoaded(InvalidInput):
+    default_code = 104
+
+
+class LimitReached(InvalidInput):
+    default_code = 102
+
+
+class InvalidDatabaseName(InvalidInput):
+    default_code = 802
+
+
+class InvalidFieldName(InvalidInput):
+    default_code = 1701
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(f"{message}: field name invalid[field={field}]")
+
+
+class AliasConflict(InvalidInput):
+    default_code = 1601
+
+
+class AliasExists(InvalidInput):
+    default_code = 1602
+
+
+class ParamError(InvalidInput):
+    """An argument the SDK refuses before any call."""
+
+    default_code = 1
+
+
+class DataNotMatchException(ParamError):
+    """A row or column that does not fit the schema."""
+
+
+class DataTypeNotMatchException(ParamError):
+    """An argument of the wrong Python type."""
+
+
+class DescribeCollectionException(MilvusException):
+    """What `describe_collection` raises in the SDK."""
+
+
+# -- bytes and disks ----------------------------------------------------------------------------
+class WireError(MilvusException, ValueError):
+    default_code = 1004
+    is_input_error = True
+
+
+class StorageError(MilvusException, OSError):
+    default_code = 1008
+
+
+class ObjectNotFound(StorageError, FileNotFoundError):
+    default_code = 1000
+
+
+class Conflict(StorageError):
+    """A conditional write found something else than it expected; nothing was written."""
+
+
+class Corruption(StorageError):
+    default_code = 1009
+
+
+class PathLocked(StorageError):
+    default_code = 3001
+
+
+class ConnectError(MilvusException, ConnectionError):
+    default_code = 2
+    retriable = True
+
+
+class ConnectionConfigException(ParamError):
+    """A URI or connection argument that cannot be used."""
+
+
+class Timeout(MilvusException, TimeoutError):
+    default_code = 10001
+    retriable = True
+
+
+class Unexpected(MilvusException):
+    default_code = 65535
+
+
+_BY_CODE: dict[int, type[MilvusException]] = {}
+
+
+def _index(cls: type[MilvusException]) -> None:
+    for sub in cls.__subclasses__():
+        if "default_code" in vars(sub):
+            _BY_CODE.setdefault(sub.default_code, sub)
+        _index(sub)
+
+
+_index(MilvusException)
+
+
+def from_code(code: int, message: str) -> MilvusException:
+    """The error a peer sent as (code, message), as the class this tree has for it."""
+    return _rebuild(_BY_CODE.get(code, Unexpected), message, code)

@@ -1,0 +1,235 @@
+"""A filter tied to a schema: operands with types, constants cast, functions resolved.
+
+`not` is gone: it is pushed down to the leaves (De Morgan holds in three-valued logic), and every leaf answers TRUE
+only where it is TRUE. A filter keeps the rows that are TRUE, so no NULL mask has to travel up through `and` and `or`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from redkite.filter.json_column import JsonPath
+from redkite.filter.like import Pattern
+from redkite.filter.numbers import NumberSet
+from redkite.filter.syntax import Comparison, Operator
+from redkite.model.types import DataType
+
+JsonScalar: TypeAlias = "bool | int | float | str"
+JsonValue: TypeAlias = "JsonScalar | list[JsonValue]"
+
+
+# -- operands -----------------------------------------------------------------------------------
+class Column(msgspec.Struct, frozen=True):
+    """A BOOL, number or VARCHAR field."""
+
+    field: str
+    data_type: DataType
+
+
+class Element(msgspec.Struct, frozen=True):
+    """One element of an ARRAY field; NULL where the array is shorter."""
+
+    field: str
+    index: int
+    data_type: DataType
+
+
+class Path(msgspec.Struct, frozen=True):
+    """A path into a JSON field or `$meta`; the empty path is the whole value."""
+
+    field: str
+    path: JsonPath
+    data_type: DataType = DataType.JSON
+
+
+class List(msgspec.Struct, frozen=True):
+    """A whole ARRAY field."""
+
+    field: str
+    element_type: DataType
+    data_type: DataType = DataType.ARRAY
+
+
+class Length(msgspec.Struct, frozen=True):
+    """How many elements; NULL where a JSON value is no array."""
+
+    of: List | Path
+    data_type: DataType = DataType.INT64
+
+
+class Arithmetic(msgspec.Struct, frozen=True):
+    operand: Column | Element | Path
+    operator: Operator
+    constant: int | float
+    data_type: DataType
+
+
+Operand: TypeAlias = Column | Element | Path | List | Length | Arithmetic
+
+
+# -- members of `in` ------------------------------------------------------------------------------
+class TextSet(msgspec.Struct, frozen=True):
+    members: pa.Array
+
+    @staticmethod
+    def of(values: Iterable[str]) -> TextSet:
+        return TextSet(pa.array(dict.fromkeys(values), pa.string()))
+
+
+class JsonSet(msgspec.Struct, frozen=True):
+    """Constants of a list by the kind of JSON value that may equal them; None where the list has none of the kind.
+
+    A number is in both sets of numbers whenever a value of that kind can equal it. Without any constant at all
+    (`empty`) every present value is comparable and none is a member.
+    """
+
+    ints: NumberSet | None
+    doubles: NumberSet | None
+    strings: pa.Array | None
+    bools: frozenset[bool]
+    empty: bool
+
+    @staticmethod
+    def of(values: list[JsonScalar]) -> JsonSet:
+        bools = frozenset(v for v in values if isinstance(v, bool))
+        strings = sorted({v for v in values if isinstance(v, str)})
+        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        # Either kind of number can be compared with either kind of constant, so both sets exist or neither.
+        whole = {int(v) for v in numbers if v == v and v not in _INFINITE and v == int(v) and -(2**63) <= v < 2**63}
+        doubles = {float(v) for v in numbers if float(v) == v}
+        return JsonSet(
+            ints=NumberSet(whole, np.int64) if numbers else None,
+            doubles=NumberSet(doubles, np.float64) if numbers else None,
+            strings=pa.array(strings, pa.string()) if strings else None,
+            bools=bools,
+            empty=not values,
+        )
+
+
+_INFINITE = (float("inf"), float("-inf"))
+Members: TypeAlias = NumberSet | TextSet | JsonSet | frozenset[bool]
+
+
+# -- predicates ---------------------------------------------------------------------------------
+class Constant(msgspec.Struct, frozen=True):
+    value: bool
+
+
+class Compare(msgspec.Struct, frozen=True):
+    operand: Operand
+    operator: Comparison
+    constant: JsonScalar
+    negated: bool = False
+
+
+class CompareColumns(msgspec.Struct, frozen=True):
+    left: Column
+    operator: Comparison
+    right: Column
+    negated: bool = False
+
+
+class Between(msgspec.Struct, frozen=True):
+    operand: Column | Element | Path
+    low: int | float | str
+    high: int | float | str
+    low_inclusive: bool
+    high_inclusive: bool
+    negated: bool = False
+
+
+class In(msgspec.Struct, frozen=True):
+    operand: Operand
+    members: Members
+    listed: tuple[JsonScalar, ...]
+    """The members in the order of the text, repetitions included."""
+    negated: bool = False
+
+
+class Like(msgspec.Struct, frozen=True):
+    operand: Column | Element | Path
+    pattern: Pattern
+    negated: bool = False
+
+
+class IsNull(msgspec.Struct, frozen=True):
+    field: str
+    negated: bool = False
+
+
+class Exists(msgspec.Struct, frozen=True):
+    operand: Path
+    negated: bool = False
+
+
+class Contains(msgspec.Struct, frozen=True):
+    """An array holds one of the values, or (`every`) each of them."""
+
+    operand: List | Path
+    values: tuple[JsonValue, ...]
+    every: bool
+    negated: bool = False
+
+
+class ListEquals(msgspec.Struct, frozen=True):
+    operand: List | Path
+    values: tuple[JsonValue, ...]
+    negated: bool = False
+
+
+class And(msgspec.Struct, frozen=True):
+    operands: tuple[Predicate, ...]
+
+
+class Or(msgspec.Struct, frozen=True):
+    operands: tuple[Predicate, ...]
+
+
+Leaf: TypeAlias = Compare | CompareColumns | Between | In | Like | IsNull | Exists | Contains | ListEquals
+Predicate: TypeAlias = Constant | Leaf | And | Or
+
+
+def fields_of(predicate: Predicate) -> frozenset[str]:
+    """The names of the columns that evaluating the predicate reads."""
+    found: set[str] = set()
+    waiting: list[Predicate] = [predicate]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, And | Or):
+            waiting.extend(current.operands)
+        elif isinstance(current, CompareColumns):
+            found |= {current.left.field, current.right.field}
+        elif isinstance(current, IsNull):
+            found.add(current.field)
+        elif not isinstance(current, Constant):
+            found.add(field_of(current.operand))
+    return frozenset(found)
+
+
+def cost(predicate: Predicate) -> int:
+    """How dear a predicate is beside others, to run the cheap ones first."""
+    if isinstance(predicate, And | Or):
+        return sum(cost(p) for p in predicate.operands)
+    if isinstance(predicate, CompareColumns):
+        return 2 if predicate.left.data_type.is_number else 30
+    if isinstance(predicate, Constant | IsNull):
+        return 1
+    operand = predicate.operand
+    while isinstance(operand, Arithmetic | Length):
+        operand = operand.operand if isinstance(operand, Arithmetic) else operand.of
+    if isinstance(operand, Path):
+        return 100
+    if isinstance(operand, List) or operand.data_type.is_string:
+        return 20
+    return 4 if isinstance(predicate, In) else 1
+
+
+def field_of(operand: Operand) -> str:
+    while isinstance(operand, Arithmetic | Length):
+        operand = operand.operand if isinstance(operand, Arithmetic) else operand.of
+    return operand.field

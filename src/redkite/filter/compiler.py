@@ -1,0 +1,96 @@
+"""From a filter's text to something that answers for columns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from redkite.filter import bound
+from redkite.filter.binder import bind
+from redkite.filter.columns import Columns
+from redkite.filter.diagnostics import Purpose, Source
+from redkite.filter.evaluate import evaluate
+from redkite.filter.numbers import Mask
+from redkite.filter.parser import parse
+from redkite.filter.scope import Scope
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.schema import CollectionSchema
+
+_NO_PARAMS: Mapping[str, Any] = {}
+_LONG_KEY = 256
+
+
+class Filter:
+    """A filter bound to a schema: immutable, safe to share between threads and to keep for a schema's life.
+
+    Two filters of one schema with equal `key` keep the same rows.
+    """
+
+    __slots__ = ("always_true", "fields", "key", "predicate", "primary_keys", "text")
+
+    def __init__(self, text: str, key: str, predicate: bound.Predicate, primary_field: str) -> None:
+        self.text = text
+        self.key = key
+        """The text and the parameters it uses; long ones are digested."""
+        self.predicate = predicate
+        """What an index may answer instead of a scan."""
+        self.always_true = predicate == bound.Constant(True)
+        self.fields = bound.fields_of(predicate)
+        """Names of the columns `evaluate` reads; `$meta` for dynamic keys."""
+        self.primary_keys = _primary_keys(predicate, primary_field)
+        """When the whole filter is `pk == c` or `pk in [...]`: the keys as written, else None."""
+
+    def evaluate(self, columns: Columns) -> Mask:
+        """(columns.rows,) True only where the filter is TRUE; a fresh array."""
+        return evaluate(self.predicate, columns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Filter) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Filter({self.text[:80]!r})"
+
+
+def compile_filter(
+    text: str,
+    schema: CollectionSchema,
+    params: Mapping[str, Any] = _NO_PARAMS,
+    purpose: Purpose = "query",
+    limits: Limits = LIMITS,
+) -> Filter:
+    """Compile a filter for a schema; `params` are the values of its `{name}` templates, unused ones are ignored.
+
+    Raises InvalidParameter (1100) for what is not a filter of this schema, and Unimplemented (10) for a function that
+    this version does not evaluate. `purpose` is named in the error.
+    """
+    source = Source(text, purpose)
+    scope = Scope(schema, source, params)
+    scope.check_text()
+    node = parse(source, limits)
+    predicate = bind(scope, node) if node is not None else bound.Constant(True)
+    primary = next((f.name for f in schema.fields if f.is_primary), "")
+    return Filter(text, _key(text, scope), predicate, primary)
+
+
+def _key(text: str, scope: Scope) -> str:
+    key = text.strip()
+    if scope.used:
+        key += "\0" + repr(sorted(scope.used.items()))
+    if len(key) > _LONG_KEY:
+        return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    return key
+
+
+def _primary_keys(predicate: bound.Predicate, primary_field: str) -> list[int | str] | None:
+    if not isinstance(predicate, bound.Compare | bound.In) or predicate.negated:
+        return None
+    if not isinstance(predicate.operand, bound.Column) or predicate.operand.field != primary_field:
+        return None
+    if isinstance(predicate, bound.In):
+        return [v for v in predicate.listed if isinstance(v, int | str)]
+    is_key = predicate.operator.value == "==" and isinstance(predicate.constant, int | str)
+    return [predicate.constant] if is_key and isinstance(predicate.constant, int | str) else None

@@ -1,0 +1,152 @@
+"""What names mean while a filter is bound: the schema, the parameters, and the text to point into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from redkite.errors import InvalidParameter, Unimplemented
+from redkite.filter import bound
+from redkite.filter.bound import JsonValue
+from redkite.filter.constants import ConstantError, Value, check_text, from_parameter
+from redkite.filter.diagnostics import Source, nearest
+from redkite.filter.syntax import Name, Node, Path, StructPath, Template
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.types import DataType
+
+
+class Opaque(msgspec.Struct, frozen=True):
+    """A field that can be tested for null and nothing else in this version."""
+
+    field: str
+    data_type: DataType
+
+
+Term: TypeAlias = Value | Opaque | bound.Operand | bound.Predicate
+
+
+class Scope:
+    """Resolves names and templates, and words the errors. One per compilation."""
+
+    __slots__ = ("_fields", "_given", "schema", "source", "used")
+
+    def __init__(self, schema: CollectionSchema, source: Source, params: Mapping[str, Any]) -> None:
+        self.schema = schema
+        self.source = source
+        self.used: dict[str, JsonValue] = {}
+        """The parameters the text names, as plain values."""
+        self._given = params
+        self._fields = {field.name: field for field in schema.fields}
+
+    def error(self, detail: str, node: Node, hint: str = "") -> InvalidParameter:
+        return self.source.error(detail, node.start, hint)
+
+    def text(self, node: Node) -> str:
+        return self.source.excerpt(node.start, node.end)
+
+    def unsupported(self, what: str) -> Unimplemented:
+        return Unimplemented(
+            f"failed to create {self.source.purpose} plan: cannot parse expression: "
+            f"{self.source.excerpt(0, len(self.source.text))}: {what} is not supported in filters by this version"
+        )
+
+    def check_text(self) -> None:
+        """Refuse a text that is not Unicode."""
+        if not self.source.text.isascii():
+            try:
+                check_text(self.source.text)
+            except ConstantError as error:
+                raise Source("", self.source.purpose).error(str(error)) from None
+
+    # -- templates ------------------------------------------------------------------------------
+    def parameter(self, node: Template) -> Value:
+        if node.name not in self._given:
+            raise self.error(
+                f"the value of expression template variable name {{{node.name}}} is not found", node,
+                self._suggestion(node.name, self._given),
+            )  # fmt: skip
+        if node.name not in self.used:
+            try:
+                self.used[node.name] = from_parameter(node.name, self._given[node.name])
+            except ConstantError as error:
+                raise self.error(str(error), node) from None
+        return Value(self.used[node.name], node.name)
+
+    # -- names ----------------------------------------------------------------------------------
+    def field(self, name: str) -> FieldSchema | None:
+        return self._fields.get(name)
+
+    @property
+    def meta(self) -> str | None:
+        """The name of the dynamic field, None without one."""
+        field = self.schema.dynamic_field
+        if field is not None:
+            return field.name
+        return META_FIELD if self.schema.enable_dynamic_field else None
+
+    def resolve(self, node: Name) -> bound.Operand | Opaque:
+        """The operand a bare word means; an unknown one is a dynamic key where there is a dynamic field."""
+        field = self.field(node.name)
+        if field is None:
+            return bound.Path(*self._dynamic(node, ()))
+        data_type = field.data_type
+        if data_type is DataType.JSON:
+            return bound.Path(field.name, ())
+        if data_type is DataType.ARRAY:
+            if field.element_type is DataType.STRUCT:
+                raise self.unsupported("array of structs")
+            return bound.List(field.name, field.element_type)
+        if data_type is DataType.TEXT:
+            raise self.error(f"filter on text field ({field.name}) is not supported yet", node)
+        if data_type is DataType.BOOL or data_type.is_number or data_type is DataType.VARCHAR:
+            return bound.Column(field.name, data_type)
+        if data_type.is_vector:
+            raise self.error(f"filter on vector field ({field.name}) is not supported", node)
+        return Opaque(field.name, data_type)
+
+    def resolve_path(self, node: Path) -> bound.Operand:
+        """The operand that `name["k"][0]` means."""
+        field = self.field(node.name)
+        if field is None:
+            return bound.Path(*self._dynamic(node, node.keys))
+        if field.data_type is DataType.JSON:
+            return bound.Path(field.name, node.keys)
+        if field.data_type is not DataType.ARRAY:
+            raise self.error(f"{field.data_type.wire_name} data type not supported accessed with []", node)
+        if field.element_type is DataType.STRUCT:
+            raise self.unsupported("array of structs")
+        index = node.keys[0]
+        if len(node.keys) != 1 or not isinstance(index, int):
+            raise self.error("can only access array field with integer index", node)
+        return bound.Element(field.name, index, field.element_type)
+
+    def struct_path(self, node: StructPath) -> Exception:
+        """The error for `name[sub]`: a key without quotes, or an array of structs."""
+        if node.name == "$" or any(s.name == node.name for s in self.schema.struct_fields):
+            return self.unsupported(f"{self.text(node)} (array of structs)")
+        field = self.field(node.name)
+        if field is None and self.meta is None:
+            return self._unknown(node, node.name)
+        if field is not None and field.data_type is DataType.ARRAY:
+            return self.error("can only access array field with integer index", node)
+        if field is not None and field.data_type is not DataType.JSON:
+            return self.error(f"{field.data_type.wire_name} data type not supported accessed with []", node)
+        return self.error(f'json key must be enclosed in double quotes or single quotes: "{node.sub}"', node)
+
+    def _dynamic(self, node: Name | Path, keys: tuple[str | int, ...]) -> tuple[str, tuple[str | int, ...]]:
+        meta = self.meta
+        if any(s.name == node.name for s in self.schema.struct_fields):
+            raise self.unsupported(f"{node.name} (array of structs)")
+        if meta is None:
+            raise self._unknown(node, node.name)
+        return (meta, keys) if node.name == meta else (meta, (node.name, *keys))
+
+    def _unknown(self, node: Node, name: str) -> InvalidParameter:
+        return self.error(f"field {name} not exist", node, self._suggestion(name, self._fields))
+
+    @staticmethod
+    def _suggestion(name: str, known: Mapping[str, object]) -> str:
+        close = nearest(name, known)
+        return f"did you mean '{close}'?" if close else ""

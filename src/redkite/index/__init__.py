@@ -1,0 +1,1 @@
+"""How is a column found fast? One module per family of indexes, one face for all."""

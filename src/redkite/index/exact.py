@@ -1,0 +1,104 @@
+"""Exact search: every allowed row is compared. Also the exact scores of the winners of any index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, normalized
+from redkite.index.threads import faiss, native_threads
+from redkite.model.types import Metric
+
+MATRIX_PRODUCT_QUERIES = 20
+"""From this many queries faiss computes L2 by matrix products, which cancel digits: more rows are kept."""
+SPARE = 32
+BLOCK_FLOATS = 4_000_000
+"""Numbers gathered at a time when candidates are re-scored."""
+
+
+def exact_search(vectors: Vectors, queries: Vectors, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
+    """Best `k` of all rows of `vectors` per query: (nq, k) exact scores and row numbers, best first, NO_ROW as filler."""
+    rows, nq = len(vectors), len(queries)
+    width = min(k, rows)
+    if width == 0:
+        return np.zeros((nq, k), np.float32), np.full((nq, k), NO_ROW, np.int64)
+    spare = SPARE if nq >= MATRIX_PRODUCT_QUERIES or metric is Metric.COSINE else 0
+    with native_threads(nq * rows * vectors.shape[1]):
+        if metric is Metric.COSINE:
+            found = _cosine_candidates(vectors, normalized(queries), min(width + spare, rows))
+        else:
+            kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+            _, found = faiss.knn(queries, vectors, min(width + spare, rows), metric=kind)
+    return ranked(vectors, queries, found, k, metric)
+
+
+def _cosine_candidates(vectors: Vectors, queries: Vectors, k: int) -> RowNumbers:
+    """Rows of largest cosine, in any order."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    lengths[lengths == 0] = 1
+    found = np.empty((len(queries), k), np.int64)
+    block = max(1, 4_000_000 // len(vectors))
+    for at in range(0, len(queries), block):
+        cosines = queries[at : at + block] @ vectors.T
+        cosines /= lengths
+        if k < len(vectors):
+            found[at : at + block] = np.argpartition(cosines, -k, axis=1)[:, -k:]
+        else:
+            found[at : at + block] = np.arange(k)
+    return found
+
+
+def score_rows(vectors: Vectors, query: Vectors, metric: Metric) -> Scores:
+    """Exact float32 scores of (rows, dim) vectors for one (dim,) query: squared L2, inner product, or cosine in
+    [-1, 1] (0 for a zero vector)."""
+    if metric is Metric.L2:
+        apart = vectors - query
+        distances: Scores = np.einsum("ij,ij->i", apart, apart)
+        return distances
+    products: Scores = vectors @ query
+    if metric is Metric.IP:
+        return products
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors) * (query @ query))
+    lengths[lengths == 0] = 1
+    products /= lengths
+    return np.clip(products, -1, 1, out=products)
+
+
+def _score_candidates(vectors: Vectors, queries: Vectors, found: RowNumbers, metric: Metric) -> Scores:
+    """`score_rows` of (nq, width) candidate rows, a block of queries at a time."""
+    scores = np.empty(found.shape, np.float32)
+    step = max(1, BLOCK_FLOATS // max(1, found.shape[1] * vectors.shape[1]))
+    for at in range(0, len(found), step):
+        some, asked = vectors[found[at : at + step]], queries[at : at + step]
+        if metric is Metric.L2:
+            some -= asked[:, None, :]
+            np.einsum("qrd,qrd->qr", some, some, out=scores[at : at + step])
+            continue
+        block = np.einsum("qrd,qd->qr", some, asked, out=scores[at : at + step])
+        if metric is Metric.COSINE:
+            lengths = np.sqrt(np.einsum("qrd,qrd->qr", some, some) * np.einsum("qd,qd->q", asked, asked)[:, None])
+            lengths[lengths == 0] = 1
+            block /= lengths
+            np.clip(block, -1, 1, out=block)
+    return scores
+
+
+def ranked(vectors: Vectors, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
+    """Score candidate rows (nq, width; NO_ROW is skipped) exactly, keep the best `k`: (nq, k) scores and row numbers,
+    best first, NO_ROW at the end where there are fewer."""
+    nq, width = found.shape
+    if nq == 1 and width == k and found[0, -1] >= 0:
+        # The everyday search: numpy's per-call costs are a good part of it, so no step more than needed.
+        rows = found[0]
+        one = score_rows(vectors[rows], queries[0], metric)
+        best = np.argsort(-one if metric.larger_is_closer else one, kind="stable")
+        return one[best][None, :], rows[best][None, :]
+    scores = _score_candidates(vectors, queries, found, metric)
+    rank = -scores if metric.larger_is_closer else scores.copy()
+    rank[found < 0] = np.inf
+    order = np.argsort(rank, axis=1, kind="stable")[:, :k]
+    best_scores = np.take_along_axis(scores, order, axis=1)
+    best_rows = np.take_along_axis(found, order, axis=1)
+    if width >= k:
+        return best_scores, best_rows
+    filler = ((0, 0), (0, k - width))
+    return np.pad(best_scores, filler), np.pad(best_rows, filler, constant_values=NO_ROW)

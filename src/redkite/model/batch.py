@@ -1,0 +1,99 @@
+"""Rows as Arrow: which Arrow type holds which field, and zero-copy doors to numpy.
+
+| field type | Arrow type |
+|---|---|
+| BOOL, INT8..INT64, FLOAT, DOUBLE | bool_, int8..int64, float32, float64 |
+| VARCHAR, TEXT, GEOMETRY (WKT) | string |
+| JSON, `$meta` | binary (one UTF-8 JSON text per row) |
+| TIMESTAMPTZ | int64 (UTC microseconds) |
+| ARRAY | list(element) |
+| FLOAT_VECTOR, INT8_VECTOR | fixed_size_list(float32 / int8, dim) |
+| FLOAT16_VECTOR, BFLOAT16_VECTOR, BINARY_VECTOR | fixed_size_binary(2·dim, 2·dim, dim/8), little endian |
+| SPARSE_FLOAT_VECTOR | binary (uint32 index, float32 value pairs, little endian, as on the wire) |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.errors import InvalidParameter
+from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.types import DataType
+
+_SCALARS: dict[DataType, pa.DataType] = {
+    DataType.BOOL: pa.bool_(), DataType.INT8: pa.int8(), DataType.INT16: pa.int16(), DataType.INT32: pa.int32(),
+    DataType.INT64: pa.int64(), DataType.FLOAT: pa.float32(), DataType.DOUBLE: pa.float64(),
+    DataType.VARCHAR: pa.string(), DataType.TEXT: pa.string(), DataType.GEOMETRY: pa.string(),
+    DataType.JSON: pa.binary(), DataType.TIMESTAMPTZ: pa.int64(), DataType.SPARSE_FLOAT_VECTOR: pa.binary(),
+}  # fmt: skip
+
+
+def arrow_type(field: FieldSchema) -> pa.DataType:
+    """The Arrow type of a field's column."""
+    kind = field.data_type
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    if kind is DataType.ARRAY:
+        return pa.list_(_SCALARS[field.element_type])
+    if kind is DataType.FLOAT_VECTOR:
+        return pa.list_(pa.float32(), field.dim)
+    if kind is DataType.INT8_VECTOR:
+        return pa.list_(pa.int8(), field.dim)
+    if kind in (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR):
+        return pa.binary(2 * field.dim)
+    if kind is DataType.BINARY_VECTOR:
+        return pa.binary(field.dim // 8)
+    raise InvalidParameter(f"data type {kind.wire_name} of field {field.name} cannot hold rows")
+
+
+def vectors_to_arrow(vectors: npt.NDArray[np.float32] | npt.NDArray[np.int8]) -> pa.Array:
+    """(rows, dim) C-contiguous matrix -> fixed_size_list column, without copying the numbers."""
+    rows, dim = vectors.shape
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, dim) if rows else pa.array([], pa.list_(flat.type, dim))
+
+
+def arrow_to_vectors(column: pa.Array) -> npt.NDArray[np.float32] | npt.NDArray[np.int8]:
+    """fixed_size_list column without nulls -> (rows, dim) view of the same memory."""
+    dim = column.type.list_size
+    values: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True)
+    return values.reshape(len(column), dim)
+
+
+_TYPE_KEY = b"redkite.type"
+
+
+def arrow_field(name: str, kind: DataType, arrow: pa.DataType, *, nullable: bool = True) -> pa.Field:
+    """A column's Arrow field that remembers its Milvus type, which several Arrow types alone do not tell
+    (`fixed_size_binary` may be binary, float16 or bfloat16 vectors; `binary` JSON or sparse vectors)."""
+    return pa.field(name, arrow, nullable=nullable, metadata={_TYPE_KEY: str(int(kind)).encode()})
+
+
+def batch_field(field: FieldSchema) -> pa.Field:
+    """The Arrow field of a schema field's column."""
+    return arrow_field(field.name, field.data_type, arrow_type(field), nullable=field.nullable)
+
+
+def typed_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch:
+    """The same columns with the Milvus types of a schema's fields remembered; other columns stay as they are."""
+    fields = [batch_field(known) if (known := schema.field(f.name)) is not None else f for f in rows.schema]
+    return pa.RecordBatch.from_arrays(rows.columns, schema=pa.schema(fields)) if fields else rows
+
+
+def data_type_of(field: pa.Field) -> DataType:
+    """The Milvus type of a column: as remembered by `arrow_field`, else the usual one for its Arrow type."""
+    if field.metadata and _TYPE_KEY in field.metadata:
+        return DataType(int(field.metadata[_TYPE_KEY]))
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind):
+        return DataType.INT8_VECTOR if kind.value_type == pa.int8() else DataType.FLOAT_VECTOR
+    if pa.types.is_list(kind):
+        return DataType.ARRAY
+    if pa.types.is_fixed_size_binary(kind):
+        return DataType.BINARY_VECTOR
+    for candidate, arrow in _SCALARS.items():
+        if arrow == kind:
+            return candidate
+    raise InvalidParameter(f"column {field.name} of Arrow type {kind} has no Milvus type")

@@ -1,0 +1,194 @@
+"""The waist, going up: what each request answers, as frozen structs; rows are Arrow."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.model.schema import CollectionSchema
+from redkite.model.types import ConsistencyLevel, IndexState, LoadState
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Done(Result):
+    """Success, nothing to say."""
+
+
+class Flag(Result):
+    value: bool
+
+
+class Timestamp(Result):
+    timestamp: int
+
+
+class RowCount(Result):
+    rows: int
+
+
+class Version(Result):
+    version: str
+
+
+class ServerInfo(Result):
+    """Answer to Connect. `identifier` is echoed by the client in its metadata."""
+
+    version: str
+    identifier: int
+    build_time: str = ""
+    git_commit: str = ""
+    deploy_mode: str = "STANDALONE"
+
+
+class Health(Result):
+    healthy: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Databases(Result):
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+    created_timestamps: tuple[int, ...]
+
+
+class DatabaseInfo(Result):
+    name: str
+    database_id: int
+    created_timestamp: int
+    properties: dict[str, str] = {}
+
+
+class CollectionInfo(Result):
+    """`schema` hides the `$meta` field. Timestamps are hybrid; `update_timestamp` is the schema's version."""
+
+    schema: CollectionSchema
+    """Its `name` is the real name, also when asked by alias."""
+    collection_id: int
+    database: str
+    shards: int
+    partitions: int
+    aliases: tuple[str, ...]
+    consistency_level: ConsistencyLevel
+    created_timestamp: int
+    update_timestamp: int
+    properties: dict[str, str] = {}
+    virtual_channels: tuple[str, ...] = ()
+    physical_channels: tuple[str, ...] = ()
+
+
+class CollectionBrief(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    collection_id: int
+    created_timestamp: int
+    shards: int
+    loaded_percent: int
+    """0..100; 0 when not loaded."""
+
+
+class Collections(Result):
+    collections: tuple[CollectionBrief, ...]
+
+
+class PartitionBrief(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    partition_id: int
+    created_timestamp: int
+    loaded_percent: int = 0
+
+
+class Partitions(Result):
+    partitions: tuple[PartitionBrief, ...]
+
+
+class AliasInfo(Result):
+    alias: str
+    collection: str
+    database: str
+
+
+class Aliases(Result):
+    aliases: tuple[str, ...]
+    collection: str
+    database: str
+
+
+class LoadProgress(Result):
+    percent: int
+    refresh_percent: int = 100
+
+
+class LoadStateInfo(Result):
+    state: LoadState
+
+
+class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One index. `params` are the user's own (with index_type and metric_type)."""
+
+    index_name: str
+    index_id: int
+    field: str
+    params: dict[str, str]
+    total_rows: int
+    indexed_rows: int
+    pending_rows: int
+    state: IndexState
+    fail_reason: str = ""
+
+
+class Indexes(Result):
+    indexes: tuple[IndexInfo, ...]
+
+
+class Mutation(Result):
+    """`ids`: int64 or string array of the rows written (empty for Delete). `timestamp`: the write's, hybrid."""
+
+    ids: pa.Array
+    count: int
+    timestamp: int
+
+
+class FlushedCollection(msgspec.Struct, frozen=True, kw_only=True):
+    collection: str
+    segment_ids: tuple[int, ...]
+    """Segments sealed by this flush."""
+    flushed_ids: tuple[int, ...]
+    """Segments already on disk."""
+    seal_time: int
+    """Unix seconds."""
+    flush_timestamp: int
+
+
+class Flushed(Result):
+    collections: tuple[FlushedCollection, ...]
+
+
+class Hits(Result):
+    """Flat over all queries: query i owns `topks[i]` consecutive entries of ids, scores and rows."""
+
+    topks: npt.NDArray[np.int64]
+    ids: pa.Array
+    """int64 or string."""
+    scores: npt.NDArray[np.float32]
+    rows: pa.RecordBatch
+    """The output fields, one column each (dynamic keys arrive as `$meta`); may have no columns."""
+    output_fields: tuple[str, ...]
+    """As the client should show them (`*` expanded; dynamic keys by name)."""
+    primary_field: str
+    collection: str
+    session_timestamp: int
+    recalls: tuple[float, ...] = ()
+
+
+class Rows(Result):
+    """Answer to Query. `rows` always has at least one column, also for zero rows."""
+
+    rows: pa.RecordBatch
+    output_fields: tuple[str, ...]
+    primary_field: str
+    collection: str
+    session_timestamp: int

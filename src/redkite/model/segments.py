@@ -1,0 +1,81 @@
+"""What is recorded about segments, channels, indexes and load states: the catalog's structs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from redkite.model.types import DataType, Metric
+
+
+class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An index as resolved from user parameters. `build` holds the type's own integers (`M`, `efConstruction`)."""
+
+    index_type: str
+    metric: Metric | None = None
+    build: dict[str, int] = {}
+
+
+class IndexMeta(msgspec.Struct, frozen=True, kw_only=True):
+    index_id: int
+    collection_id: int
+    field_id: int
+    field: str
+    name: str
+    params: dict[str, str]
+    """As the user sent them."""
+    spec: IndexSpec
+    created_timestamp: int
+
+
+class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One index over one sealed segment."""
+
+    index_id: int
+    object: str
+    size: int
+    crc: int
+    rows: int
+
+
+class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """One sealed segment: an immutable `rows` file, its deletes so far, its indexes."""
+
+    segment_id: int
+    collection_id: int
+    partition_id: int
+    channel: str
+    rows: int
+    size: int
+    rows_object: str
+    rows_crc: int
+    order_object: str = ""
+    """Row numbers in primary-key order; empty when the rows are already in that order."""
+    min_key: int | str = 0
+    max_key: int | str = 0
+    key_type: DataType = DataType.INT64
+    min_timestamp: int = 0
+    max_timestamp: int = 0
+    deletes_object: str = ""
+    """Deletes up to the channel's checkpoint; empty when there are none."""
+    deleted_rows: int = 0
+    indexes: tuple[IndexFile, ...] = ()
+
+    def index(self, index_id: int) -> IndexFile | None:
+        return next((f for f in self.indexes if f.index_id == index_id), None)
+
+
+class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where recovery of a channel starts: rows of earlier records are in sealed segments."""
+
+    checkpoint: int = 0
+
+
+class LoadEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A loaded collection: all partitions (also later ones) when `partitions` is None."""
+
+    collection_id: int
+    partitions: tuple[int, ...] | None = None
+    replicas: int = 1
+
+    def covers(self, partition_id: int) -> bool:
+        return self.partitions is None or partition_id in self.partitions

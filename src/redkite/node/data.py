@@ -1,0 +1,79 @@
+"""The data node: writes sealed segments and builds indexes, off the path of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from redkite.env import Env
+from redkite.errors import MilvusException
+from redkite.index.hnsw import BuildCancelled
+from redkite.index.registry import build
+from redkite.logs import get_logger
+from redkite.model.schema import CollectionSchema
+from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
+from redkite.segment.deletes import Deletes
+from redkite.segment.files import segment_prefix, write_segment
+from redkite.segment.growing import GrowingSegment
+from redkite.segment.sealed import SealedSegment
+from redkite.storage.objects import ObjectStore
+
+log = get_logger(__name__)
+
+
+class DataNode:
+    """Stateless: everything it needs comes with the job, everything it makes goes to the object store."""
+
+    def __init__(self, node_id: int, env: Env, store: ObjectStore, threads: int) -> None:
+        self.node_id = node_id
+        self._store = store
+        self._threads = threads
+        self._closing = False
+        self._builds = env.tasks.executor(f"build-{node_id}", 1)
+
+    def write_segment(self, collection_id: int, channel: str, segment: GrowingSegment) -> SegmentMeta:
+        """Write a segment that takes no more rows. In the caller's thread."""
+        return write_segment(self._store, collection_id, channel, segment)
+
+    def build_index(
+        self,
+        meta: SegmentMeta,
+        index: IndexMeta,
+        schema: CollectionSchema,
+        wanted: Callable[[], bool],
+        built: Callable[[IndexFile], None],
+    ) -> Future[None]:
+        """Queue a build. `wanted` is asked before and during it; `built` is called with the stored result."""
+        return self._builds.submit(self._build, meta, index, schema, wanted, built)
+
+    def _build(
+        self,
+        meta: SegmentMeta,
+        index: IndexMeta,
+        schema: CollectionSchema,
+        wanted: Callable[[], bool],
+        built: Callable[[IndexFile], None],
+    ) -> None:
+        def still_wanted() -> bool:
+            return not self._closing and wanted()
+
+        if not still_wanted():
+            return
+        try:
+            segment = SealedSegment(self._store, meta, schema, Deletes())
+            vectors, _ = segment.vectors(index.field, meta.rows)
+            data = build(index.spec, vectors, still_wanted, self._threads)
+            name = f"{segment_prefix(meta.collection_id, meta.segment_id)}index-{index.index_id}"
+            stored = self._store.put(name, [data])
+        except BuildCancelled:
+            return
+        except MilvusException:
+            # The rows stay searchable without the index; the build is tried again when the collection opens next.
+            log.exception("index %s over segment %d could not be built", index.name, meta.segment_id)
+            return
+        built(IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=meta.rows))
+
+    def close(self) -> None:
+        """Stop a running build at its next step; it is done again when the database is opened next."""
+        self._closing = True
+        self._builds.shutdown(wait=True)

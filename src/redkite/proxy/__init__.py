@@ -1,0 +1,1 @@
+"""What does a request mean, is it allowed, whom does it concern?"""

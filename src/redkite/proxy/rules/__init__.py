@@ -1,0 +1,1 @@
+"""What may a request say? Pure checks of indexes, rows and reads; each raises the error a client should see."""

@@ -1,0 +1,176 @@
+"""What a search or a query may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from redkite.coordinator.meta import CollectionMeta
+from redkite.errors import InvalidParameter, Unimplemented
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.requests import Queries
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.types import DataType, Metric
+from redkite.proxy.rules.finite import check_finite
+
+COUNT = "count(*)"
+EVERYTHING = "*"
+MAX_DECIMALS = 6
+_NOT_IN_A_KEY = frozenset("()[]*'\"")
+_ENGINE_NAMES: dict[DataType, str] = {
+    DataType.BINARY_VECTOR: "VECTOR_BINARY", DataType.FLOAT_VECTOR: "VECTOR_FLOAT",
+    DataType.FLOAT16_VECTOR: "VECTOR_FLOAT16", DataType.BFLOAT16_VECTOR: "VECTOR_BFLOAT16",
+    DataType.SPARSE_FLOAT_VECTOR: "VECTOR_SPARSE_U32_F32", DataType.INT8_VECTOR: "VECTOR_INT8",
+}  # fmt: skip
+
+
+# -- how many -----------------------------------------------------------------------------------
+def check_search_window(limit: int, offset: int, nq: int, limits: Limits = LIMITS) -> None:
+    """Rows per query, rows to skip, and queries of one search."""
+    if not 1 <= limit <= limits.max_topk:
+        raise _out_of_range("topk", limit, "it", limits.max_topk)
+    if offset < 0 or offset > limits.max_result_window:
+        raise _out_of_range("offset", offset, "it", limits.max_result_window)
+    if limit + offset > limits.max_result_window:
+        raise _out_of_range("offset+topk", limit + offset, "it", limits.max_result_window)
+    if not 1 <= nq <= limits.max_nq:
+        raise _out_of_range("nq", nq, "nq (number of search vector per search request)", limits.max_nq)
+
+
+def _out_of_range(name: str, value: int, subject: str, most: int) -> InvalidParameter:
+    # The protocol's text carries the suffix twice.
+    return InvalidParameter(
+        f"{name} [{value}] is invalid, {subject} should be in range [1, {most}], but got {value}: invalid parameter"
+    )
+
+
+def check_query_window(
+    expression: str, limit: int | None, offset: int, *, count: bool = False, limits: Limits = LIMITS
+) -> None:
+    """Rows and rows to skip of one query; `count` when only `count(*)` is asked."""
+    start = "invalid max query result window"
+    if count:
+        if limit is not None or offset:
+            raise InvalidParameter("count entities with pagination is not allowed")
+        return
+    if offset < 0:
+        raise InvalidParameter(f"{start}, offset [{offset}] is invalid, should be gte than 0: invalid parameter")
+    if limit is not None and limit <= 0:
+        raise InvalidParameter(f"{start}, limit [{limit}] is invalid, should be greater than 0: invalid parameter")
+    window = offset + (limit or 0)
+    if window > limits.max_result_window:
+        raise InvalidParameter(
+            f"{start}, (offset+limit) should be in range [1, {limits.max_result_window}], but got {window}"
+            ": invalid parameter"
+        )
+    if limit is None and not expression.strip():
+        raise InvalidParameter("empty expression should be used with limit")
+
+
+def check_round_decimal(decimals: int) -> None:
+    if decimals != -1 and not 0 <= decimals <= MAX_DECIMALS:
+        raise InvalidParameter(
+            f"round_decimal [{decimals}] is invalid, should be -1 or an integer in range [0, {MAX_DECIMALS}]"
+        )
+
+
+# -- which vectors ------------------------------------------------------------------------------
+def choose_vector_field(schema: CollectionSchema, name: str) -> FieldSchema:
+    """The field to search: the one named, or the only vector field."""
+    if not name:
+        fields = schema.vector_fields
+        if len(fields) > 1:
+            raise InvalidParameter("multiple anns_fields exist, please specify a anns_field in search_params")
+        if not fields:
+            raise InvalidParameter("anns_field not found in schema")
+        return fields[0]
+    field = schema.field(name)
+    if field is None:
+        raise InvalidParameter(
+            f"failed to create query plan: failed to get field schema by name: fieldName({name}) not found"
+        )
+    if not field.data_type.is_vector:
+        raise InvalidParameter(f"failed to create query plan: field ({name}) to search is not of vector data type")
+    return field
+
+
+def check_queries(field: FieldSchema, queries: Queries) -> None:
+    """Type, dimension and values of the query vectors against the field they are compared with."""
+    if queries.data_type is not field.data_type:
+        raise InvalidParameter(
+            f"vector type must be the same, field {field.name} - type {_engine_name(field.data_type)}, "
+            f"search info type {_engine_name(queries.data_type)}"
+        )
+    vectors = queries.vectors
+    if field.data_type is not DataType.FLOAT_VECTOR or vectors is None:
+        raise Unimplemented(
+            f"search on a field of type {field.data_type.wire_name} is not built in this version, "
+            f"field name = {field.name}"
+        )
+    dim = vectors.shape[1]
+    if dim != field.dim:
+        size = np.dtype(np.float32).itemsize
+        raise InvalidParameter(
+            f"vector dimension mismatch, expected vector size(byte) {field.dim * size}, actual {dim * size}"
+        )
+    check_finite(vectors)
+
+
+def _engine_name(kind: DataType) -> str:
+    return _ENGINE_NAMES.get(kind, kind.name)
+
+
+def check_metric(asked: str, metric: Metric) -> None:
+    """The metric a search names (empty: none) must be the index's."""
+    if asked and asked.upper() != metric:
+        raise InvalidParameter("metric type not match", expected=metric, actual=asked)
+
+
+# -- which rows and columns ---------------------------------------------------------------------
+def choose_partitions(meta: CollectionMeta, names: Sequence[str]) -> frozenset[int] | None:
+    """Ids of the partitions named; None when none is named, which means all."""
+    if not names:
+        return None
+    if meta.has_partition_key:
+        raise InvalidParameter("not support manually specifying the partition names if partition key mode is used")
+    ids: set[int] = set()
+    for name in names:
+        partition = meta.partition(name)
+        if partition is None:
+            raise InvalidParameter(f"partition name {name} not found")
+        ids.add(partition.partition_id)
+    return frozenset(ids)
+
+
+def is_count(names: Sequence[str]) -> bool:
+    """True when a query asks for `count(*)` and nothing else."""
+    return len(names) == 1 and names[0].strip().lower() == COUNT
+
+
+def expand_output_fields(
+    schema: CollectionSchema, names: Sequence[str], *, with_primary: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(columns to fetch, names to show) for the output fields asked for.
+
+    `*` is every field; with a dynamic field also `$meta`. A name that no field has is a dynamic key: `$meta` is fetched
+    and the key shown. `with_primary` adds the primary key where it was not asked for, as queries always show it.
+    """
+    fetch: dict[str, None] = {}
+    show: dict[str, None] = {}
+    for given in names:
+        name = given.strip()
+        if name == EVERYTHING:
+            everything = dict.fromkeys(field.name for field in schema.fields)
+            fetch |= everything
+            show |= everything
+        elif schema.field(name) is not None:
+            fetch[name] = show[name] = None
+        elif name and schema.dynamic_field is not None and _NOT_IN_A_KEY.isdisjoint(name):
+            fetch[META_FIELD] = show[name] = None
+        else:
+            raise InvalidParameter(f"field {name} not exist")
+    if with_primary:
+        fetch.setdefault(schema.primary.name)
+        show.setdefault(schema.primary.name)
+    return tuple(fetch), tuple(show)

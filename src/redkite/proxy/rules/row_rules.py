@@ -1,0 +1,148 @@
+"""What rows may be written: a batch as it came in, against the collection's schema, to the batch as it is kept."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from redkite.errors import InvalidParameter
+from redkite.model.batch import arrow_type, batch_field, data_type_of
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.rules.property_rules import allows_insert_auto_id
+from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.types import DataType
+from redkite.proxy.rules.column_rules import check_values, fit
+
+EMPTY_OBJECT = b"{}"
+
+
+class RowRules:
+    """The rules of one version of a schema, worked out once. Safe from any thread."""
+
+    def __init__(self, schema: CollectionSchema, limits: Limits = LIMITS) -> None:
+        self.schema = schema
+        self.limits = limits
+        self._primary = schema.primary
+        self._names = frozenset(field.name for field in schema.fields)
+        self._static_names = frozenset(field.name for field in schema.user_fields)
+        self._types = {field.name: arrow_type(field) for field in schema.fields}
+        self._arrow = pa.schema([batch_field(field) for field in schema.fields])
+        self._allows_auto_id = allows_insert_auto_id(schema.properties)
+
+    def needs_ids(self, rows: pa.RecordBatch, upsert: bool) -> bool:
+        """Whether `check` wants generated primary keys."""
+        return not upsert and self._primary.auto_id and self._primary.name not in rows.schema.names
+
+    def check(self, rows: pa.RecordBatch, upsert: bool, auto_ids: pa.Array | None = None) -> pa.RecordBatch:
+        """The rows with exactly one column per schema field, in schema order, of the exact Arrow types.
+
+        `rows` has one column per given field. `auto_ids` are int64 keys for the rows where `needs_ids` says so; a
+        VARCHAR key takes them as decimal text. Defaults and nulls are filled in, an absent `$meta` is an empty object
+        in each row. Values are not copied where their type is already right. Raises InvalidParameter.
+        """
+        if rows.num_rows == 0:
+            raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
+        given = self._given(rows)
+        self._check_primary(given, upsert)
+        if self.needs_ids(rows, upsert):
+            if auto_ids is None or len(auto_ids) != rows.num_rows:
+                raise ValueError("rows of a collection with automatic keys need one generated key each")
+            given[self._primary.name] = (self._primary.data_type, auto_ids.cast(self._types[self._primary.name]))
+        columns = [self._column(field, given, rows.num_rows) for field in self.schema.fields]
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+        if upsert:
+            self._check_unique(batch)
+        return batch
+
+    def _given(self, rows: pa.RecordBatch) -> dict[str, tuple[DataType, pa.Array]]:
+        """The columns by field name, each with the type it says it has."""
+        given: dict[str, tuple[DataType, pa.Array]] = {}
+        for field, column in zip(rows.schema, rows.columns, strict=True):
+            name = field.name
+            if name in given:
+                raise InvalidParameter(f"duplicated field name {name} found")
+            if name not in self._names:
+                claimed = data_type_of(field).wire_name
+                raise InvalidParameter(
+                    f"fieldName {name} not exist in collection schema, fieldType {claimed}, fieldId 0"
+                )
+            kind = DataType.NONE if pa.types.is_null(field.type) else data_type_of(field)
+            given[name] = (kind, column)
+        return given
+
+    def _check_primary(self, given: dict[str, tuple[DataType, pa.Array]], upsert: bool) -> None:
+        primary = self._primary
+        if upsert:
+            if primary.name not in given:
+                raise InvalidParameter(f"must assign pk when upsert, primary field: {primary.name}")
+        elif primary.auto_id and primary.name in given and not self._allows_auto_id:
+            raise InvalidParameter(
+                "can not assign primary field data when auto id enabled and allow_insert_auto_id is false "
+                f"{primary.name}"
+            )
+
+    def _column(self, field: FieldSchema, given: dict[str, tuple[DataType, pa.Array]], rows: int) -> pa.Array:
+        wanted = self._types[field.name]
+        if field.name not in given:
+            return self._absent(field, wanted, rows)
+        kind, column = given[field.name]
+        if kind is DataType.NONE:
+            column = pa.nulls(rows, wanted)
+        elif kind is not field.data_type or column.type != wanted:
+            column = fit(field, kind, column, wanted)
+        if column.null_count:
+            column = self._without_nulls(field, column, wanted)
+        check_values(field, column, self._static_names, self.limits)
+        return column
+
+    @staticmethod
+    def _absent(field: FieldSchema, wanted: pa.DataType, rows: int) -> pa.Array:
+        if field.is_dynamic:
+            return pa.repeat(pa.scalar(EMPTY_OBJECT, wanted), rows)
+        if field.default_value is not None:
+            return pa.repeat(pa.scalar(field.default_value, wanted), rows)
+        if field.nullable:
+            return pa.nulls(rows, wanted)
+        raise InvalidParameter(f"fieldSchema({field.name}) has no corresponding fieldData pass in")
+
+    @staticmethod
+    def _without_nulls(field: FieldSchema, column: pa.Array, wanted: pa.DataType) -> pa.Array:
+        """The default in place of each null; a null may only stay in a nullable field."""
+        if field.is_dynamic:
+            return pc.fill_null(column, pa.scalar(EMPTY_OBJECT, wanted))
+        if field.default_value is not None:
+            return pc.fill_null(column, pa.scalar(field.default_value, wanted))
+        if field.nullable:
+            return column
+        row = pc.index(column.is_null(), True).as_py()
+        raise InvalidParameter(f"the field({field.name}) does not support null, but row {row} is null")
+
+    def _check_unique(self, batch: pa.RecordBatch) -> None:
+        keys = batch.column(self._arrow.get_field_index(self._primary.name))
+        if len(pc.unique(keys)) != len(keys):
+            raise InvalidParameter("duplicate primary keys are not allowed in the same batch")
+
+
+_recent: dict[int, RowRules] = {}
+_MAX_RECENT = 256
+
+
+def rules_of(schema: CollectionSchema, limits: Limits = LIMITS) -> RowRules:
+    """The rules of a schema, kept while the schema is in use: the same struct gives the same rules."""
+    found = _recent.get(id(schema))
+    if found is None or found.schema is not schema or found.limits is not limits:
+        if len(_recent) >= _MAX_RECENT:
+            _recent.clear()
+        found = _recent[id(schema)] = RowRules(schema, limits)
+    return found
+
+
+def check_rows(
+    schema: CollectionSchema,
+    rows: pa.RecordBatch,
+    upsert: bool,
+    auto_ids: pa.Array | None = None,
+    limits: Limits = LIMITS,
+) -> pa.RecordBatch:
+    """`RowRules.check` of one batch by the rules of its schema."""
+    return rules_of(schema, limits).check(rows, upsert, auto_ids)

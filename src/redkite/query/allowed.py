@@ -1,0 +1,125 @@
+"""Which rows of a segment a read may see: alive at its timestamp and passing its filter; kept for the next read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from redkite.filter import Filter
+from redkite.index.base import Bitmap, RowNumbers, Vectors
+from redkite.segment.base import Segment
+from redkite.segment.deletes import Mask
+
+CACHE_BYTES = 48 * 1024 * 1024
+"""Masks and gathered vectors kept per segment."""
+CACHE_SHARE = 0.5
+"""No single entry may take more of the cache than this."""
+
+
+class Allowed:
+    """Allowed rows as a mask, and what is derived from it on demand."""
+
+    __slots__ = ("_bitmap", "_blocks", "_rows", "count", "mask")
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.count = int(np.count_nonzero(mask))
+        self._bitmap: Bitmap | None = None
+        self._rows: RowNumbers | None = None
+        self._blocks: dict[str, Vectors] = {}
+
+    @property
+    def bitmap(self) -> Bitmap:
+        if self._bitmap is None:
+            self._bitmap = np.packbits(self.mask, bitorder="little")
+        return self._bitmap
+
+    @property
+    def rows(self) -> RowNumbers:
+        if self._rows is None:
+            self._rows = np.flatnonzero(self.mask)
+        return self._rows
+
+    def block(self, field: str, vectors: Vectors, keep: bool) -> Vectors:
+        """The vectors of the allowed rows in one piece; kept when they will be wanted again."""
+        block = self._blocks.get(field)
+        if block is None:
+            block = vectors[self.rows]
+            if keep and block.nbytes <= CACHE_BYTES * CACHE_SHARE:
+                self._blocks = {**self._blocks, field: block}
+        return block
+
+    def size(self) -> int:
+        blocks = sum(b.nbytes for b in self._blocks.values())
+        return self.mask.nbytes + (0 if self._rows is None else self._rows.nbytes) + blocks
+
+
+class AllowedCache:
+    """Allowed rows of one sealed segment by filter, least recently used out first."""
+
+    def __init__(self, capacity: int = CACHE_BYTES) -> None:
+        self._capacity = capacity
+        self._lock = Lock()
+        self._entries: OrderedDict[tuple[str, str], tuple[int, Allowed]] = OrderedDict()
+
+    def get(self, key: tuple[str, str], version: int) -> Allowed | None:
+        entry = self._entries.get(key)
+        if entry is None or entry[0] != version:
+            return None
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+        return entry[1]
+
+    def put(self, key: tuple[str, str], version: int, allowed: Allowed) -> None:
+        with self._lock:
+            self._entries[key] = (version, allowed)
+            self._entries.move_to_end(key)
+            total = sum(a.size() for _, a in self._entries.values())
+            while total > self._capacity and len(self._entries) > 1:
+                _, (_, oldest) = self._entries.popitem(last=False)
+                total -= oldest.size()
+
+
+def allowed_rows(segment: Segment, condition: Filter | None, vector_field: str, timestamp: int) -> Allowed | None:
+    """Rows visible at `timestamp` that pass, out of the first `rows_at(timestamp)`; None when those are all rows.
+
+    With a `vector_field`, rows whose vector is null are left out.
+    """
+    deletes = segment.deletes
+    rows = segment.rows_at(timestamp)
+    cache = segment.cache
+    version = deletes.version
+    if cache is not None and timestamp >= deletes.newest and segment.rows_at(1 << 63) == rows:
+        if condition is None and deletes.count == 0 and not vector_field:
+            return None
+        key = ("" if condition is None else condition.key, vector_field)
+        known: Allowed | None = cache.get(key, version)
+        if known is not None:
+            return known
+        mask = _mask(segment, condition, vector_field, rows, timestamp)
+        if mask is None:
+            return None
+        allowed = Allowed(mask)
+        if deletes.version == version:
+            cache.put(key, version, allowed)
+        return allowed
+    mask = _mask(segment, condition, vector_field, rows, timestamp)
+    return None if mask is None else Allowed(mask)
+
+
+def _mask(
+    segment: Segment, condition: Filter | None, vector_field: str, rows: int, timestamp: int
+) -> npt.NDArray[np.bool_] | None:
+    mask = segment.deletes.alive(rows, timestamp)
+    if vector_field:
+        _, valid = segment.vectors(vector_field, rows)
+        if valid is not None:
+            mask = valid if mask is None else mask & valid
+    if condition is not None:
+        passing = condition.evaluate(segment.columns(rows))
+        mask = passing if mask is None else mask & passing
+    return mask

@@ -1,0 +1,197 @@
+"""Merging: candidates of several segments into one node's answer, answers of several nodes into one.
+
+Equal scores are ordered by primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from redkite.index.base import NO_ROW, RowNumbers, Scores
+from redkite.model.batch import arrow_type
+from redkite.model.schema import CollectionSchema
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.segment.base import Segment
+from redkite.segment.growing import rows_only
+
+
+class Found(NamedTuple):
+    """Candidates of one segment: (nq, k) scores and row numbers, best first, NO_ROW where there are fewer."""
+
+    segment: Segment
+    scores: Scores
+    rows: RowNumbers
+
+
+# -- searches -----------------------------------------------------------------------------------
+def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
+    """The answer when one segment is all there is."""
+    segment, scores, rows = found
+    if len(rows) == 1 and rows[0, -1] >= 0:
+        topks = np.array([rows.shape[1]])
+        flat_rows, flat_scores = rows[0], scores[0]
+        flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
+        return SearchPartial(topks, segment.keys(flat_rows), flat_scores, segment.take(flat_rows, plan.columns))
+    present = rows != NO_ROW
+    topks = np.count_nonzero(present, axis=1)
+    if topks.sum() == rows.size:
+        flat_rows, flat_scores = rows.reshape(-1), scores.reshape(-1)
+    else:
+        flat_rows, flat_scores = rows[present], scores[present]
+    flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
+    return SearchPartial(topks, segment.keys(flat_rows), flat_scores, segment.take(flat_rows, plan.columns))
+
+
+def _ties_by_key(rows: RowNumbers, scores: Scores, topks: npt.NDArray[np.int64], segment: Segment) -> RowNumbers:
+    if not np.equal(scores[1:], scores[:-1]).any():
+        return rows
+    queries = np.repeat(np.arange(len(topks)), topks)
+    groups = np.cumsum(np.concatenate([[True], (scores[1:] != scores[:-1]) | (queries[1:] != queries[:-1])]))
+    keys = segment.keys(rows)
+    order = pc.sort_indices(
+        pa.table({"group": groups, "key": keys}), sort_keys=[("group", "ascending"), ("key", "ascending")]
+    )
+    ordered: RowNumbers = rows[order.to_numpy()]
+    return ordered
+
+
+def assemble_hits(found: Sequence[Found], plan: SearchPlan, nq: int) -> SearchPartial:
+    """Merge the candidates of several segments and take the output columns of the winners only."""
+    if not found:
+        return empty_hits(plan, nq)
+    ids = [f.segment.keys(f.rows[f.rows != NO_ROW]) for f in found]
+    topks = [np.count_nonzero(f.rows != NO_ROW, axis=1) for f in found]
+    scores = [f.scores[f.rows != NO_ROW] for f in found]
+    order, merged_topks = _merge_order(topks, scores, ids, plan.limit, plan.metric.larger_is_closer)
+    owners = np.repeat(np.arange(len(found)), [len(s) for s in scores])[order]
+    rows = np.concatenate([f.rows[f.rows != NO_ROW] for f in found])[order]
+    return SearchPartial(
+        merged_topks,
+        pa.concat_arrays(ids).take(pa.array(order)),
+        np.concatenate(scores)[order],
+        _take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema),
+    )
+
+
+def merge_hits(partials: Sequence[SearchPartial], plan: SearchPlan) -> SearchPartial:
+    """Merge the answers of several nodes."""
+    if len(partials) == 1:
+        return partials[0]
+    topks = [p.topks for p in partials]
+    scores = [p.scores for p in partials]
+    ids = [p.ids for p in partials]
+    order, merged_topks = _merge_order(topks, scores, ids, plan.limit, plan.metric.larger_is_closer)
+    wanted = pa.array(order)
+    return SearchPartial(
+        merged_topks,
+        pa.concat_arrays(ids).take(wanted),
+        np.concatenate(scores)[order],
+        _concat_rows([p.rows for p in partials]).take(wanted) if plan.columns else rows_only(len(order)),
+    )
+
+
+def _merge_order(
+    topks: Sequence[npt.NDArray[np.int64]], scores: Sequence[Scores], ids: Sequence[pa.Array], k: int, larger: bool
+) -> tuple[RowNumbers, npt.NDArray[np.int64]]:
+    """Places in the concatenation of the lists that make the merged answer, and its hits per query."""
+    queries = np.concatenate([np.repeat(np.arange(len(t)), t) for t in topks])
+    flat = np.concatenate(scores)
+    rank = -flat if larger else flat
+    keys = _sortable(pa.concat_arrays(ids))
+    order = np.lexsort((keys, rank, queries))
+    totals = np.sum(topks, axis=0)
+    merged = np.minimum(totals, k)
+    within = np.arange(len(order)) - np.repeat(np.cumsum(totals) - totals, totals)
+    return order[within < k], merged
+
+
+def _sortable(keys: pa.Array) -> npt.NDArray[Any]:
+    """Numbers that sort as the keys do."""
+    if pa.types.is_integer(keys.type):
+        values: npt.NDArray[Any] = keys.to_numpy()
+        return values
+    ranks: npt.NDArray[Any] = pc.rank(keys, tiebreaker="dense").to_numpy()
+    return ranks
+
+
+def _take_from(
+    segments: Sequence[Segment],
+    owners: npt.NDArray[np.int64],
+    rows: RowNumbers,
+    columns: tuple[str, ...],
+    schema: CollectionSchema,
+) -> pa.RecordBatch:
+    """Rows of several segments, in the given order."""
+    if not columns:
+        return rows_only(len(rows))
+    by_owner = np.argsort(owners, kind="stable")
+    pieces = [s.take(rows[owners == at], columns) for at, s in enumerate(segments)]
+    back = np.empty(len(rows), np.int64)
+    back[by_owner] = np.arange(len(rows))
+    return _concat_rows(pieces).take(pa.array(back)) if pieces else empty_rows(schema, columns)
+
+
+def _concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    filled = [b for b in batches if b.num_rows] or [batches[0]]
+    return filled[0] if len(filled) == 1 else pa.concat_batches(filled)
+
+
+def empty_rows(schema: CollectionSchema, columns: tuple[str, ...]) -> pa.RecordBatch:
+    fields = [f for name in columns if (f := schema.field(name)) is not None]
+    return pa.RecordBatch.from_arrays([pa.array([], arrow_type(f)) for f in fields], [f.name for f in fields])
+
+
+def empty_hits(plan: SearchPlan, nq: int) -> SearchPartial:
+    return SearchPartial(
+        np.zeros(nq, np.int64),
+        pa.array([], arrow_type(plan.schema.primary)),
+        np.empty(0, np.float32),
+        empty_rows(plan.schema, plan.columns) if plan.columns else rows_only(0),
+    )
+
+
+# -- queries ------------------------------------------------------------------------------------
+def assemble_rows(found: Sequence[tuple[Segment, RowNumbers]], plan: QueryPlan) -> QueryPartial:
+    """Merge matching rows of several segments by primary key and take their columns."""
+    if not found:
+        empty = pa.array([], arrow_type(plan.schema.primary))
+        return QueryPartial(0, empty, empty_rows(plan.schema, plan.columns))
+    segments = [s for s, _ in found]
+    keys = pa.concat_arrays([s.keys(rows) for s, rows in found])
+    owners = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
+    rows = np.concatenate([rows for _, rows in found])
+    order = _smallest(keys, plan.limit)
+    ids = keys.take(pa.array(order))
+    return QueryPartial(len(ids), ids, _take_from(segments, owners[order], rows[order], plan.columns, plan.schema))
+
+
+def merge_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> QueryPartial:
+    """Merge the answers of several nodes."""
+    if plan.count:
+        return QueryPartial(sum(p.count for p in partials))
+    if len(partials) == 1:
+        return partials[0]
+    keys = pa.concat_arrays([p.ids for p in partials])
+    wanted = pa.array(_smallest(keys, plan.limit))
+    rows = _concat_rows([p.rows for p in partials if p.rows is not None])
+    return QueryPartial(len(wanted), keys.take(wanted), rows.take(wanted))
+
+
+def _smallest(keys: pa.Array, limit: int | None) -> RowNumbers:
+    """Places of the `limit` smallest keys, ascending."""
+    if pa.types.is_integer(keys.type):
+        values = keys.to_numpy()
+        if limit is not None and limit < len(values):
+            if bool((values[1:] >= values[:-1]).all()):
+                return np.arange(limit)
+            places = np.argpartition(values, limit - 1)[:limit] if limit else np.empty(0, np.int64)
+            return places[np.argsort(values[places], kind="stable")]
+        return np.argsort(values, kind="stable")
+    order: RowNumbers = pc.sort_indices(keys).to_numpy().astype(np.int64)
+    return order[:limit]

@@ -1,0 +1,58 @@
+"""The face every segment shows to reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.index.base import VectorIndex
+from redkite.segment.columns import SegmentColumns
+from redkite.segment.deletes import Deletes, RowNumbers
+from redkite.segment.keys import Key
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Segment(Protocol):
+    """Rows numbered from 0 in the order they were written. Safe to read from any thread while it is written."""
+
+    segment_id: int
+    partition_id: int
+    deletes: Deletes
+
+    @property
+    def sealed(self) -> bool:
+        """True when the rows never change again, so that what is derived from them may be kept."""
+        ...
+
+    def rows_at(self, timestamp: int) -> int:
+        """How many leading rows were written at or before `timestamp`."""
+        ...
+
+    def columns(self, rows: int) -> SegmentColumns: ...
+
+    def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
+        """(rows, dim) float32 of a FLOAT_VECTOR field, and which rows have one (None = all)."""
+        ...
+
+    @property
+    def cache(self) -> Any | None:
+        """Room for what reads derive from a sealed segment; None while it grows."""
+        ...
+
+    def find(self, keys: Sequence[Key], timestamp: int) -> RowNumbers | None:
+        """Rows written up to `timestamp` with these primary keys, deleted ones included, in any order. None when this
+        segment would have to be scanned for them."""
+        ...
+
+    def index(self, field: str) -> VectorIndex | None: ...
+
+    def keys(self, rows: RowNumbers) -> pa.Array:
+        """Primary keys of some rows."""
+        ...
+
+    def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch: ...

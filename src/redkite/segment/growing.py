@@ -1,0 +1,203 @@
+"""The segment that takes writes: vectors in a growing matrix, other columns as Arrow chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.index.base import VectorIndex
+from redkite.model.batch import arrow_type, vectors_to_arrow
+from redkite.model.schema import CollectionSchema
+from redkite.model.types import DataType
+from redkite.segment.base import Vectors
+from redkite.segment.columns import SegmentColumns
+from redkite.segment.deletes import Deletes, RowNumbers
+from redkite.segment.keys import GrowingKeys, Key
+
+FIRST_CAPACITY = 1024
+CHUNK_ROWS = 8192
+"""Chunks below this are merged with their neighbours, so that many small writes stay cheap to read."""
+
+
+def _with_room(block: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
+    """`block` itself if `wanted` rows fit, else a larger copy. Unused memory is not touched, so it costs nothing."""
+    if wanted <= len(block):
+        return block
+    grown = np.empty((max(wanted, 2 * len(block), FIRST_CAPACITY), *block.shape[1:]), block.dtype)
+    grown[:used] = block[:used]
+    return grown
+
+
+class _Matrix:
+    """Append-only float32 vectors of one field; readers keep the block they have when a larger one replaces it."""
+
+    __slots__ = ("data", "valid")
+
+    def __init__(self, dim: int) -> None:
+        self.data: Vectors = np.empty((0, dim), np.float32)
+        self.valid: npt.NDArray[np.bool_] | None = None
+
+    def write(self, at: int, column: pa.FixedSizeListArray) -> None:
+        end = at + len(column)
+        data = _with_room(self.data, at, end)
+        present = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
+        values = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, data.shape[1])
+        if present is None:
+            data[at:end] = values
+        else:
+            data[at:end] = 0
+            data[at:end][present] = values
+        if present is not None or self.valid is not None:
+            valid = np.ones(at, np.bool_) if self.valid is None else self.valid
+            valid = _with_room(valid, at, end)
+            valid[at:end] = True if present is None else present
+            self.valid = valid
+        self.data = data
+
+
+class GrowingSegment:
+    """One writer at a time (the shard's committer); readers see the rows written before the timestamp they hold."""
+
+    sealed = False
+
+    def __init__(self, segment_id: int, partition_id: int, schema: CollectionSchema, first_position: int) -> None:
+        self.segment_id = segment_id
+        self.partition_id = partition_id
+        self.schema = schema
+        self.first_position = first_position
+        """Log position of the first record with rows here: the log is kept from here until the segment is sealed."""
+        self.deletes = Deletes()
+        self.rows = 0
+        self.size = 0
+        self._keys = GrowingKeys()
+        self._timestamps: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._matrices = {f.name: _Matrix(f.dim) for f in schema.fields if f.data_type is DataType.FLOAT_VECTOR}
+        self._scalars = pa.schema([(f.name, arrow_type(f)) for f in schema.fields if f.name not in self._matrices])
+        self._chunks: list[pa.RecordBatch] = []
+        self._columns: SegmentColumns | None = None
+        self._merged: tuple[int, pa.RecordBatch] = (0, _empty(self._scalars))
+
+    # -- writing --------------------------------------------------------------------------------
+    def append(self, batch: pa.RecordBatch, keys: list[Key], timestamp: int) -> None:
+        """Add rows (one column per schema field). Older rows of equal key, here and in the batch, are deleted."""
+        at, end = self.rows, self.rows + batch.num_rows
+        for name, matrix in self._matrices.items():
+            matrix.write(at, batch.column(name))
+        stamps = _with_room(self._timestamps, at, end)
+        stamps[at:end] = timestamp
+        self._timestamps = stamps
+        self._add_chunk(batch.select(self._scalars.names))
+        self.size += batch.nbytes
+        self.rows = end
+        replaced = self._keys.add(keys, at)
+        if len(replaced):
+            self.deletes.mark(replaced, timestamp, end)
+
+    def _add_chunk(self, chunk: pa.RecordBatch) -> None:
+        chunks = [*self._chunks, chunk]
+        while len(chunks) > 1 and chunks[-2].num_rows <= chunks[-1].num_rows < CHUNK_ROWS:
+            last = chunks.pop()
+            chunks[-1] = pa.concat_batches([chunks[-1], last])
+        self._chunks = chunks
+
+    def delete(self, keys: list[Key], timestamp: int) -> int:
+        """Delete the rows of these keys; returns how many were alive."""
+        return self.deletes.mark(self._keys.find(keys), timestamp, self.rows)
+
+    # -- reading --------------------------------------------------------------------------------
+    def rows_at(self, timestamp: int) -> int:
+        rows = self.rows
+        stamps = self._timestamps[:rows]
+        if rows == 0 or stamps[-1] <= timestamp:
+            return rows
+        return int(np.searchsorted(stamps, np.uint64(timestamp), "right"))
+
+    def timestamps(self, rows: int) -> npt.NDArray[np.uint64]:
+        return self._timestamps[:rows]
+
+    def _batch(self, rows: int) -> pa.RecordBatch:
+        """The scalar columns of the first `rows` rows in one piece; the latest one is kept."""
+        known, batch = self._merged
+        if known < rows:
+            batch = pa.concat_batches(self._chunks) if self._chunks else _empty(self._scalars)
+            self._merged = (batch.num_rows, batch)
+        return batch.slice(0, rows) if batch.num_rows != rows else batch
+
+    def columns(self, rows: int) -> SegmentColumns:
+        columns = self._columns
+        if columns is None or columns.rows != rows:
+            batch = self._batch(rows)
+            columns = self._columns = SegmentColumns(rows, lambda name: self._column(batch, name))
+        return columns
+
+    def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        matrix = self._matrices.get(name)
+        if matrix is None:
+            return batch.column(name)
+        return _vector_column(matrix, batch.num_rows)
+
+    def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
+        matrix = self._matrices[field]
+        valid = matrix.valid
+        return matrix.data[:rows], None if valid is None else valid[:rows]
+
+    @property
+    def cache(self) -> None:
+        return None
+
+    def find(self, keys: Sequence[Key], timestamp: int) -> RowNumbers | None:
+        found = self._keys.find(keys)
+        # The newest row of a key may be too new for this read, and only a scan finds the one before it.
+        return found if not len(found) or found.max() < self.rows_at(timestamp) else None
+
+    def index(self, field: str) -> VectorIndex | None:  # noqa: ARG002  a segment that grows has none
+        return None
+
+    def keys(self, rows: RowNumbers) -> pa.Array:
+        return self._batch(self.rows).column(self.schema.primary.name).take(pa.array(rows))
+
+    def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
+        wanted = pa.array(rows)
+        batch = self._batch(self.rows)
+        taken = [self._take_column(batch, name, rows, wanted) for name in fields]
+        return pa.RecordBatch.from_arrays(taken, list(fields)) if fields else rows_only(len(rows))
+
+    def _take_column(self, batch: pa.RecordBatch, name: str, rows: RowNumbers, wanted: pa.Array) -> pa.Array:
+        matrix = self._matrices.get(name)
+        if matrix is None:
+            return batch.column(name).take(wanted)
+        return _masked_vectors(matrix.data[rows], None if matrix.valid is None else matrix.valid[rows])
+
+    def batch(self, rows: int) -> pa.RecordBatch:
+        """Every column of the first `rows` rows, in schema order: what sealing writes."""
+        scalars = self._batch(rows)
+        names = [f.name for f in self.schema.fields]
+        return pa.RecordBatch.from_arrays([self._column(scalars, name) for name in names], names)
+
+
+def _vector_column(matrix: _Matrix, rows: int) -> pa.Array:
+    return _masked_vectors(matrix.data[:rows], None if matrix.valid is None else matrix.valid[:rows])
+
+
+def _masked_vectors(vectors: Vectors, valid: npt.NDArray[np.bool_] | None) -> pa.Array:
+    """A vector column; rows where `valid` is False are null."""
+    if valid is None or bool(valid.all()):
+        return vectors_to_arrow(vectors)
+    dim = vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(~valid))
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
+
+
+@lru_cache(maxsize=256)
+def rows_only(rows: int) -> pa.RecordBatch:
+    """A batch without columns that still knows its length."""
+    return pa.RecordBatch.from_struct_array(pa.StructArray.from_buffers(pa.struct([]), rows, [None]))

@@ -1,0 +1,137 @@
+"""Finding rows by primary key: a dict while a segment grows, a sorted order once it is sealed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence, Set
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from redkite.segment.deletes import RowNumbers
+
+Key = int | str
+NO_ROWS: RowNumbers = np.empty(0, np.int64)
+
+
+class GrowingKeys:
+    """Newest row of every key of a growing segment."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self) -> None:
+        self._rows: dict[Key, int] = {}
+
+    def add(self, keys: Sequence[Key], first_row: int) -> RowNumbers:
+        """Record keys at consecutive rows; returns the older rows they replace, also those of the batch itself."""
+        rows = self._rows
+        before = len(rows)
+        fresh = dict(zip(keys, range(first_row, first_row + len(keys)), strict=True))
+        replaced = self.find_in(fresh.keys()) if before else NO_ROWS
+        rows.update(fresh)
+        if len(fresh) == len(keys):
+            return replaced
+        last = np.fromiter(fresh.values(), np.int64, len(fresh))
+        own = np.setdiff1d(np.arange(first_row, first_row + len(keys)), last, assume_unique=True)
+        return np.concatenate([replaced, own])
+
+    def find_in(self, keys: Set[Key]) -> RowNumbers:
+        """Rows of those of `keys` that are here."""
+        here = self._rows.keys() & keys
+        return np.fromiter(map(self._rows.__getitem__, here), np.int64, len(here)) if here else NO_ROWS
+
+    def find(self, keys: Sequence[Key]) -> RowNumbers:
+        return self.find_in(set(keys))
+
+
+class SealedKeys:
+    """Keys of a sealed segment, found by binary search. `order` is None when the rows are in key order.
+
+    A key may stand in several rows (older ones are deleted): all are found.
+    """
+
+    __slots__ = ("_keys", "_order", "_sorted", "max_key", "min_key")
+
+    def __init__(self, keys: pa.Array, order: npt.NDArray[np.uint32] | None, min_key: Key, max_key: Key) -> None:
+        self._keys = keys
+        self._order = order
+        self.min_key, self.max_key = min_key, max_key
+        self._sorted: npt.NDArray[np.int64] | None = None
+
+    def find(self, keys: Sequence[Key]) -> RowNumbers:
+        if not keys or len(self._keys) == 0:
+            return NO_ROWS
+        least, most = self.min_key, self.max_key
+        if isinstance(least, int) and isinstance(most, int):
+            wanted = np.asarray(keys, np.int64)
+            wanted = wanted[(wanted >= least) & (wanted <= most)]
+            return self._find_integers(np.unique(wanted)) if len(wanted) else NO_ROWS
+        least, most = str(least), str(most)
+        inside = sorted({k for k in map(str, keys) if least <= k <= most})
+        return self._find_strings(inside) if inside else NO_ROWS
+
+    def _find_integers(self, wanted: npt.NDArray[np.int64]) -> RowNumbers:
+        ordered = self._ordered_integers()
+        left = np.searchsorted(ordered, wanted, "left")
+        right = np.searchsorted(ordered, wanted, "right")
+        return self._rows_of(left, right)
+
+    def _ordered_integers(self) -> npt.NDArray[np.int64]:
+        if self._order is None:
+            values: npt.NDArray[np.int64] = self._keys.to_numpy()
+            return values
+        if self._sorted is None:
+            self._sorted = self._keys.to_numpy()[self._order]
+        return self._sorted
+
+    def _find_strings(self, wanted: list[str]) -> RowNumbers:
+        if len(wanted) > 64:
+            rows = pc.is_in(self._keys, pa.array(wanted, pa.string())).to_numpy(zero_copy_only=False)
+            return np.flatnonzero(rows)
+        ordered = _OrderedStrings(self._keys, self._order)
+        left = np.array([bisect_left(ordered, k) for k in wanted])
+        right = np.array([_upper(ordered, k, int(at)) for k, at in zip(wanted, left, strict=True)])
+        return self._rows_of(left, right)
+
+    def _rows_of(self, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> RowNumbers:
+        counts = right - left
+        total = int(counts.sum())
+        if total == 0:
+            return NO_ROWS
+        ends = np.cumsum(counts)
+        places: RowNumbers = np.arange(total) + np.repeat(left - (ends - counts), counts)
+        return places if self._order is None else self._order[places].astype(np.int64)
+
+
+def _upper(ordered: _OrderedStrings, key: str, at: int) -> int:
+    while at < len(ordered) and ordered[at] == key:
+        at += 1
+    return at
+
+
+class _OrderedStrings(Sequence[str]):
+    """A string column seen in key order, for bisect."""
+
+    def __init__(self, keys: pa.Array, order: npt.NDArray[np.uint32] | None) -> None:
+        self._keys, self._order = keys, order
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, at: int) -> str:  # type: ignore[override]
+        value: str = self._keys[int(at if self._order is None else self._order[at])].as_py()
+        return value
+
+
+def key_order(keys: pa.Array) -> npt.NDArray[np.uint32] | None:
+    """Row numbers in key order, or None when they are in order already."""
+    if pa.types.is_integer(keys.type):
+        values = keys.to_numpy()
+        if len(values) < 2 or bool((values[1:] >= values[:-1]).all()):
+            return None
+        return np.argsort(values, kind="stable").astype(np.uint32)
+    # Python compares strings by code point, which is the order of their UTF-8 bytes, which is Arrow's.
+    order: npt.NDArray[np.uint32] = pc.sort_indices(keys).to_numpy().astype(np.uint32)
+    return None if bool((order == np.arange(len(order), dtype=np.uint32)).all()) else order

@@ -1,0 +1,197 @@
+"""`redkite serve`: everything of one server process, from the first port to the last byte.
+
+Both ports are bound before the database is opened, so that a wrong port is told at once. The metrics port answers from
+then on; a connection to the main port waits until the database is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Protocol
+
+from redkite import __version__
+from redkite.config import Settings
+from redkite.errors import InvalidParameter, Unavailable
+from redkite.logs import configure, get_logger
+from redkite.model.service import Service
+from redkite.server.calls import Calls
+from redkite.server.grpc import GrpcConnection, Rpcs
+from redkite.server.health import HealthApp
+from redkite.server.http1 import Http1
+from redkite.server.listener import BACKLOG, Listener
+from redkite.server.metrics import Metrics
+from redkite.server.rest.app import RestApp
+
+_log = get_logger(__name__)
+_GC_THRESHOLD = 50_000
+"""Allocations between collections: calls make no cycles, and a collection stops every call."""
+_POLL_SECONDS = 0.01
+
+
+class Database(Protocol):
+    """An open database."""
+
+    @property
+    def service(self) -> Service: ...
+
+    def close(self) -> None: ...
+
+
+OpenDatabase = Callable[[Settings], Database]
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the result is the exit status.
+
+    Raises MilvusException when it cannot start: a port is taken, the data is in use or damaged.
+    """
+    configure(settings.log_level)
+    return asyncio.run(_serve(Server(settings)))
+
+
+async def _serve(server: Server) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    started = time.monotonic()
+    try:
+        await server.start()
+        print(server.greeting(time.monotonic() - started), flush=True)
+        await stop.wait()
+    finally:
+        await server.stop()
+    return 0
+
+
+class Server:
+    """One database behind its ports. `open_database` runs in a thread."""
+
+    def __init__(self, settings: Settings, open_database: OpenDatabase | None = None) -> None:
+        self.port = 0
+        self.metrics_port = 0
+        self._settings = settings
+        self._open_database = open_database or _open_local
+        self._metrics = Metrics()
+        self._health = HealthApp(self._metrics)
+        self._health_http = Http1(self._health)
+        self._rest_http: Http1 | None = None
+        self._grpc: set[GrpcConnection] = set()
+        self._calls: Calls | None = None
+        self._database: Database | None = None
+        self._health_server: asyncio.Server | None = None
+        self._listener: Listener | None = None
+
+    async def start(self) -> None:
+        """Bind, open the database, accept. Raises MilvusException; `stop` is needed all the same."""
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        health_socket = _bind(settings.host, settings.metrics_port, "--metrics-port")
+        self.metrics_port = health_socket.getsockname()[1]
+        self._health_server = await loop.create_server(self._health_http.connect, sock=health_socket)
+        with _bind(settings.host, settings.port, "--port") as main_socket:
+            self.port = main_socket.getsockname()[1]
+            with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
+                self._database = await loop.run_in_executor(opener, self._open_database, settings)
+            self._listener = self._listen(self._database.service, loop)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_GC_THRESHOLD)
+            await self._listener.open(main_socket.dup())
+        self._health.calls = self._calls
+        if not _is_loopback(settings.host):
+            _log.warning("no password is set: whoever reaches %s:%d may read and write", settings.host, self.port)
+
+    def greeting(self, seconds: float) -> str:
+        """One line for the person who started it."""
+        host = self._settings.host
+        return (
+            f"Redkite {__version__} is ready after {seconds:.2f} s: gRPC and REST on {host}:{self.port}, "
+            f"health on http://{host}:{self.metrics_port}/healthz, data in {self._settings.data}"
+        )
+
+    async def stop(self) -> None:
+        """Accept no more, finish what runs, close the database."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self._grpc):
+            connection.leave()
+        if self._rest_http is not None:
+            self._rest_http.leave()
+        await self._drain()
+        if self._health_server is not None:
+            self._health_server.close()
+        self._health_http.leave()
+        if self._calls is not None:
+            self._calls.close()
+        if self._database is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._database.close)
+
+    def _listen(self, service: Service, loop: asyncio.AbstractEventLoop) -> Listener:
+        calls = self._calls = Calls(service, loop)
+        rpcs = Rpcs(calls, self._metrics)
+        rest = self._rest_http = Http1(RestApp(calls, self._metrics, self._settings.limits))
+        return Listener(
+            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
+            http1=rest.connect,
+            others=lambda: len(self._grpc) + rest.connections,
+        )
+
+    async def _drain(self) -> None:
+        """Wait for running requests, as long as the settings allow."""
+        deadline = time.monotonic() + self._settings.shutdown_seconds
+        while self._running and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        if self._running:
+            _log.warning("stopping with %d requests unanswered", self._running)
+
+    @property
+    def _running(self) -> int:
+        calls = self._calls.running if self._calls is not None else 0
+        rest = self._rest_http.running if self._rest_http is not None else 0
+        return max(calls + rest, sum(len(connection.streams) for connection in self._grpc))
+
+
+def _open_local(settings: Settings) -> Database:
+    from redkite.cluster.local import open_database
+    from redkite.node.streaming import SealPolicy
+
+    policy = SealPolicy(
+        rows=settings.seal_rows, bytes=settings.seal_bytes, idle_seconds=settings.seal_idle_seconds
+    )
+    return open_database(settings.data, limits=settings.limits, policy=policy, threads=settings.threads)
+
+
+def _bind(host: str, port: int, option: str) -> socket.socket:
+    """A listening socket. Raises Unavailable when the port is taken, InvalidParameter when the host is not ours."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise InvalidParameter(f"cannot listen on host {host}: {error.strerror}") from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        text = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise Unavailable(f"{text}; choose another port with {option}") from None
+    listening.setblocking(False)
+    return listening
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

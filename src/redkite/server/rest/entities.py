@@ -1,0 +1,224 @@
+"""REST: rows in, rows out, and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from redkite.client.rows import RowPlan
+from redkite.errors import InvalidParameter
+from redkite.model import requests as rq
+from redkite.model import results as rs
+from redkite.server.rest.bodies import (
+    CollectionDataReq,
+    CollectionFilterReq,
+    CollectionIDReq,
+    QueryReqV2,
+    SearchReqV2,
+    UpsertReq,
+)
+from redkite.server.rest.exchange import (
+    Endpoint,
+    Exchange,
+    MissingKeys,
+    answer,
+    consistency,
+    refuse_unserved,
+)
+from redkite.server.rest.rows import key_list, query_rows, read_ids, read_queries, read_rows, search_rows
+
+T = TypeVar("T")
+
+_COUNT = "count(*)"
+_INLINE_ROWS = 64
+"""More rows than this are converted in a thread."""
+_INLINE_VECTORS = 8
+
+
+async def _info(exchange: Exchange, collection: str) -> rs.CollectionInfo:
+    return await exchange.ask(
+        rq.DescribeCollection(database=exchange.database, collection=collection), rs.CollectionInfo
+    )
+
+
+async def _run(exchange: Exchange, work: Callable[[], T], inline: bool) -> T:
+    return work() if inline else await exchange.calls.run(work)
+
+
+# -- writes -------------------------------------------------------------------------------------
+async def _insert(exchange: Exchange, body: CollectionDataReq) -> bytes:
+    rows, info = await _rows(exchange, body, upsert=False, partial=False)
+    request = rq.Insert(
+        database=exchange.database,
+        collection=body.collection_name,
+        rows=rows,
+        partition=body.partition_name,
+        schema_timestamp=info.update_timestamp,
+    )
+    written = await exchange.ask(request, rs.Mutation)
+    ids = key_list(written.ids, exchange.integers_as_text)
+    return answer({"insertCount": written.count, "insertIds": ids}, cost=0)
+
+
+async def _upsert(exchange: Exchange, body: UpsertReq) -> bytes:
+    refuse_unserved(body, "field_ops")
+    rows, info = await _rows(exchange, body, upsert=True, partial=body.partial_update)
+    request = rq.Upsert(
+        database=exchange.database,
+        collection=body.collection_name,
+        rows=rows,
+        partition=body.partition_name,
+        schema_timestamp=info.update_timestamp,
+        partial=body.partial_update,
+    )
+    written = await exchange.ask(request, rs.Mutation)
+    ids = key_list(written.ids, exchange.integers_as_text)
+    return answer({"upsertCount": written.count, "upsertIds": ids}, cost=0)
+
+
+async def _rows(exchange: Exchange, body: CollectionDataReq, *, upsert: bool, partial: bool) -> tuple[Any, Any]:
+    """The rows of a body as a record batch, and the collection they are for."""
+    info = await _info(exchange, body.collection_name)
+    given = body.data if isinstance(body.data, list) else [body.data]
+    inline = len(given) <= _INLINE_ROWS
+    batch = await _run(exchange, lambda: read_rows(info, given, upsert=upsert, partial=partial), inline)
+    exchange.metrics.rows_written += len(given)
+    return batch, info
+
+
+async def _delete(exchange: Exchange, body: CollectionFilterReq) -> bytes:
+    request = rq.Delete(
+        database=exchange.database,
+        collection=body.collection_name,
+        filter=body.filter,
+        partition=body.partition_name,
+        filter_params=body.expr_params,
+    )
+    return answer({"deleteCount": (await exchange.ask(request, rs.Mutation)).count}, cost=0)
+
+
+# -- reads --------------------------------------------------------------------------------------
+async def _get(exchange: Exchange, body: CollectionIDReq) -> bytes:
+    info = await _info(exchange, body.collection_name)
+    ids = read_ids(info.schema.primary, body.id)
+    partitions = body.partition_names + ((body.partition_name,) if body.partition_name else ())
+    request = rq.Query(
+        database=exchange.database,
+        collection=body.collection_name,
+        filter=RowPlan.of(info).filter_of(ids),
+        output_fields=body.output_fields,
+        partitions=partitions,
+        consistency_level=consistency(body.consistency_level),
+    )
+    return await _answer_rows(exchange, request, info)
+
+
+async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
+    refuse_unserved(body, "order_by_fields")
+    info = await _info(exchange, body.collection_name)
+    counting = body.output_fields == (_COUNT,)
+    request = rq.Query(
+        database=exchange.database,
+        collection=body.collection_name,
+        filter=body.filter,
+        filter_params=body.expr_params,
+        output_fields=body.output_fields,
+        partitions=body.partition_names,
+        limit=None if counting else body.limit,
+        offset=body.offset,
+        consistency_level=consistency(body.consistency_level),
+    )
+    return await _answer_rows(exchange, request, info)
+
+
+async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.CollectionInfo) -> bytes:
+    def finish(found: rs.Result) -> bytes:
+        assert isinstance(found, rs.Rows)
+        return answer(query_rows(found, info.schema, exchange.integers_as_text), cost=0)
+
+    return await exchange.calls.call(request, finish)
+
+
+async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
+    refuse_unserved(
+        body, "ids", "grouping_field", "group_size", "strict_group_size", "function_score", "function_chains",
+        "search_aggregation",
+    )  # fmt: skip
+    if not body.data:
+        raise MissingKeys("either 'ids' (for primary key search) or 'data' (for vector search) must be provided")
+    info = await _info(exchange, body.collection_name)
+    given = _vectors(body.data)
+    read = lambda: read_queries(info.schema, body.anns_field, given)  # noqa: E731  one line, used once
+    queries = await _run(exchange, read, len(given) <= _INLINE_VECTORS)
+    params = dict(body.search_params)
+    request = rq.Search(
+        database=exchange.database,
+        collection=body.collection_name,
+        queries=queries,
+        limit=body.limit,
+        anns_field=body.anns_field,
+        filter=body.filter,
+        filter_params=body.expr_params,
+        output_fields=body.output_fields,
+        partitions=body.partition_names,
+        offset=body.offset,
+        metric=_pop_text(params, "metricType", "metric_type"),
+        round_decimal=_pop_whole_number(params, "round_decimal", -1),
+        ignore_growing=_pop_flag(params, "ignoreGrowing", "ignore_growing"),
+        params=_flattened(params),
+        consistency_level=consistency(body.consistency_level),
+    )
+
+    def finish(found: rs.Result) -> bytes:
+        assert isinstance(found, rs.Hits)
+        rows = search_rows(found, info.schema, exchange.integers_as_text)
+        more = {"recalls": found.recalls} if found.recalls else {}
+        return answer(rows, cost=0, topks=found.topks, **more)
+
+    return await exchange.calls.call(request, finish)
+
+
+def _vectors(data: list[Any]) -> list[Any]:
+    """`data` holds one vector or text per query; a bare vector is one query."""
+    return [data] if isinstance(data[0], int | float) else data
+
+
+def _pop_text(params: dict[str, Any], *names: str) -> str:
+    values = [params.pop(name) for name in names if name in params]
+    if any(not isinstance(value, str) for value in values):
+        raise InvalidParameter(f"searchParams.{names[0]} must be a text, got {values[0]}")
+    return values[0] if values else ""
+
+
+def _pop_whole_number(params: dict[str, Any], name: str, default: int) -> int:
+    value = params.pop(name, default)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InvalidParameter(f"{name} [{value}] is invalid, should be a whole number") from None
+
+
+def _pop_flag(params: dict[str, Any], *names: str) -> bool:
+    values = [params.pop(name) for name in names if name in params]
+    texts = {str(value).lower() for value in values}
+    if not texts <= {"true", "false"}:
+        raise InvalidParameter(f"searchParams.{names[0]} must be true or false, got {values[0]}")
+    return "true" in texts
+
+
+def _flattened(params: dict[str, Any]) -> dict[str, Any]:
+    """The index's own parameters stand in `params`, or beside it; the outer ones count."""
+    inner = params.pop("params", {})
+    if not isinstance(inner, dict):
+        raise InvalidParameter(f"searchParams.params must be an object, got {inner!r:.80}")
+    return inner | params
+
+
+ENDPOINTS = {
+    "entities/insert": Endpoint(CollectionDataReq, _insert),
+    "entities/upsert": Endpoint(UpsertReq, _upsert),
+    "entities/delete": Endpoint(CollectionFilterReq, _delete),
+    "entities/get": Endpoint(CollectionIDReq, _get),
+    "entities/query": Endpoint(QueryReqV2, _query),
+    "entities/search": Endpoint(SearchReqV2, _search),
+}

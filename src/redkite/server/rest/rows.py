@@ -1,0 +1,244 @@
+"""Rows as JSON to Arrow columns, and back.
+
+The SDK's own conversion does the work; here is what JSON adds: bytes as base64, numbers in strings, sparse vectors with
+text keys, and arrays in protobuf's clothes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from redkite.client.rows import RowPlan
+from redkite.client.values import Dynamic, matrix_of
+from redkite.client.vectors import queries, sparse_dict, vector_column
+from redkite.errors import InvalidParameter, MilvusException, ParamError
+from redkite.model.requests import Queries
+from redkite.model.results import CollectionInfo, Hits, Rows
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.types import DataType
+from redkite.server.rest.exchange import BadPrimaryKey, BadRows, NotJson
+
+Row = dict[str, Any]
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_NONE = type(None)
+
+
+# -- rows in ------------------------------------------------------------------------------------
+def read_rows(info: CollectionInfo, rows: list[Row], *, upsert: bool, partial: bool) -> pa.RecordBatch:
+    """Rows of a body -> the batch of an insert or upsert. Takes the dicts as its own. Raises BadRows."""
+    try:
+        for field in info.schema.user_fields:
+            convert, native = _READERS.get(field.data_type, _AS_IS)
+            if convert is not None:
+                _convert(field, rows, convert, native)
+        return RowPlan.of(info).batch(rows, upsert=upsert, partial=partial)
+    except MilvusException as error:
+        raise BadRows(error.message) from None
+
+
+Reader = Callable[[FieldSchema, Any], Any]
+
+
+def _convert(field: FieldSchema, rows: list[Row], convert: Reader, native: frozenset[type]) -> None:
+    """Replace the values of a field that are not of a type the SDK takes."""
+    name = field.name
+    if {type(row.get(name)) for row in rows} <= native:
+        return
+    for row in rows:
+        value = row.get(name)
+        if type(value) not in native:
+            row[name] = convert(field, value)
+
+
+def _whole_number(_field: FieldSchema, value: Any) -> Any:
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    return value
+
+
+def _number(_field: FieldSchema, value: Any) -> Any:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    return value
+
+
+def _truth(_field: FieldSchema, value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _text(_field: FieldSchema, value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _bytes(field: FieldSchema, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ParamError(f"the vector of field {field.name} is not base64: {error}") from None
+
+
+def _sparse(field: FieldSchema, value: Any) -> Any:
+    """`{"1": 0.5}` or `{"indices": [1], "values": [0.5]}` -> `{1: 0.5}`"""
+    if not isinstance(value, dict):
+        return value
+    keys, values = list(value), list(value.values())
+    if value.keys() == {"indices", "values"}:
+        keys, values = value["indices"], value["values"]
+        if not isinstance(keys, list) or not isinstance(values, list) or len(keys) != len(values):
+            raise ParamError(f"indices and values of sparse field {field.name} must be lists of one length")
+    pairs = {}
+    for key, number in zip(keys, values, strict=True):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ParamError(f"a value of sparse field {field.name} is not a number: {number!r:.80}")
+        if not _WHOLE_NUMBER.fullmatch(str(key)):
+            raise ParamError(f"an index of sparse field {field.name} is not a whole number: {key!r:.80}")
+        pairs[int(key)] = number
+    return pairs
+
+
+_AS_IS: tuple[Reader | None, frozenset[type]] = (None, frozenset())
+_READERS: dict[DataType, tuple[Reader | None, frozenset[type]]] = {
+    DataType.BOOL: (_truth, frozenset({bool, _NONE})),
+    DataType.INT8: (_whole_number, frozenset({int, _NONE})), DataType.INT16: (_whole_number, frozenset({int, _NONE})),
+    DataType.INT32: (_whole_number, frozenset({int, _NONE})), DataType.INT64: (_whole_number, frozenset({int, _NONE})),
+    DataType.FLOAT: (_number, frozenset({int, float, _NONE})),
+    DataType.DOUBLE: (_number, frozenset({int, float, _NONE})),
+    DataType.VARCHAR: (_text, frozenset({str, _NONE})), DataType.TEXT: (_text, frozenset({str, _NONE})),
+    DataType.BINARY_VECTOR: (_bytes, frozenset({_NONE})), DataType.FLOAT16_VECTOR: (_bytes, frozenset({_NONE})),
+    DataType.BFLOAT16_VECTOR: (_bytes, frozenset({_NONE})), DataType.INT8_VECTOR: (_bytes, frozenset({_NONE})),
+    DataType.SPARSE_FLOAT_VECTOR: (_sparse, frozenset({_NONE})),
+}  # fmt: skip
+"""How a value becomes what the SDK takes, and the types it takes already."""
+
+
+def read_queries(schema: CollectionSchema, anns_field: str, data: list[Any]) -> Queries:
+    """The `data` of a search -> query vectors of the searched field's type. Raises NotJson."""
+    field = schema.field(anns_field) if anns_field else next(iter(schema.vector_fields), None)
+    try:
+        if field is None or field.data_type is DataType.FLOAT_VECTOR or not field.data_type.is_vector:
+            return queries(data, anns_field)
+        if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
+            return queries([_sparse(field, value) for value in data], anns_field)
+        column = vector_column(field, [_bytes(field, value) for value in data])
+    except (MilvusException, TypeError) as error:
+        text = error.message if isinstance(error, MilvusException) else str(error)
+        raise NotJson(f"the query vectors cannot be read: {text}") from None
+    return Queries(data_type=field.data_type, raw=tuple(_raw_values(column)))
+
+
+def _raw_values(column: pa.Array) -> list[bytes]:
+    if pa.types.is_fixed_size_list(column.type):
+        return [row.tobytes() for row in matrix_of(column)]
+    values: list[bytes] = column.to_pylist()
+    return values
+
+
+def read_ids(primary: FieldSchema, given: Any) -> list[Any]:
+    """The `id` of a body, one or many -> primary keys. Raises BadPrimaryKey."""
+    ids = given if isinstance(given, list) else [given]
+    if primary.data_type is DataType.INT64:
+        ids = [_whole_number(primary, value) for value in ids]
+    wanted = int if primary.data_type is DataType.INT64 else str
+    for value in ids:
+        if type(value) is not wanted:
+            raise BadPrimaryKey(f"{value!r:.80} is no {primary.data_type.wire_name}")
+    return ids
+
+
+# -- rows out -----------------------------------------------------------------------------------
+def query_rows(found: Rows, schema: CollectionSchema, integers_as_text: bool) -> list[Row]:
+    """The rows of a query as JSON objects."""
+    return _row_objects(found.rows, found.output_fields, schema, integers_as_text)
+
+
+def search_rows(found: Hits, schema: CollectionSchema, integers_as_text: bool) -> list[Row]:
+    """The hits of all queries, one after the other: primary key, `distance` and the output fields."""
+    ids = key_list(found.ids, integers_as_text)
+    scores = list(found.scores)
+    if found.rows.num_columns:
+        fields = _row_objects(found.rows, found.output_fields, schema, integers_as_text)
+    else:
+        fields = [{} for _ in ids]
+    primary = found.primary_field
+    return [
+        {"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)
+    ]
+
+
+def key_list(keys: pa.Array, integers_as_text: bool) -> list[Any]:
+    """Primary keys as JSON values."""
+    if pa.types.is_integer(keys.type) and integers_as_text:
+        keys = keys.cast(pa.string())
+    values: list[Any] = keys.to_pylist()
+    return values
+
+
+def _row_objects(
+    rows: pa.RecordBatch, output_fields: Sequence[str], schema: CollectionSchema, integers_as_text: bool
+) -> list[Row]:
+    names = [name for name in rows.schema.names if name != META_FIELD]
+    columns = [_cells(rows.column(name), schema.field(name), integers_as_text) for name in names]
+    objects = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    if META_FIELD not in rows.schema.names:
+        return objects
+    dynamic = Dynamic(tuple(output_fields), names)
+    metas = [dynamic.pick(orjson.loads(meta or b"{}")) for meta in rows.column(META_FIELD).to_pylist()]
+    return [{**meta, **row} for meta, row in zip(metas, objects or [{} for _ in metas], strict=True)]
+
+
+def _cells(column: pa.Array, field: FieldSchema | None, integers_as_text: bool) -> list[Any]:
+    """One JSON value per row; `field` is None for what is no field, such as `count(*)`."""
+    kind = DataType.NONE if field is None else field.data_type
+    if kind is DataType.INT64 and integers_as_text:
+        column = column.cast(pa.string())
+    if kind is DataType.FLOAT_VECTOR:
+        return _with_nulls(column, list(matrix_of(column)))
+    if kind is DataType.INT8_VECTOR:
+        return _with_nulls(column, [_base64(row.tobytes()) for row in matrix_of(column)])
+    if kind is DataType.FLOAT:
+        return _with_nulls(column, list(column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float32)))
+    values: list[Any] = column.to_pylist()
+    show = _array(field) if kind is DataType.ARRAY and field is not None else _WRITERS.get(kind)
+    return values if show is None else [None if value is None else show(value) for value in values]
+
+
+def _with_nulls(column: pa.Array, values: list[Any]) -> list[Any]:
+    if column.null_count:
+        for index in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)):
+            values[index] = None
+    return values
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+_WRITERS: dict[DataType, Callable[[Any], Any]] = {
+    DataType.JSON: bytes.decode,
+    DataType.BINARY_VECTOR: _base64, DataType.FLOAT16_VECTOR: _base64, DataType.BFLOAT16_VECTOR: _base64,
+    DataType.SPARSE_FLOAT_VECTOR: lambda value: {str(key): number for key, number in sparse_dict(value).items()},
+}  # fmt: skip
+
+_ARRAY_NAMES = {
+    DataType.BOOL: "BoolData", DataType.INT8: "IntData", DataType.INT16: "IntData", DataType.INT32: "IntData",
+    DataType.INT64: "LongData", DataType.FLOAT: "FloatData", DataType.DOUBLE: "DoubleData",
+    DataType.VARCHAR: "StringData",
+}  # fmt: skip
+
+
+def _array(field: FieldSchema) -> Callable[[Any], Any]:
+    name = _ARRAY_NAMES.get(field.element_type)
+    if name is None:
+        raise InvalidParameter(f"arrays of {field.element_type.wire_name} cannot be shown as JSON")
+    return lambda values: {"Data": {name: {"data": values}}}

@@ -1,0 +1,1 @@
+"""Where bytes live: the log, objects, the catalog, the lock on a path."""

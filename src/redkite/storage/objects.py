@@ -1,0 +1,171 @@
+"""Objects: immutable blobs under names like `a/b/c`, written whole or not at all."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from redkite.env import Buffer, Files, Names
+from redkite.errors import Conflict, InvalidParameter, ObjectNotFound
+
+MAX_NAME_BYTES = 1024
+_TEMPORARY = ".tmp"
+
+
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """What was stored."""
+
+    size: int
+    crc32: int
+    etag: str
+    """Changes with the content; what a conditional put compares."""
+
+
+class ObjectStore(Protocol):
+    """Every method may be called from any thread."""
+
+    def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
+        """Store the buffers, one after another, as one object; an older one is replaced. Durable on return."""
+        ...
+
+    def put_if(self, name: str, buffers: Sequence[Buffer], etag: str | None) -> ObjectInfo:
+        """Store only if the object now there has this etag (None: if there is none). Raises `Conflict`."""
+        ...
+
+    def info(self, name: str) -> ObjectInfo:
+        """Size, checksum and etag of what is stored now (a folder store reads the object for it)."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """The whole object. Raises `ObjectNotFound`, as all reads do."""
+        ...
+
+    def map(self, name: str) -> memoryview:
+        """The object's bytes, mapped where the store can. They stay valid when the object is deleted."""
+        ...
+
+    def local_path(self, name: str) -> str | None:
+        """A file that native code may open, or None where objects are no files."""
+        ...
+
+    def size(self, name: str) -> int: ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def list(self, prefix: str = "") -> Names:
+        """Names that begin with `prefix`, sorted."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Missing is not an error. After a power loss a deleted object may be back: delete it again."""
+        ...
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every object whose name begins with `prefix`; all of them for the empty prefix."""
+        ...
+
+
+class FolderObjects:
+    """Objects as files below a folder that one process writes.
+
+    The etag is made of size and crc32. Conditional puts are atomic among the users of one instance.
+    """
+
+    def __init__(self, files: Files, root: str) -> None:
+        self._files = files
+        self._root = root
+        self._numbers = itertools.count()
+        self._conditional = threading.Lock()
+        files.remove_tree(f"{root}/{_TEMPORARY}")
+        files.make_dirs(f"{root}/{_TEMPORARY}")
+
+    def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
+        path = self._path(name)
+        folder = path.rpartition("/")[0]
+        temporary = f"{self._root}/{_TEMPORARY}/{next(self._numbers)}"
+        try:
+            self._files.write_new(temporary, buffers)
+            self._files.make_dirs(folder)
+            self._files.rename(temporary, path)
+        except BaseException:
+            self._files.remove(temporary)
+            raise
+        self._files.sync_dir(folder)
+        return _describe(buffers)
+
+    def put_if(self, name: str, buffers: Sequence[Buffer], etag: str | None) -> ObjectInfo:
+        with self._conditional:
+            try:
+                found: str | None = self.info(name).etag
+            except ObjectNotFound:
+                found = None
+            if found != etag:
+                raise Conflict(f"object '{name}' has etag {found}, expected {etag}")
+            return self.put(name, buffers)
+
+    def info(self, name: str) -> ObjectInfo:
+        return _describe([self.map(name)])
+
+    def get(self, name: str) -> bytes:
+        return self._files.read(self._path(name))
+
+    def map(self, name: str) -> memoryview:
+        return self._files.map(self._path(name))
+
+    def local_path(self, name: str) -> str | None:
+        return self._files.local_path(self._path(name))
+
+    def size(self, name: str) -> int:
+        return self._files.size(self._path(name))
+
+    def exists(self, name: str) -> bool:
+        return self._files.exists(self._path(name))
+
+    def list(self, prefix: str = "") -> Names:
+        _check_prefix(prefix)
+        folder = prefix.rpartition("/")[0]
+        base = f"{folder}/" if folder else ""
+        below = self._files.walk(f"{self._root}/{folder}" if folder else self._root)
+        names = (base + name for name in below if base or not name.startswith(f"{_TEMPORARY}/"))
+        return [name for name in names if name.startswith(prefix)]
+
+    def delete(self, name: str) -> None:
+        self._files.remove(self._path(name))
+
+    def delete_prefix(self, prefix: str) -> None:
+        _check_prefix(prefix)
+        if prefix.endswith("/"):
+            self._files.remove_tree(f"{self._root}/{prefix.rstrip('/')}")
+            return
+        for name in self.list(prefix):
+            self.delete(name)
+
+    def _path(self, name: str) -> str:
+        if not name or len(name.encode()) > MAX_NAME_BYTES:
+            raise InvalidParameter(f"{name!r} is no name for an object: its length must be 1 to {MAX_NAME_BYTES} bytes")
+        _check_parts(name, name.split("/"))
+        return f"{self._root}/{name}"
+
+
+def _check_prefix(prefix: str) -> None:
+    if prefix:
+        _check_parts(prefix, prefix.removesuffix("/").split("/"))
+
+
+def _check_parts(name: str, parts: Sequence[str]) -> None:
+    """No part may be empty or hidden, so that no name leads out of the store or to its temporary files."""
+    if "\0" in name or any(not part or part.startswith(".") for part in parts):
+        raise InvalidParameter(f"{name!r} is no name for an object: parts may not be empty nor begin with a dot")
+
+
+def _describe(buffers: Sequence[Buffer]) -> ObjectInfo:
+    size = crc = 0
+    for buffer in buffers:
+        size += memoryview(buffer).nbytes
+        crc = zlib.crc32(buffer, crc)
+    return ObjectInfo(size, crc, f"{size:x}-{crc:08x}")

@@ -1,0 +1,101 @@
+"""The table of RPCs, and the translations by method name that transports and clients use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redkite.errors import MilvusException, Unimplemented
+from redkite.model.requests import Request
+from redkite.model.results import Result
+from redkite.wire import collection, database, index, partition, read, session, write
+from redkite.wire.codec import Codec
+from redkite.wire.messages import message_class, parse, service
+from redkite.wire.status import raise_for_status, write_status
+
+DATABASE_KEY = "dbname"
+"""The metadata key (lower case, as gRPC delivers it) that names the caller's database."""
+
+_CODECS: dict[str, Codec[Any, Any]] = {
+    codec.method: codec
+    for module in (session, database, collection, partition, index, write, read)
+    for codec in module.CODECS
+}
+_BY_REQUEST: dict[type[Request], Codec[Any, Any]] = {codec.request: codec for codec in _CODECS.values()}
+
+METHODS: dict[str, tuple[Any, Any, type[Request]]] = {
+    name: (codec.request_class, codec.reply_class, codec.request) for name, codec in _CODECS.items()
+}
+"""Method name -> request message class, reply message class, request struct: every RPC that can be answered."""
+
+
+class MethodUnimplemented(Unimplemented):
+    """An RPC that this version does not have at all: gRPC's own UNIMPLEMENTED says so, not a Status."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"method {method} not implemented")
+
+
+# -- server side --------------------------------------------------------------------------------
+def decode_request(method: str, data: bytes, metadata: Mapping[str, str]) -> Request:
+    """Request bytes -> request.
+
+    Raises MethodUnimplemented for an RPC this version lacks, WireError for bytes that are not the method's message,
+    InvalidParameter or Unimplemented for a message that contradicts itself or asks for what is not served.
+    """
+    codec = _CODECS.get(method)
+    if codec is None:
+        raise MethodUnimplemented(method)
+    message = parse(codec.request_class, data)
+    name = message.db_name if codec.has_database else ""
+    if not name and not codec.own_database:
+        name = metadata.get(DATABASE_KEY, "")
+    request: Request = codec.decode(message, name)
+    return request
+
+
+def encode_reply(method: str, result: Result) -> bytes:
+    """The reply bytes of a success."""
+    codec = _CODECS[method]
+    message = codec.reply_class()
+    codec.encode(message, result)
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def encode_error(method: str, error: MilvusException) -> bytes:
+    """The reply bytes of a failure: the method's own reply message with nothing but its status."""
+    descriptor = service.methods_by_name.get(method)
+    if descriptor is None:
+        raise MethodUnimplemented(method)
+    message = message_class(descriptor.output_type)()
+    write_status(_status_of(message), error)
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _status_of(message: Any) -> Any:
+    if message.DESCRIPTOR.name == "Status":
+        return message
+    return message.alter_status if message.DESCRIPTOR.name == "AlterCollectionSchemaResponse" else message.status
+
+
+# -- client side --------------------------------------------------------------------------------
+def encode_request(request: Request) -> tuple[str, bytes]:
+    """Request -> method name and request bytes. The database goes into the message where it has a place; a transport
+    also sends it as metadata under `DATABASE_KEY`, for the messages that have none."""
+    codec = _BY_REQUEST[type(request)]
+    message = codec.request_class()
+    if codec.has_database:
+        message.db_name = request.database
+    codec.pack(message, request)
+    return codec.method, message.SerializeToString()
+
+
+def decode_reply(request: Request, data: bytes) -> Result:
+    """Reply bytes -> result; raises the error that the reply's status carries, or WireError."""
+    codec = _BY_REQUEST[type(request)]
+    message = parse(codec.reply_class, data)
+    raise_for_status(_status_of(message))
+    result: Result = codec.unpack(message)
+    return result

@@ -1,0 +1,158 @@
+"""The key-value pairs of searches and queries, as typed values.
+
+Everything in them is text. What this version serves is read; what it does not serve is refused by name when it would
+change the answer, and accepted when its value says the default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from redkite.errors import InvalidParameter, Unimplemented
+
+_INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
+_OFF = frozenset({"", "false", "none", "null"})
+_UNSERVED: dict[str, frozenset[str]] = {
+    # key -> values (lower case) that ask for nothing. The first one that asks for something is named.
+    "iterator": _OFF,
+    "search_iter_v2": _OFF,
+    "group_by_field": frozenset({""}),
+    "group_by_fields": frozenset({""}),
+    "group_size": frozenset({"", "0", "1"}),
+    "strict_group_size": _OFF,
+    "rank_group_scorer": frozenset({""}),
+    "order_by_fields": frozenset({""}),
+    "search_iter_batch_size": frozenset({""}),
+    "search_iter_last_bound": frozenset({""}),
+    "search_iter_id": frozenset({""}),
+    "query_iter_last_pk": frozenset({""}),
+    "query_iter_last_element_offset": frozenset({""}),
+    "collection_id": frozenset({"", "0"}),
+    "cluster_id": frozenset({""}),
+    "page_retain_order": _OFF,
+    "json_path": frozenset({""}),
+    "json_type": frozenset({""}),
+    "strict_cast": _OFF,
+    "hints": frozenset({""}),
+    "analyzer_name": frozenset({""}),
+    "timezone": frozenset({""}),
+    "time_fields": frozenset({""}),
+}
+_SEARCH_KEYS = frozenset({"anns_field", "topk", "offset", "metric_type", "round_decimal", "ignore_growing", "params"})
+_OUTER_KEYS = _SEARCH_KEYS | _UNSERVED.keys()
+"""What may stand beside `params`, and is no index parameter when it stands inside."""
+_RANGE_KEYS = frozenset({"radius", "range_filter"})
+_QUERY_KEYS = frozenset({"limit", "offset", "ignore_growing", "reduce_stop_for_best"})
+
+
+class SearchParams(NamedTuple):
+    anns_field: str
+    topk: int
+    offset: int
+    metric: str
+    round_decimal: int
+    ignore_growing: bool
+    index_params: dict[str, Any]
+
+
+class QueryParams(NamedTuple):
+    limit: int | None
+    offset: int
+    ignore_growing: bool
+
+
+def read_search_params(pairs: dict[str, str]) -> SearchParams:
+    """The `search_params` of a search. Clients repeat outer keys in the JSON under `params`; the outer one counts."""
+    given = _read_json(pairs.get("params", ""))
+    _refuse_unserved(given)
+    _refuse_unserved(pairs)
+    index_params = {key: value for key, value in given.items() if key not in _OUTER_KEYS}
+    values = {key: value for key, value in given.items() if key in _SEARCH_KEYS} | pairs
+    if not pairs.keys() <= _SEARCH_KEYS:
+        for key in pairs.keys() - _OUTER_KEYS:
+            if key not in _RANGE_KEYS:
+                raise InvalidParameter(f"search parameter {key} is not known")
+            index_params.setdefault(key, _number(key, pairs[key]))
+    if "topk" not in values:
+        raise InvalidParameter("topk not found in search_params")
+    return SearchParams(
+        str(values.get("anns_field", "")),
+        _integer("topk", values["topk"]),
+        _integer("offset", values.get("offset", 0)),
+        str(values.get("metric_type", "")),
+        _integer("round_decimal", values.get("round_decimal", -1)),
+        _flag("ignore_growing", values.get("ignore_growing", "")),
+        index_params,
+    )
+
+
+def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
+    """The `query_params` of a query."""
+    _refuse_unserved(pairs)
+    for key in pairs.keys() - _QUERY_KEYS - _UNSERVED.keys():
+        raise InvalidParameter(f"query parameter {key} is not known")
+    # It lets a server stop early while an iterator runs; a complete answer is right with and without it.
+    _flag("reduce_stop_for_best", pairs.get("reduce_stop_for_best", ""))
+    return QueryParams(
+        limit=_integer("limit", pairs["limit"]) if "limit" in pairs else None,
+        offset=_integer("offset", pairs.get("offset", 0)),
+        ignore_growing=_flag("ignore_growing", pairs.get("ignore_growing", "")),
+    )
+
+
+def _refuse_unserved(values: Mapping[str, Any]) -> None:
+    if _UNSERVED.keys().isdisjoint(values):
+        return
+    for key, harmless in _UNSERVED.items():
+        value = values.get(key)
+        if value is not None and str(value).lower() not in harmless:
+            raise Unimplemented(f"parameter {key} is not supported in this version")
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        decoded = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidParameter(f"params [{text[:100]}] is not valid JSON ({error})") from None
+    if not isinstance(decoded, dict):
+        raise InvalidParameter(f"params [{text[:100]}] is not a JSON object")
+    return decoded
+
+
+def _integer(key: str, value: Any) -> int:
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise InvalidParameter(f"{key} [{str(value)[:100]}] is invalid")
+
+
+def _number(key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise InvalidParameter(f"{key} [{value[:100]}] is invalid") from None
+
+
+def _flag(key: str, value: Any) -> bool:
+    text = str(value).lower()
+    if text in ("true", "1", "t"):
+        return True
+    if text in ("", "false", "0", "f"):
+        return False
+    raise InvalidParameter(f"{key} [{str(value)[:100]}] is invalid, should be true or false")
+
+
+def read_index_params(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The `extra_params` of CreateIndex: a JSON object under `params` is taken apart; the outer keys count."""
+    flat = dict(pairs)
+    nested = _read_json(flat.pop("params", ""))
+    for key, value in nested.items():
+        flat.setdefault(key, value if isinstance(value, str) else msgspec.json.encode(value).decode())
+    return flat

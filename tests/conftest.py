@@ -1,0 +1,36 @@
+"""What every test may use: a place on disk, the repository's own files, and a printed seed."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+settings.register_profile("default", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=2_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> str:
+    """A path at which no database is yet."""
+    return str(tmp_path / "test.db")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed for this run, printed with a failure. REDKITE_TEST_SEED repeats it."""
+    chosen = int(os.environ.get("REDKITE_TEST_SEED", random.randrange(2**32)))
+    request.node.add_report_section("setup", "seed", f"REDKITE_TEST_SEED={chosen}")
+    return chosen

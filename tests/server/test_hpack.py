@@ -1,0 +1,72 @@
+"""Header compression, against examples of RFC 7541 and the encoder of another implementation."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redkite.server.hpack import MAX_LIST_SIZE, Decoder, HpackError, literal
+
+hpack = pytest.importorskip("hpack")
+
+names = st.sampled_from([b":path", b":method", b"te", b"authorization", b"dbname", b"x-1"]) | st.binary(min_size=1, max_size=20)
+headers = st.lists(st.tuples(names, st.binary(max_size=200)), max_size=12)
+
+
+def test_the_requests_of_the_rfc_are_decoded_with_one_growing_table() -> None:
+    decoder = Decoder()
+    first = decoder.decode(bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff"))
+    second = decoder.decode(bytes.fromhex("828684be5886a8eb10649cbf"))
+    third = decoder.decode(bytes.fromhex("828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf"))
+    common = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"www.example.com")]
+    assert first == common
+    assert second == [*common, (b"cache-control", b"no-cache")]
+    assert third == [
+        (b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/index.html"), (b":authority", b"www.example.com"),
+        (b"custom-key", b"custom-value"),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.tuples(headers, st.booleans(), st.sampled_from([4096, 200, 0])), max_size=8))
+def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[list[tuple[bytes, bytes]], bool, int]]) -> None:
+    encoder, decoder = hpack.Encoder(), Decoder()
+    for wanted, huffman, size in blocks:
+        encoder.header_table_size = size
+        assert decoder.decode(encoder.encode(wanted, huffman=huffman)) == wanted
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_decoded_or_refused(block: bytes) -> None:
+    try:
+        Decoder().decode(block)
+    except HpackError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (b"\x80", "index 0"),
+        (b"\xbe", "does not exist"),
+        (b"\x40\x05ab", "cut off"),
+        (b"\x3f\xff\xff\xff\xff\xff\xff", "too large"),
+        (b"\x3f\xe2\x1f", "over the limit"),
+        (b"\x00\x01a\x84\xff\xff\xff\xff", "end mark"),
+        (b"\x00\x01a\x81\x00", "no padding"),
+    ],
+)
+def test_a_broken_block_is_refused_with_its_reason(block: bytes, reason: str) -> None:
+    with pytest.raises(HpackError, match=reason):
+        Decoder().decode(block)
+
+
+def test_a_small_block_that_unfolds_to_too_much_is_refused() -> None:
+    entry = b"\x40" + literal(b"n" * 10, b"v" * 3_000)[1:]
+    with pytest.raises(HpackError, match="larger than"):
+        Decoder().decode(entry + b"\xbe" * (MAX_LIST_SIZE // 3_000 + 1))
+
+
+@given(st.binary(min_size=1, max_size=400), st.binary(max_size=40_000 // 100))
+def test_a_literal_is_read_back_by_another_implementation(name: bytes, value: bytes) -> None:
+    assert hpack.Decoder().decode(literal(name, value), raw=True) == [(name, value)]
