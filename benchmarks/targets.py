@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -214,11 +215,12 @@ def redkite_server(folder: Path) -> Server:
 
 def milvus_server(environment: str, folder: Path) -> Server:
     """Milvus of the package `milvus`, installed in a virtual environment. Its etcd needs ports 2379 and 2380."""
-    port, data = free_port(), folder / "milvus"
-    shutil.rmtree(data, ignore_errors=True)
+    port, home = free_port(), folder / "milvus"
+    shutil.rmtree(home, ignore_errors=True)
     launcher = Path(__file__).with_name("milvus_launcher.py")
-    command = f"{environment}/bin/python {launcher} {data} {port}"
-    return Server(command, f"http://127.0.0.1:{port}", str(data))
+    command = f"{environment}/bin/python {launcher} {home} {port}"
+    subprocess.run([*command.split(), "prepare"], check=True)  # unpacking is no part of a start
+    return Server(command, f"http://127.0.0.1:{port}", str(home / "data"))
 
 
 def milvus_lite_server(environment: str, folder: Path) -> Server:

@@ -472,7 +472,7 @@ READS: dict[str, tuple[Call, int, str]] = {
     "a deletion of everything": (
         lambda f: f.client.delete(f.name, filter=" "),
         1100,
-        f"delete plan can't be empty or always true :   {SUFFIX}",
+        f"delete plan can't be empty or always true :  {SUFFIX}",
     ),
 }
 

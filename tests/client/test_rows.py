@@ -380,8 +380,8 @@ def test_sparse_vectors_come_as_dicts_pairs_or_matrices() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        [[1.0, 2.0]], [(1, 2)], [1.0, 2.0], np.array([1.0, 2.0]), np.array([[1, 2]]), [np.array([1.0, 2.0], np.float32)],
-        ([1.0, 2.0],),
+        [[1.0, 2.0]], [(1, 2)], [1.0, 2.0], ([1.0, 2.0],), np.array([1.0, 2.0]), np.array([[1, 2]]),
+        [np.array([1.0, 2.0], np.float32)],
     ],
     ids=repr,
 )  # fmt: skip

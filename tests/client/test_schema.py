@@ -55,7 +55,8 @@ def test_a_field_survives_its_own_dict() -> None:
 
 def test_a_schema_travels_with_its_parameters_as_text() -> None:
     schema = example().add_field(
-        "text", DataType.VARCHAR, max_length=9, enable_analyzer=True, analyzer_params={"type": "english"}, mmap_enabled=False,
+        "text", DataType.VARCHAR, max_length=9, enable_analyzer=True, analyzer_params={"type": "english"},
+        mmap_enabled=False,
     )  # fmt: skip
     made = schema.to_model("c")
     assert made.name == "c"
@@ -116,7 +117,7 @@ def key() -> CollectionSchema:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: CollectionSchema(), "Schema must have a primary key field."),
+        (CollectionSchema, "Schema must have a primary key field."),
         (
             lambda: CollectionSchema().add_field("id", DataType.FLOAT, is_primary=True),
             "Primary key type must be DataType.INT64 or DataType.VARCHAR.",

@@ -202,6 +202,8 @@ def test_integers_and_doubles_compare_without_rounding() -> None:
     assert kept(f"big in [{2**53 + 1}]", rows) == [0]
     assert kept(f"score < {2**53 + 1}", rows) == [0]
     assert kept(f"v in [{2**53 + 1}]", rows) == [0]
+    assert kept(f"v in [{2**53}]", rows) == [1]
+    assert kept(f"v in [{2**53}.0, {2**53 + 1}]", rows) == [0, 1]
 
 
 def test_a_float_field_compares_with_the_constant_as_it_stores_it() -> None:
@@ -250,8 +252,13 @@ def test_templates_stand_for_constants_lists_patterns_and_bounds() -> None:
 
 
 def test_columns_that_are_slices_or_dictionaries_answer_the_same() -> None:
-    rows = [{"id": i, "age": i if i % 3 else None, "name": "ab"[i % 2] if i % 5 else None, "nums": [i], "flag": i % 2 == 0,
-             "c": i, "words": ["x", "y"][: i % 3]} for i in range(50)]  # fmt: skip
+    rows = [
+        {
+            "id": i, "age": i if i % 3 else None, "name": "ab"[i % 2] if i % 5 else None, "nums": [i],
+            "flag": i % 2 == 0, "c": i, "words": ["x", "y"][: i % 3],
+        }
+        for i in range(50)
+    ]  # fmt: skip
     batch = batch_of(rows)
     place = batch.schema.get_field_index("name")
     coded = batch.set_column(place, "name", batch.column(place).dictionary_encode())

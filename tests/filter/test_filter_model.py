@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.filter.rows import DYNAMIC, columns_of
 
 from redkite.filter import compile_filter
-from tests.filter.rows import DYNAMIC, columns_of
 
 Row = dict[str, Any]
 Truth = bool | None
@@ -274,8 +274,8 @@ rows = st.lists(
         {"id": small, "city": texts},
         optional={
             "i8": small, "age": small, "big": small, "price": halves, "score": halves, "flag": st.booleans(),
-            "name": texts, "nums": st.lists(small, max_size=3), "doc": st.fixed_dictionaries({}, optional={"k": json_values}),
-            "free": json_values,
+            "name": texts, "nums": st.lists(small, max_size=3), "free": json_values,
+            "doc": st.fixed_dictionaries({}, optional={"k": json_values}),
         },
     ),
     min_size=1,

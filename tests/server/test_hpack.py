@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from redkite.server.hpack import MAX_LIST_SIZE, Decoder, HpackError, literal
 
 hpack = pytest.importorskip("hpack")
 
-names = st.sampled_from([b":path", b":method", b"te", b"authorization", b"dbname", b"x-1"]) | st.binary(min_size=1, max_size=20)
+known = st.sampled_from([b":path", b":method", b"te", b"authorization", b"dbname", b"x-1"])
+names = known | st.binary(min_size=1, max_size=20)
+Headers = list[tuple[bytes, bytes]]
 headers = st.lists(st.tuples(names, st.binary(max_size=200)), max_size=12)
 
 
@@ -29,7 +33,7 @@ def test_the_requests_of_the_rfc_are_decoded_with_one_growing_table() -> None:
 
 
 @given(st.lists(st.tuples(headers, st.booleans(), st.sampled_from([4096, 200, 0])), max_size=8))
-def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[list[tuple[bytes, bytes]], bool, int]]) -> None:
+def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[Headers, bool, int]]) -> None:
     encoder, decoder = hpack.Encoder(), Decoder()
     for wanted, huffman, size in blocks:
         encoder.header_table_size = size
@@ -38,10 +42,8 @@ def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[list[
 
 @given(st.binary(max_size=120))
 def test_any_bytes_are_decoded_or_refused(block: bytes) -> None:
-    try:
+    with contextlib.suppress(HpackError):
         Decoder().decode(block)
-    except HpackError:
-        pass
 
 
 @pytest.mark.parametrize(

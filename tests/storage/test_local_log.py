@@ -225,6 +225,35 @@ def test_many_threads_append_to_many_topics(root):
     log.close()
 
 
+def test_readers_see_whole_records_in_order_while_others_append(root):
+    log = LocalLog(Env.real(), root, segment_bytes=700)
+    topic = log.topic("t")
+    done = threading.Event()
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                least = topic.end
+                found = list(topic.read())
+                assert [record.position for record in found] == list(range(len(found)))
+                assert len(found) >= least
+                assert all(bytes(record.payload) == b"%d" % record.position * 9 for record in found)
+        except BaseException as error:  # noqa: BLE001  the test shows it
+            errors.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(150):
+        topic.append([b"%d" % number * 9]).result()
+    done.set()
+    for reader in readers:
+        reader.join()
+    log.close()
+    assert errors == []
+
+
 # -- against a model ----------------------------------------------------------------------------
 steps = st.lists(
     st.one_of(

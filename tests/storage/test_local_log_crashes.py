@@ -143,3 +143,22 @@ def test_an_error_while_reading_is_not_taken_for_a_torn_end():
         env = trace.env = simulated_env(1, env.disk)
         assert env.files.size("/data/log/t/00000000000000000000.log") == size
     assert failed >= 3
+
+
+def test_an_error_nobody_foresaw_leaves_no_waiter_behind(monkeypatch):
+    env = simulated_env(1)
+    trace = Trace(env, Ledger())
+    trace.open()
+    topic = trace.log.topic("t")
+    topic.append([b"one"]).result()
+
+    def fail(*args):
+        raise MemoryError("no memory for the header")
+
+    monkeypatch.setattr("redkite.storage.log_format.encode_record_header", fail)
+    futures = [topic.append([b"two"]), topic.append([b"three"])]
+    for future in futures:
+        with pytest.raises(MemoryError):
+            future.result()
+    with pytest.raises(StorageError, match="no memory"):
+        topic.append([b"four"])

@@ -260,7 +260,7 @@ def test_a_request_that_cannot_be_served_as_sent_is_refused(
 
 
 def test_the_number_of_replicas_is_one_when_not_given() -> None:
-    assert decode_request("LoadCollection", b"", {}).replicas == 1  # type: ignore[attr-defined]
+    assert decode_request("LoadCollection", b"", {}).replicas == 1
 
 
 # -- replies ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def test_float_vectors_come_as_one_matrix(shape: tuple[int, int]) -> None:
     assert queries.data_type is DataType.FLOAT_VECTOR
     assert queries.vectors is not None
     np.testing.assert_array_equal(queries.vectors, matrix)
-    assert read_queries(write_queries(queries), 0).vectors.tolist() == matrix.tolist()  # type: ignore[union-attr]
+    assert read_queries(write_queries(queries), 0).vectors.tolist() == matrix.tolist()
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,9 @@ class AsyncMilvusClient(AsyncAdmin):
             self._transport = AsyncEmbeddedTransport(self._endpoint.address)
         else:
             from redkite.client.transports.grpc import AsyncGrpcTransport
+            from redkite.client.transports.speech import Speech
 
-            self._transport = AsyncGrpcTransport(self._endpoint)
+            self._transport = AsyncGrpcTransport(Speech(self._endpoint))
 
     def _deadline(self, timeout: float | None) -> float | None:
         seconds = self._limit(timeout)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from redkite.client.base import closed
-from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions
+from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
 from redkite.client.operations import collections, databases, reads
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
-from redkite.client.transports.base import Transport, bounded
+from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
 
 if TYPE_CHECKING:
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from redkite.model.types import DataType
 
 T = TypeVar("T")
+
+
+def server_transport(endpoint: Endpoint) -> GreetingTransport:
+    """Plain connections are served directly; TLS and channel arguments are gRPC's own library's."""
+    from redkite.client.transports.speech import Speech
+
+    if endpoint.secure or endpoint.grpc_options:
+        from redkite.client.transports.grpc import GrpcTransport
+
+        return GrpcTransport(Speech(endpoint))
+    from redkite.client.transports.direct import DirectTransport
+
+    return DirectTransport(Speech(endpoint))
 
 
 class MilvusClient(SyncAdmin):
@@ -71,9 +84,7 @@ class MilvusClient(SyncAdmin):
             if db_name:
                 self._run(databases.use_database(self._session, db_name), timeout, {})
         else:
-            from redkite.client.transports.grpc import GrpcTransport
-
-            transport = GrpcTransport(self._endpoint)
+            transport = server_transport(self._endpoint)
             transport.connect(self._deadline(timeout))
             self._transport = transport
 

@@ -324,10 +324,10 @@ def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
         raise InvalidParameter(f"query vectors must be a matrix of shape (queries, dim), got shape {matrix.shape}")
     if matrix.dtype in _QUERY_TYPES:
         return Queries(data_type=_QUERY_TYPES[matrix.dtype], raw=tuple(row.tobytes() for row in matrix))
-    if matrix.dtype.name == "bfloat16":
-        return Queries(data_type=DataType.BFLOAT16_VECTOR, raw=tuple(row.tobytes() for row in matrix))
     if matrix.dtype.kind not in "fiu":
-        raise mismatch(anns_field, "float_vector", matrix)
+        if matrix.dtype.name != "bfloat16":
+            raise mismatch(anns_field, "float_vector", matrix)
+        return Queries(data_type=DataType.BFLOAT16_VECTOR, raw=tuple(row.tobytes() for row in matrix))
     return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix, dtype=np.float32))
 
 

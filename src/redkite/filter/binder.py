@@ -92,30 +92,18 @@ class _Binder:
     def _all(self, node: Node, operands: list[bound.Predicate]) -> bound.Predicate:
         if bound.Constant(False) in operands:
             return bound.Constant(False)
-        flat: list[bound.Predicate] = []
-        for operand in operands:
-            if isinstance(operand, bound.And):
-                flat.extend(operand.operands)
-            elif not isinstance(operand, bound.Constant):
-                flat.append(operand)
-        flat = self._merged(node, flat, unequal=True)
-        if len(flat) < 2:
-            return flat[0] if flat else bound.Constant(True)
-        return bound.And(tuple(sorted(flat, key=bound.cost)))
+        rest = self._merged(node, [o for o in operands if not isinstance(o, bound.Constant)], unequal=True)
+        if len(rest) < 2:
+            return rest[0] if rest else bound.Constant(True)
+        return bound.And.of(rest)
 
     def _any(self, node: Node, operands: list[bound.Predicate]) -> bound.Predicate:
         if bound.Constant(True) in operands:
             return bound.Constant(True)
-        flat: list[bound.Predicate] = []
-        for operand in operands:
-            if isinstance(operand, bound.Or):
-                flat.extend(operand.operands)
-            elif not isinstance(operand, bound.Constant):
-                flat.append(operand)
-        flat = self._merged(node, flat, unequal=False)
-        if len(flat) < 2:
-            return flat[0] if flat else bound.Constant(False)
-        return bound.Or(tuple(flat))
+        rest = self._merged(node, [o for o in operands if not isinstance(o, bound.Constant)], unequal=False)
+        if len(rest) < 2:
+            return rest[0] if rest else bound.Constant(False)
+        return bound.Or.of(rest)
 
     def _merged(self, node: Node, operands: list[bound.Predicate], unequal: bool) -> list[bound.Predicate]:
         """Equalities on one operand joined by `or` (inequalities by `and`) as one membership test."""

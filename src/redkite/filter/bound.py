@@ -6,7 +6,7 @@ only where it is TRUE. A filter keeps the rows that are TRUE, so no NULL mask ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -172,6 +172,8 @@ class Contains(msgspec.Struct, frozen=True):
 
     operand: List | Path
     values: tuple[JsonValue, ...]
+    members: Members
+    """The values that are no lists, prepared."""
     every: bool
     negated: bool = False
 
@@ -183,45 +185,70 @@ class ListEquals(msgspec.Struct, frozen=True):
 
 
 class And(msgspec.Struct, frozen=True):
+    """At least two operands, the cheapest first."""
+
     operands: tuple[Predicate, ...]
+    cost: int
+
+    @staticmethod
+    def of(operands: list[Predicate]) -> And:
+        return And(tuple(sorted(operands, key=cost)), sum(map(cost, operands)))
 
 
 class Or(msgspec.Struct, frozen=True):
+    """At least two operands."""
+
     operands: tuple[Predicate, ...]
+    cost: int
+
+    @staticmethod
+    def of(operands: list[Predicate]) -> Or:
+        return Or(tuple(operands), sum(map(cost, operands)))
 
 
 Leaf: TypeAlias = Compare | CompareColumns | Between | In | Like | IsNull | Exists | Contains | ListEquals
 Predicate: TypeAlias = Constant | Leaf | And | Or
 
 
-def fields_of(predicate: Predicate) -> frozenset[str]:
-    """The names of the columns that evaluating the predicate reads."""
-    found: set[str] = set()
+def leaves_of(predicate: Predicate) -> Iterator[Constant | Leaf]:
     waiting: list[Predicate] = [predicate]
     while waiting:
         current = waiting.pop()
         if isinstance(current, And | Or):
             waiting.extend(current.operands)
-        elif isinstance(current, CompareColumns):
-            found |= {current.left.field, current.right.field}
-        elif isinstance(current, IsNull):
-            found.add(current.field)
-        elif not isinstance(current, Constant):
-            found.add(field_of(current.operand))
+        else:
+            yield current
+
+
+def fields_of(predicate: Predicate) -> frozenset[str]:
+    """The names of the columns that evaluating the predicate reads."""
+    found: set[str] = set()
+    for leaf in leaves_of(predicate):
+        if isinstance(leaf, CompareColumns):
+            found |= {leaf.left.field, leaf.right.field}
+        elif isinstance(leaf, IsNull):
+            found.add(leaf.field)
+        elif not isinstance(leaf, Constant):
+            found.add(_source(leaf.operand).field)
     return frozenset(found)
+
+
+def json_paths_of(predicate: Predicate) -> frozenset[tuple[str, JsonPath]]:
+    """(field, path) of every JSON path that evaluating the predicate reads."""
+    leaves = (leaf for leaf in leaves_of(predicate) if not isinstance(leaf, Constant | CompareColumns | IsNull))
+    sources = (_source(leaf.operand) for leaf in leaves)
+    return frozenset((s.field, s.path) for s in sources if isinstance(s, Path))
 
 
 def cost(predicate: Predicate) -> int:
     """How dear a predicate is beside others, to run the cheap ones first."""
     if isinstance(predicate, And | Or):
-        return sum(cost(p) for p in predicate.operands)
+        return predicate.cost
     if isinstance(predicate, CompareColumns):
         return 2 if predicate.left.data_type.is_number else 30
     if isinstance(predicate, Constant | IsNull):
         return 1
-    operand = predicate.operand
-    while isinstance(operand, Arithmetic | Length):
-        operand = operand.operand if isinstance(operand, Arithmetic) else operand.of
+    operand = _source(predicate.operand)
     if isinstance(operand, Path):
         return 100
     if isinstance(operand, List) or operand.data_type.is_string:
@@ -229,7 +256,7 @@ def cost(predicate: Predicate) -> int:
     return 4 if isinstance(predicate, In) else 1
 
 
-def field_of(operand: Operand) -> str:
+def _source(operand: Operand) -> Column | Element | Path | List:
     while isinstance(operand, Arithmetic | Length):
         operand = operand.operand if isinstance(operand, Arithmetic) else operand.of
-    return operand.field
+    return operand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redkite.filter import bound
 from redkite.filter.bound import JsonValue
-from redkite.filter.comparisons import is_text
+from redkite.filter.comparisons import is_text, members_of
 from redkite.filter.constants import Value, cast, type_of
 from redkite.filter.diagnostics import nearest
 from redkite.filter.like import prefix
@@ -71,7 +71,9 @@ def _contains(scope: Scope, node: Call, first: Term, second: Term, negated: bool
     wanted = second.value if suffix and isinstance(second.value, list) else [second.value]
     if isinstance(operand, bound.List):
         wanted = [_element(scope, node, operand, value) for value in wanted]
-    return bound.Contains(operand, tuple(wanted), suffix == "_all", negated)
+    scalars = [v for v in wanted if not isinstance(v, list)]
+    kind = operand.element_type if isinstance(operand, bound.List) else DataType.JSON
+    return bound.Contains(operand, tuple(wanted), members_of(kind, scalars), suffix == "_all", negated)
 
 
 def _element(scope: Scope, node: Call, operand: bound.List, value: JsonValue) -> JsonValue:

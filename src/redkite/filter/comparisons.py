@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import numpy as np
 
 from redkite.errors import InvalidParameter
@@ -143,13 +145,13 @@ def in_list(scope: Scope, node: Node, operand: bound.Operand, values: list[JsonV
     """`operand in values` with the values cast to the operand's type."""
     data_type = operand.data_type
     listed = _listed(scope, node, values, data_type)
-    return bound.In(operand, _members(data_type, listed), tuple(listed), negated)
+    return bound.In(operand, members_of(data_type, listed), tuple(listed), negated)
 
 
 def _listed(scope: Scope, node: Node, values: list[JsonValue], data_type: DataType) -> list[JsonScalar]:
     kinds = set(map(type, values))
     if (data_type.is_integer and kinds <= {int}) or (data_type is DataType.VARCHAR and kinds <= {str}):
-        return values  # type: ignore[return-value]
+        return typing.cast("list[JsonScalar]", values)
     listed = []
     for value in values:
         member = cast(value, data_type)
@@ -159,7 +161,8 @@ def _listed(scope: Scope, node: Node, values: list[JsonValue], data_type: DataTy
     return listed
 
 
-def _members(data_type: DataType, values: list[JsonScalar]) -> bound.Members:
+def members_of(data_type: DataType, values: list[JsonScalar]) -> bound.Members:
+    """Constants cast to a type, prepared for membership tests of that type."""
     if data_type is DataType.JSON:
         return bound.JsonSet.of(values)
     if data_type is DataType.VARCHAR:

@@ -27,7 +27,7 @@ class Filter:
     Two filters of one schema with equal `key` keep the same rows.
     """
 
-    __slots__ = ("always_true", "fields", "key", "predicate", "primary_keys", "text")
+    __slots__ = ("always_true", "fields", "json_paths", "key", "predicate", "primary_keys", "text")
 
     def __init__(self, text: str, key: str, predicate: bound.Predicate, primary_field: str) -> None:
         self.text = text
@@ -38,6 +38,8 @@ class Filter:
         self.always_true = predicate == bound.Constant(True)
         self.fields = bound.fields_of(predicate)
         """Names of the columns `evaluate` reads; `$meta` for dynamic keys."""
+        self.json_paths = bound.json_paths_of(predicate)
+        """(field, path) of every JSON path that `evaluate` reads: `shred` reads all of a field's in one pass."""
         self.primary_keys = _primary_keys(predicate, primary_field)
         """When the whole filter is `pk == c` or `pk in [...]`: the keys as written, else None."""
 

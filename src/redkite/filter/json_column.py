@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 JsonPath = tuple[str | int, ...]
+_Scalar = TypeVar("_Scalar", np.int64, np.float64, np.bool_)
 
 NULL: Final = 0
 BOOL: Final = 1
@@ -27,8 +28,8 @@ NESTED: Final = 5
 
 _KIND_OF: dict[type, int] = {NoneType: NULL, bool: BOOL, int: INT, float: DOUBLE, str: STRING, list: NESTED,
                              dict: NESTED}  # fmt: skip
-_CHUNK = 65_536
-"""Documents held parsed at one time."""
+_CHUNK = 2_048
+"""Documents held parsed at one time: few enough for the cache and the garbage collector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +133,8 @@ def _follow(documents: list[Any], path: JsonPath) -> list[Any]:
             values = [v.get(key) if type(v) is dict else None for v in values]
         else:
             values = [v[key] if type(v) is list and key < len(v) else None for v in values]
+        if values.count(None) == len(values):
+            break
     return values
 
 
@@ -162,13 +165,24 @@ def _joined(parts: list[JsonColumn], lists: JsonLists | None) -> JsonColumn:
         filled=np.concatenate([p.filled for p in parts]),
         kind=np.concatenate([p.kind for p in parts]),
         counts=tuple(int(n) for n in np.sum([p.counts for p in parts], axis=0)),
-        ints=np.concatenate([p.ints for p in parts]),
-        numbers=np.concatenate([p.numbers for p in parts]),
-        bools=np.concatenate([p.bools for p in parts]),
+        ints=_concatenated([p.ints for p in parts], np.int64),
+        numbers=_concatenated([p.numbers for p in parts], np.float64),
+        bools=_concatenated([p.bools for p in parts], np.bool_),
         strings=pa.concat_arrays([p.strings for p in parts]),
         raw=pa.concat_arrays([p.raw for p in parts]),
         lists=lists,
     )
+
+
+def _zeros(rows: int, dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Zeros that take no memory: what a column has where no row is of a kind."""
+    return np.broadcast_to(dtype(0), rows)
+
+
+def _concatenated(parts: list[npt.NDArray[_Scalar]], dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
+    if all(part.strides == (0,) for part in parts):
+        return _zeros(sum(map(len, parts)), dtype)
+    return np.concatenate(parts)
 
 
 def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -181,16 +195,18 @@ def _chunk(values: Sequence[Any], nested: bool) -> JsonColumn:
     rows = len(values)
     kind = np.fromiter(map(_KIND_OF.__getitem__, map(type, values)), np.uint8, rows)
     counts = np.bincount(kind, minlength=NESTED + 1)
-    ints = np.zeros(rows, np.int64)
-    numbers = np.zeros(rows, np.float64)
+    ints, numbers, bools = _zeros(rows, np.int64), _zeros(rows, np.float64), _zeros(rows, np.bool_)
+    if counts[INT] or counts[DOUBLE]:
+        numbers = np.zeros(rows, np.float64)
     if counts[INT]:
+        ints = np.zeros(rows, np.int64)
         _read_integers(values, kind, ints, numbers)
         counts = np.bincount(kind, minlength=NESTED + 1)
     if counts[DOUBLE]:
         where = np.flatnonzero(kind == DOUBLE)
         numbers[where] = [float(values[i]) for i in where.tolist()]
-    bools = np.zeros(rows, np.bool_)
     if counts[BOOL]:
+        bools = np.zeros(rows, np.bool_)
         where = np.flatnonzero(kind == BOOL)
         bools[where] = [values[i] for i in where.tolist()]
     if counts[STRING]:

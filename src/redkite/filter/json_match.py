@@ -19,6 +19,9 @@ from redkite.filter.lists import rows_with_any
 from redkite.filter.numbers import Mask, Values, settled
 from redkite.filter.syntax import Comparison, Operator
 
+_MANY = 16
+"""Lists of constants longer than this are compared row by row."""
+
 
 def compare(column: JsonColumn, operator: Comparison, constant: bound.JsonScalar, negated: bool) -> Mask:
     """`value operator constant`; booleans, numbers and strings compare among themselves only."""
@@ -76,12 +79,14 @@ def contains(column: JsonColumn, predicate: bound.Contains) -> Mask:
         return np.zeros(column.rows, np.bool_)
     elements, offsets = column.lists.elements, column.lists.offsets
     if predicate.every:
-        result = np.ones(column.rows, np.bool_)
+        result = column.lists.is_list.copy()
         for value in predicate.values:
+            if not result.any():
+                break
             result &= rows_with_any(_equal_elements(elements, value), offsets)
     else:
-        scalars: list[bound.JsonScalar] = [v for v in predicate.values if not isinstance(v, list)]
-        held = _is_member(elements, bound.JsonSet.of(scalars))
+        assert isinstance(predicate.members, bound.JsonSet)
+        held = _is_member(elements, predicate.members)
         for value in predicate.values:
             if isinstance(value, list):
                 held |= _equal_elements(elements, value)
@@ -95,6 +100,11 @@ def list_equals(column: JsonColumn, predicate: bound.ListEquals) -> Mask:
         return np.zeros(column.rows, np.bool_)
     elements, offsets = column.lists.elements, column.lists.offsets
     result: Mask = np.diff(offsets) == len(predicate.values)
+    if len(predicate.values) > _MANY:
+        # A pass over all elements for each position would cost more than reading the few rows of this length.
+        rows = np.flatnonzero(result)
+        result[rows] = _equal_texts(column.raw.take(pa.array(rows)), list(predicate.values))
+        return settled(result, predicate.negated, column.lists.is_list)
     for index, value in enumerate(predicate.values):
         rows = np.flatnonzero(result)
         if not len(rows):
@@ -153,9 +163,13 @@ def _equal_elements(elements: JsonColumn, value: bound.JsonValue) -> Mask:
     mask = np.zeros(elements.rows, np.bool_)
     if elements.counts[NESTED]:
         where = np.flatnonzero(elements.kind == NESTED)
-        texts = elements.raw.take(pa.array(where)).to_pylist()
-        mask[where] = [text is not None and _same(orjson.loads(text), value) for text in texts]
+        mask[where] = _equal_texts(elements.raw.take(pa.array(where)), value)
     return mask
+
+
+def _equal_texts(raw: pa.Array, value: list[bound.JsonValue]) -> list[bool]:
+    """Whether each JSON text is the list of constants."""
+    return [text is not None and _same(orjson.loads(text), value) for text in raw.to_pylist()]
 
 
 def _same(found: object, wanted: object) -> bool:

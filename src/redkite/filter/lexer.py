@@ -72,9 +72,12 @@ _FOREIGN_WORD = re.compile(_WORD)
 _BLANK = re.compile(r"[ \t\r\n]*+")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
-_INTEGERS = re.compile(r"\[\s*+(?:-?(?:0|[1-9][0-9]{0,18})\s*+,\s*+)*+-?(?:0|[1-9][0-9]{0,18})\s*+,?\s*+\]", re.ASCII)
-_DOUBLE_TEXTS = re.compile(r'\[\s*+(?:"[^"\\\x00-\x1f]*+"\s*+,\s*+)*+"[^"\\\x00-\x1f]*+"\s*+\]', re.ASCII)
-_SINGLE_TEXTS = re.compile(r"\[\s*+(?:'[^'\"\\\x00-\x1f]*+'\s*+,\s*+)*+'[^'\"\\\x00-\x1f]*+'\s*+\]", re.ASCII)
+_INT = r"-?(?:0|[1-9][0-9]{0,18})"
+_INTEGERS = re.compile(rf"\[\s*+{_INT}(?:\s*+,\s*+{_INT})*+\s*+,?\s*+\]", re.ASCII)
+_IN_DOUBLE = r'"[^"\\\x00-\x1f]*+"'
+_DOUBLE_TEXTS = re.compile(rf"\[\s*+{_IN_DOUBLE}(?:\s*+,\s*+{_IN_DOUBLE})*+\s*+\]", re.ASCII)
+_IN_SINGLE = r"'[^'\"\\\x00-\x1f]*+'"
+_SINGLE_TEXTS = re.compile(rf"\[\s*+{_IN_SINGLE}(?:\s*+,\s*+{_IN_SINGLE})*+\s*+\]", re.ASCII)
 
 _GROUPS = {
     "float": Kind.FLOAT, "integer": Kind.INTEGER, "raw": Kind.RAW_STRING, "string": Kind.STRING,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from redkite.filter import bound, numbers
+from redkite.filter import bound, numbers, texts
 from redkite.filter.columns import number_values
 from redkite.filter.numbers import Mask, Values, settled
 from redkite.filter.syntax import Comparison
@@ -66,25 +66,38 @@ def _equal_elements(elements: pa.Array, value: object) -> Mask:
 
 def rows_with_any(mask: Mask, offsets: npt.NDArray[np.int64]) -> Mask:
     """(rows,) True where some element of the row is True in `mask`."""
-    running = np.zeros(len(mask) + 1, np.int64)
+    running: Values = np.zeros(len(mask) + 1, np.int32 if len(mask) < 2**31 else np.int64)
     np.cumsum(mask, out=running[1:])
     counts = running[offsets]
-    result: Mask = counts[1:] > counts[:-1]
+    result: Mask = np.greater(counts[1:], counts[:-1])
     return result
 
 
 def contains(arrays: pa.Array, predicate: bound.Contains) -> Mask:
     """Membership of one (or `every`) value in each row's array."""
     elements, offsets = arrays.values, _offsets(arrays)
-    rows = len(arrays)
-    result = np.full(rows, predicate.every)
-    for value in dict.fromkeys(predicate.values):
-        held = rows_with_any(_equal_elements(elements, value), offsets)
-        if predicate.every:
-            result &= held
-        else:
-            result |= held
+    if predicate.every:
+        wanted = dict.fromkeys(predicate.values)
+        result: Mask = np.diff(offsets) >= len(wanted)
+        for value in wanted:
+            if not result.any():
+                break
+            result &= rows_with_any(_equal_elements(elements, value), offsets)
+    else:
+        result = rows_with_any(_are_members(elements, predicate.members), offsets)
     return settled(result, predicate.negated, _valid(arrays))
+
+
+def _are_members(elements: pa.Array, members: bound.Members) -> Mask:
+    if isinstance(members, bound.TextSet):
+        return texts.is_in(elements, members.members, negated=False)
+    values = _element_values(elements)
+    if isinstance(members, numbers.NumberSet):
+        return members.mask(values)
+    mask = np.zeros(len(values), np.bool_)
+    for member in members if isinstance(members, frozenset) else ():
+        mask |= values == member
+    return mask
 
 
 def equals(arrays: pa.Array, predicate: bound.ListEquals) -> Mask:

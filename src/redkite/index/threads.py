@@ -17,8 +17,8 @@ import faiss
 __all__ = ["CORES", "faiss", "native_threads"]
 
 CORES = os.cpu_count() or 1
-LARGE_CALL = 20_000_000
-"""Multiply-adds from which a call is split over all cores (some 2 ms of one core)."""
+LARGE_CALL = 6_000_000
+"""Multiply-adds from which a call is split over all cores (some .7 ms of one core)."""
 
 
 @contextmanager

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -80,6 +82,14 @@ def typed_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch
     """The same columns with the Milvus types of a schema's fields remembered; other columns stay as they are."""
     fields = [batch_field(known) if (known := schema.field(f.name)) is not None else f for f in rows.schema]
     return pa.RecordBatch.from_arrays(rows.columns, schema=pa.schema(fields)) if fields else rows
+
+
+def needs_types(schema: CollectionSchema, names: Iterable[str]) -> bool:
+    """Whether any of these columns is of a type that its Arrow type does not tell."""
+    return any(
+        (field := schema.field(name)) is not None and data_type_of(pa.field(name, arrow_type(field))) != field.data_type
+        for name in names
+    )
 
 
 def data_type_of(field: pa.Field) -> DataType:

@@ -24,49 +24,49 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # -- session ------------------------------------------------------------------------------------
-class Connect(Request):
+class Connect(Request, frozen=True):
     """-> ServerInfo. A missing database is an error (800)."""
 
     client: dict[str, str] = {}
 
 
-class GetVersion(Request):
+class GetVersion(Request, frozen=True):
     """-> Version"""
 
 
-class CheckHealth(Request):
+class CheckHealth(Request, frozen=True):
     """-> Health"""
 
 
-class GetComponentStates(Request):
+class GetComponentStates(Request, frozen=True):
     """-> Health"""
 
 
-class AllocTimestamp(Request):
+class AllocTimestamp(Request, frozen=True):
     """-> Timestamp"""
 
 
 # -- databases ----------------------------------------------------------------------------------
-class CreateDatabase(Request):
+class CreateDatabase(Request, frozen=True):
     """`database` is the new name. Properties are refused in this version."""
 
     properties: dict[str, str] = {}
 
 
-class DropDatabase(Request):
+class DropDatabase(Request, frozen=True):
     pass
 
 
-class ListDatabases(Request):
+class ListDatabases(Request, frozen=True):
     """-> Databases"""
 
 
-class DescribeDatabase(Request):
+class DescribeDatabase(Request, frozen=True):
     """-> DatabaseInfo"""
 
 
 # -- collections --------------------------------------------------------------------------------
-class CreateCollection(Request):
+class CreateCollection(Request, frozen=True):
     schema: CollectionSchema
     shards: int = 0
     """0 means 1."""
@@ -76,32 +76,32 @@ class CreateCollection(Request):
     properties: dict[str, str] = {}
 
 
-class DropCollection(Request):
+class DropCollection(Request, frozen=True):
     """Real name only, no alias. Missing is success."""
 
     collection: str
 
 
-class HasCollection(Request):
+class HasCollection(Request, frozen=True):
     """-> Flag"""
 
     collection: str
 
 
-class DescribeCollection(Request):
+class DescribeCollection(Request, frozen=True):
     """-> CollectionInfo. By name or alias, else by id."""
 
     collection: str = ""
     collection_id: int = 0
 
 
-class ShowCollections(Request):
+class ShowCollections(Request, frozen=True):
     """-> Collections"""
 
     loaded_only: bool = False
 
 
-class RenameCollection(Request):
+class RenameCollection(Request, frozen=True):
     """Real name only, no alias."""
 
     collection: str
@@ -109,41 +109,41 @@ class RenameCollection(Request):
     new_database: str = ""
 
 
-class TruncateCollection(Request):
+class TruncateCollection(Request, frozen=True):
     collection: str
 
 
-class GetCollectionStatistics(Request):
+class GetCollectionStatistics(Request, frozen=True):
     """-> RowCount"""
 
     collection: str
 
 
 # -- partitions ---------------------------------------------------------------------------------
-class CreatePartition(Request):
+class CreatePartition(Request, frozen=True):
     collection: str
     partition: str
 
 
-class DropPartition(Request):
+class DropPartition(Request, frozen=True):
     collection: str
     partition: str
 
 
-class HasPartition(Request):
+class HasPartition(Request, frozen=True):
     """-> Flag"""
 
     collection: str
     partition: str
 
 
-class ShowPartitions(Request):
+class ShowPartitions(Request, frozen=True):
     """-> Partitions"""
 
     collection: str
 
 
-class GetPartitionStatistics(Request):
+class GetPartitionStatistics(Request, frozen=True):
     """-> RowCount"""
 
     collection: str
@@ -151,34 +151,34 @@ class GetPartitionStatistics(Request):
 
 
 # -- aliases ------------------------------------------------------------------------------------
-class CreateAlias(Request):
+class CreateAlias(Request, frozen=True):
     collection: str
     alias: str
 
 
-class DropAlias(Request):
+class DropAlias(Request, frozen=True):
     alias: str
 
 
-class AlterAlias(Request):
+class AlterAlias(Request, frozen=True):
     collection: str
     alias: str
 
 
-class DescribeAlias(Request):
+class DescribeAlias(Request, frozen=True):
     """-> AliasInfo"""
 
     alias: str
 
 
-class ListAliases(Request):
+class ListAliases(Request, frozen=True):
     """-> Aliases"""
 
     collection: str = ""
 
 
 # -- load state ---------------------------------------------------------------------------------
-class LoadCollection(Request):
+class LoadCollection(Request, frozen=True):
     """Returns at once; progress by GetLoadingProgress."""
 
     collection: str
@@ -189,11 +189,11 @@ class LoadCollection(Request):
     resource_groups: tuple[str, ...] = ()
 
 
-class ReleaseCollection(Request):
+class ReleaseCollection(Request, frozen=True):
     collection: str
 
 
-class LoadPartitions(Request):
+class LoadPartitions(Request, frozen=True):
     collection: str
     partitions: tuple[str, ...]
     replicas: int = 1
@@ -203,19 +203,19 @@ class LoadPartitions(Request):
     resource_groups: tuple[str, ...] = ()
 
 
-class ReleasePartitions(Request):
+class ReleasePartitions(Request, frozen=True):
     collection: str
     partitions: tuple[str, ...]
 
 
-class GetLoadingProgress(Request):
+class GetLoadingProgress(Request, frozen=True):
     """-> LoadProgress. Not loaded: error 101."""
 
     collection: str
     partitions: tuple[str, ...] = ()
 
 
-class GetLoadState(Request):
+class GetLoadState(Request, frozen=True):
     """-> LoadStateInfo. A missing collection answers NotExist."""
 
     collection: str
@@ -223,7 +223,7 @@ class GetLoadState(Request):
 
 
 # -- indexes ------------------------------------------------------------------------------------
-class CreateIndex(Request):
+class CreateIndex(Request, frozen=True):
     """Builds in the background; state by DescribeIndex. `params` as sent (index_type, metric_type, M …), all text."""
 
     collection: str
@@ -232,7 +232,7 @@ class CreateIndex(Request):
     params: dict[str, str] = {}
 
 
-class DescribeIndex(Request):
+class DescribeIndex(Request, frozen=True):
     """-> Indexes. Empty `index_name` means all (or those of `field`); none at all is error 700."""
 
     collection: str
@@ -240,7 +240,7 @@ class DescribeIndex(Request):
     field: str = ""
 
 
-class DropIndex(Request):
+class DropIndex(Request, frozen=True):
     """By index name or field. Missing is success."""
 
     collection: str
@@ -249,7 +249,7 @@ class DropIndex(Request):
 
 
 # -- data ---------------------------------------------------------------------------------------
-class Insert(Request):
+class Insert(Request, frozen=True):
     """-> Mutation. `rows` has one column per given field, named by the field, typed by `batch.arrow_type`; null is a
     null or the default. Dynamic values are one `$meta` binary column of JSON objects."""
 
@@ -260,7 +260,7 @@ class Insert(Request):
     """`update_timestamp` of the schema the client used; 0 = unknown. Older than the collection's: error 109."""
 
 
-class Upsert(Request):
+class Upsert(Request, frozen=True):
     """-> Mutation. Replaces rows of equal primary key."""
 
     collection: str
@@ -270,7 +270,7 @@ class Upsert(Request):
     partial: bool = False
 
 
-class Delete(Request):
+class Delete(Request, frozen=True):
     """-> Mutation (`count`; no ids)."""
 
     collection: str
@@ -279,13 +279,13 @@ class Delete(Request):
     filter_params: dict[str, Any] = {}
 
 
-class Flush(Request):
+class Flush(Request, frozen=True):
     """-> Flushed"""
 
     collections: tuple[str, ...]
 
 
-class GetFlushState(Request):
+class GetFlushState(Request, frozen=True):
     """-> Flag"""
 
     collection: str = ""
@@ -293,11 +293,11 @@ class GetFlushState(Request):
     flush_timestamp: int = 0
 
 
-class FlushAll(Request):
+class FlushAll(Request, frozen=True):
     """-> Timestamp. Empty database: every database."""
 
 
-class GetFlushAllState(Request):
+class GetFlushAllState(Request, frozen=True):
     """-> Flag"""
 
     timestamp: int = 0
@@ -317,7 +317,7 @@ class Queries(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.raw) if self.vectors is None else len(self.vectors)
 
 
-class Search(Request):
+class Search(Request, frozen=True):
     """-> Hits. `params` are the index's search parameters as given (`ef`, `nprobe`, `radius` …)."""
 
     collection: str
@@ -340,7 +340,7 @@ class Search(Request):
     guarantee_timestamp: int = 0
 
 
-class Query(Request):
+class Query(Request, frozen=True):
     """-> Rows. `output_fields` may be names, `*`, dynamic keys, or `count(*)` alone. `limit` None means no limit."""
 
     collection: str

@@ -15,27 +15,27 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     pass
 
 
-class Done(Result):
+class Done(Result, frozen=True):
     """Success, nothing to say."""
 
 
-class Flag(Result):
+class Flag(Result, frozen=True):
     value: bool
 
 
-class Timestamp(Result):
+class Timestamp(Result, frozen=True):
     timestamp: int
 
 
-class RowCount(Result):
+class RowCount(Result, frozen=True):
     rows: int
 
 
-class Version(Result):
+class Version(Result, frozen=True):
     version: str
 
 
-class ServerInfo(Result):
+class ServerInfo(Result, frozen=True):
     """Answer to Connect. `identifier` is echoed by the client in its metadata."""
 
     version: str
@@ -45,25 +45,25 @@ class ServerInfo(Result):
     deploy_mode: str = "STANDALONE"
 
 
-class Health(Result):
+class Health(Result, frozen=True):
     healthy: bool
     reasons: tuple[str, ...] = ()
 
 
-class Databases(Result):
+class Databases(Result, frozen=True):
     names: tuple[str, ...]
     ids: tuple[int, ...]
     created_timestamps: tuple[int, ...]
 
 
-class DatabaseInfo(Result):
+class DatabaseInfo(Result, frozen=True):
     name: str
     database_id: int
     created_timestamp: int
     properties: dict[str, str] = {}
 
 
-class CollectionInfo(Result):
+class CollectionInfo(Result, frozen=True):
     """`schema` hides the `$meta` field. Timestamps are hybrid; `update_timestamp` is the schema's version."""
 
     schema: CollectionSchema
@@ -90,7 +90,7 @@ class CollectionBrief(msgspec.Struct, frozen=True, kw_only=True):
     """0..100; 0 when not loaded."""
 
 
-class Collections(Result):
+class Collections(Result, frozen=True):
     collections: tuple[CollectionBrief, ...]
 
 
@@ -101,28 +101,28 @@ class PartitionBrief(msgspec.Struct, frozen=True, kw_only=True):
     loaded_percent: int = 0
 
 
-class Partitions(Result):
+class Partitions(Result, frozen=True):
     partitions: tuple[PartitionBrief, ...]
 
 
-class AliasInfo(Result):
+class AliasInfo(Result, frozen=True):
     alias: str
     collection: str
     database: str
 
 
-class Aliases(Result):
+class Aliases(Result, frozen=True):
     aliases: tuple[str, ...]
     collection: str
     database: str
 
 
-class LoadProgress(Result):
+class LoadProgress(Result, frozen=True):
     percent: int
     refresh_percent: int = 100
 
 
-class LoadStateInfo(Result):
+class LoadStateInfo(Result, frozen=True):
     state: LoadState
 
 
@@ -140,11 +140,11 @@ class IndexInfo(msgspec.Struct, frozen=True, kw_only=True):
     fail_reason: str = ""
 
 
-class Indexes(Result):
+class Indexes(Result, frozen=True):
     indexes: tuple[IndexInfo, ...]
 
 
-class Mutation(Result):
+class Mutation(Result, frozen=True):
     """`ids`: int64 or string array of the rows written (empty for Delete). `timestamp`: the write's, hybrid."""
 
     ids: pa.Array
@@ -163,11 +163,11 @@ class FlushedCollection(msgspec.Struct, frozen=True, kw_only=True):
     flush_timestamp: int
 
 
-class Flushed(Result):
+class Flushed(Result, frozen=True):
     collections: tuple[FlushedCollection, ...]
 
 
-class Hits(Result):
+class Hits(Result, frozen=True):
     """Flat over all queries: query i owns `topks[i]` consecutive entries of ids, scores and rows."""
 
     topks: npt.NDArray[np.int64]
@@ -184,7 +184,7 @@ class Hits(Result):
     recalls: tuple[float, ...] = ()
 
 
-class Rows(Result):
+class Rows(Result, frozen=True):
     """Answer to Query. `rows` always has at least one column, also for zero rows."""
 
     rows: pa.RecordBatch

@@ -7,7 +7,7 @@ delete   : the body is an Arrow IPC stream of one column, the primary keys
 
 from __future__ import annotations
 
-from struct import Struct
+import struct
 
 import msgspec
 import pyarrow as pa
@@ -16,7 +16,7 @@ from redkite.env import Buffer
 from redkite.errors import Corruption
 
 INSERT, DELETE = 1, 2
-_LENGTH = Struct("<I")
+_LENGTH = struct.Struct("<I")
 
 
 class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -46,5 +46,5 @@ def decode_record(payload: Buffer) -> tuple[RecordHeader, pa.RecordBatch]:
         (length,) = _LENGTH.unpack_from(view)
         header = _decode(view[_LENGTH.size : _LENGTH.size + length])
         return header, pa.ipc.open_stream(pa.py_buffer(view[_LENGTH.size + length :])).read_next_batch()
-    except (msgspec.DecodeError, pa.ArrowInvalid, OSError, ValueError, StopIteration) as error:
+    except (msgspec.DecodeError, pa.ArrowInvalid, OSError, ValueError, StopIteration, struct.error) as error:
         raise Corruption(f"a log record cannot be read: {error}") from error

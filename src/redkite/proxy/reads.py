@@ -14,7 +14,8 @@ from redkite.errors import CollectionNotLoaded, IndexNotFound, PartitionNotLoade
 from redkite.filter import Filter, compile_filter
 from redkite.model import requests as rq
 from redkite.model import results as rs
-from redkite.model.schema import FieldSchema
+from redkite.model.batch import needs_types, typed_rows
+from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import Metric
 from redkite.proxy.rules.index_rules import check_search_params
 from redkite.proxy.rules.read_rules import (
@@ -41,6 +42,8 @@ class _Planned(msgspec.Struct, frozen=True):
     plan: SearchPlan
     field: FieldSchema
     shown: tuple[str, ...]
+    ambiguous: bool
+    """Whether the rows have to say their Milvus types."""
 
 
 class Reads:
@@ -51,6 +54,7 @@ class Reads:
         self._root = topology.root
         self._limits = topology.limits
         self._plans: dict[tuple[Any, ...], _Planned] = {}
+        self._filters: dict[tuple[int, str], tuple[CollectionSchema, Filter]] = {}
 
     def forget_plans(self) -> None:
         """Called when indexes or load states change."""
@@ -77,7 +81,7 @@ class Reads:
             topks=merged.topks,
             ids=merged.ids,
             scores=scores,
-            rows=merged.rows,
+            rows=typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows,
             output_fields=planned.shown,
             primary_field=plan.schema.primary.name,
             collection=request.collection,
@@ -134,13 +138,13 @@ class Reads:
             metric=metric,
             params=check_search_params(spec, request.params, limit),
             exact=spec.index_type == "FLAT",
-            filter=_condition(meta, request.filter, request.filter_params),
+            filter=self._condition(meta, request.filter, request.filter_params),
             partitions=partitions,
             limit=limit,
             columns=columns,
             ignore_growing=request.ignore_growing,
         )
-        return _Planned(meta, plan, field, shown)
+        return _Planned(meta, plan, field, shown, needs_types(meta.schema, columns))
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
         """The partitions to read; None when that is all of them."""
@@ -157,11 +161,26 @@ class Reads:
                 raise PartitionNotLoaded.named(partition.name)
         return wanted
 
+    def _condition(self, meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
+        """The compiled filter, None when every row passes; kept by its text."""
+        if not text:
+            return None
+        if params:
+            condition = compile_filter(text, meta.schema, params)
+            return None if condition.always_true else condition
+        known = self._filters.get((meta.collection_id, text))
+        if known is None or known[0] is not meta.schema:
+            if len(self._filters) >= MAX_PLANS:
+                self._filters = {}
+            known = (meta.schema, compile_filter(text, meta.schema, limits=self._limits))
+            self._filters[meta.collection_id, text] = known
+        return None if known[1].always_true else known[1]
+
     # -- query ----------------------------------------------------------------------------------
     def query(self, request: rq.Query) -> rs.Rows:
         meta = self._root.find(request.database, request.collection)
         partitions = self._partitions(meta, request.partitions)
-        condition = _condition(meta, request.filter, request.filter_params)
+        condition = self._condition(meta, request.filter, request.filter_params)
         count = is_count(request.output_fields)
         check_query_window(request.filter, request.limit, request.offset, count=count, limits=self._limits)
         names = () if count else request.output_fields
@@ -187,7 +206,7 @@ class Reads:
             rows = pa.RecordBatch.from_arrays([pa.array([total], pa.int64())], ["count(*)"])
             shown = ("count(*)",)
         else:
-            rows = _merged_rows(partials, plan).slice(request.offset)
+            rows = typed_rows(_merged_rows(partials, plan).slice(request.offset), meta.schema)
         return rs.Rows(
             rows=rows,
             output_fields=shown,
@@ -212,11 +231,6 @@ class Reads:
         if request.filter:
             compared += sum(shard.row_slots for shard in shards) * 4
         return compared <= QUICK_FLOATS and nq <= 16
-
-
-def _condition(meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
-    condition = compile_filter(text, meta.schema, params)
-    return None if condition.always_true else condition
 
 
 def _skip(partial: SearchPartial, offset: int) -> SearchPartial:

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from redkite.filter import JsonColumn
 
+MAX_PATHS = 32
+"""JSON paths kept as typed columns per segment."""
+
 
 class SegmentColumns:
     """Columns of the first `rows` rows of a segment, from Arrow arrays that `load` gives. Thread-safe: a value computed
@@ -37,7 +40,10 @@ class SegmentColumns:
     def json_path(self, field: str, path: tuple[str | int, ...]) -> JsonColumn:
         found = self._paths.get((field, path))
         if found is None:
-            found = self._paths[field, path] = JsonColumn.from_rows(self._load(field), path)
+            found = JsonColumn.from_rows(self._load(field), path)
+            # The oldest go first; another copy of the dict, so that no reader sees it change.
+            kept = list(self._paths.items())[-(MAX_PATHS - 1) :]
+            self._paths = dict([*kept, ((field, path), found)])
         return found
 
     def is_valid(self, field: str) -> npt.NDArray[np.bool_] | None:

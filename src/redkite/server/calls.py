@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from redkite.errors import MilvusException, Unexpected
 from redkite.logs import get_logger
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.model.service import Service
+from redkite.server.workers import Workers
 
 T = TypeVar("T")
 Done = Callable[[T | MilvusException], None]
@@ -32,7 +33,7 @@ class Calls:
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, workers: int = WORKERS) -> None:
         self._service = service
         self._loop = loop
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="redkite-call")
+        self._pool = Workers(workers, "redkite-call")
         self._arrived: deque[Callable[[], None]] = deque()
         self._awake = False
         self.running = 0
@@ -42,24 +43,44 @@ class Calls:
 
         `finish` turns the result into what travels; it runs where the call ran.
         """
-        if self._service.is_quick(request):
-            try:
-                result = self._service.call(request)
-                if isinstance(result, Future):
-                    self._follow(result, finish, done)
-                else:
-                    done(finish(result))
-            except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
-                done(as_milvus(error))
-            return
-        self.running += 1
-        self._pool.submit(self._work, request, finish, done)
+        try:
+            if not self._service.is_quick(request):
+                self.running += 1
+                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done))
+                return
+            result = self._service.call(request)
+            if isinstance(result, Future):
+                self._follow(result, finish, done)
+                return
+            outcome: T | MilvusException = finish(result)
+        except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
+            outcome = as_milvus(error)
+        done(outcome)
 
     async def call(self, request: Request, finish: Callable[[Result], T]) -> T:
         """`begin` for coroutines. Cancelling the coroutine leaves the call running."""
-        waiter: asyncio.Future[T] = self._loop.create_future()
+        waiter, done = self._waiter()
+        self.begin(request, finish, done)
+        result: T = await waiter
+        return result
 
-        def done(outcome: T | MilvusException) -> None:
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run something slow that is no request in the pool."""
+        waiter, done = self._waiter()
+        self.running += 1
+        self._pool.submit(lambda: self._work(work, done))
+        result: T = await waiter
+        return result
+
+    def close(self) -> None:
+        """End the pool; what it still runs is left behind."""
+        self._pool.close()
+
+    def _waiter(self) -> tuple[asyncio.Future[Any], Done[Any]]:
+        """A future for a coroutine to wait on, and what settles it. Cancelled, it lets the call run on."""
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(outcome: object) -> None:
             if waiter.done():
                 return
             if isinstance(outcome, MilvusException):
@@ -67,22 +88,15 @@ class Calls:
             else:
                 waiter.set_result(outcome)
 
-        self.begin(request, finish, done)
-        return await waiter
+        return waiter, done
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run something slow that is no request in the pool."""
-        return await self._loop.run_in_executor(self._pool, work)
+    def _wait(self, request: Request) -> Result:
+        result = self._service.call(request)
+        return result.result() if isinstance(result, Future) else result
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _work(self, request: Request, finish: Callable[[Result], T], done: Done[T]) -> None:
+    def _work(self, work: Callable[[], T], done: Done[T]) -> None:
         try:
-            result = self._service.call(request)
-            if isinstance(result, Future):
-                result = result.result()
-            outcome: T | MilvusException = finish(result)
+            outcome: T | MilvusException = work()
         except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
             outcome = as_milvus(error)
         self._post(lambda: self._settle(outcome, done))
@@ -118,7 +132,11 @@ class Calls:
         self._awake = False
         arrived = self._arrived
         while arrived:
-            arrived.popleft()()
+            action = arrived.popleft()
+            try:
+                action()
+            except Exception:  # one answer that cannot be delivered must not hold up the others
+                _log.exception("an answer was not delivered")
 
 
 def as_milvus(error: Exception) -> MilvusException:

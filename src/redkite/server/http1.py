@@ -48,6 +48,11 @@ class Http1:
         for connection in list(self._state.connections):
             connection.shutdown()
 
+    def abort(self) -> None:
+        """Close every connection, answered or not."""
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+
 
 class _Connection(HttpToolsProtocol):
     """A connection that is closed when it never completes the headers of a request."""

@@ -166,6 +166,11 @@ class Http2Connection(asyncio.Protocol):
         if not self.streams:
             self._transport.close()
 
+    def abort(self) -> None:
+        """End the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
     # -- asyncio's side -------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

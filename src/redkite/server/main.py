@@ -129,6 +129,10 @@ class Server:
         if self._health_server is not None:
             self._health_server.close()
         self._health_http.leave()
+        for connection in list(self._grpc):
+            connection.abort()
+        if self._rest_http is not None:
+            self._rest_http.abort()
         if self._calls is not None:
             self._calls.close()
         if self._database is not None:

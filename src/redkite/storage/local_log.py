@@ -141,7 +141,8 @@ class LocalTopic:
         self._queue: list[_Append] = []
         self._committing = False
         self._last: Future[int] | None = None
-        self._failed: MilvusException | None = None
+        self._failed = ""
+        """Why no more is written, if so."""
         self.closed = False
 
     @property
@@ -177,9 +178,9 @@ class LocalTopic:
     def _check_writable(self) -> None:
         if self.closed:
             raise StorageError(f"the log topic '{self._folder}' is closed")
-        if self._failed is not None:
+        if self._failed:
             raise StorageError(
-                f"the log topic '{self._folder}' takes no writes after a failure, reopen it: {self._failed.message}"
+                f"the log topic '{self._folder}' takes no writes after a failure, reopen it: {self._failed}"
             )
 
     def _submit(self) -> None:
@@ -216,7 +217,7 @@ class LocalTopic:
             with self._io:
                 self._write(batch)
                 self._end = first + len(batch)
-        except MilvusException as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
             self._fail(error, batch)
             return
         for position, append in enumerate(batch, first):
@@ -293,11 +294,11 @@ class LocalTopic:
         file.close()
         self._files.truncate(self._segments[-1].path, self._size)
 
-    def _fail(self, error: MilvusException, batch: list[_Append]) -> None:
+    def _fail(self, error: Exception, batch: list[_Append]) -> None:
         """Tell the waiters. A full disk fails this commit only; after anything else the topic must be reopened."""
         with self._state:
             if not isinstance(error, DiskLimitExceeded):
-                self._failed = error
+                self._failed = error.message if isinstance(error, MilvusException) else repr(error)
                 batch = batch + self._queue
                 self._queue = []
                 self._committing = False
@@ -307,9 +308,8 @@ class LocalTopic:
     # -- reading --------------------------------------------------------------------------------
     def read(self, position: int = 0) -> Iterator[LogRecord]:
         self._recover()
-        with self._state:
-            segments, end = self._segments, self._end
-        return self._read(segments, position, end)
+        end = self._end  # before the files: a file that is added in between only begins at or behind it
+        return self._read(self._segments, position, end)
 
     def _read(self, segments: tuple[_Segment, ...], position: int, end: int) -> Iterator[LogRecord]:
         for index, segment in enumerate(segments):
@@ -328,7 +328,7 @@ class LocalTopic:
             if position > self._end:
                 raise InvalidParameter(f"cannot truncate to {position}, the log ends at {self._end}")
             segments = self._segments
-            if position == self._end and segments and segments[-1].base < self._end and self._failed is None:
+            if position == self._end and segments and segments[-1].base < self._end and not self._failed:
                 self._roll_or_fail()
                 segments = self._segments
             kept = next((i for i in range(len(segments) - 1, -1, -1) if segments[i].base <= position), 0)
@@ -358,7 +358,7 @@ class LocalTopic:
             return
         with self._io:
             try:
-                if self._file is not None and not self._marked and self._failed is None:
+                if self._file is not None and not self._marked and not self._failed:
                     self._file.write([fmt.encode_mark(self._salt, self._end)])
                     self._file.sync()
             finally:

@@ -23,7 +23,7 @@ message_class = message_factory.GetMessageClass
 
 def _load() -> Any:
     files = descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).with_name("milvus.pb").read_bytes())
-    loaded = descriptor_pool.DescriptorPool()  # type: ignore[no-untyped-call, unused-ignore]
+    loaded = descriptor_pool.DescriptorPool()
     for file in files.file:
         loaded.AddSerializedFile(file.SerializeToString())
     return loaded

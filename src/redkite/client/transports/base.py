@@ -23,6 +23,14 @@ class Transport(Protocol):
         ...
 
 
+class GreetingTransport(Transport, Protocol):
+    """A transport to a server, which is greeted before anything else."""
+
+    def connect(self, deadline: float | None = None) -> None:
+        """Reach the server; ConnectError when none answers."""
+        ...
+
+
 class AsyncTransport(Protocol):
     """Carries requests for the tasks of an event loop."""
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import getpass
-import itertools
 import os
-import platform
 import time
 import weakref
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -21,14 +16,11 @@ import grpc.aio
 from redkite.client.endpoint import Endpoint
 from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
-from redkite.errors import ConnectError, MilvusException, Timeout, Unavailable, Unimplemented, from_code
-from redkite.model.requests import Connect, Request
-from redkite.model.results import Result, ServerInfo
+from redkite.client.transports.speech import CONNECT_TIMEOUT, SERVICE, Speech, before, refusal
+from redkite.errors import MilvusException, Timeout, Unavailable
+from redkite.model.requests import Request
+from redkite.model.results import Result
 from redkite.wire import decode_reply, encode_request
-
-CONNECT_TIMEOUT = 10.0
-SERVICE = "/milvus.proto.milvus.MilvusService/"
-_NEVER_SENT = "failed to connect"
 
 _CHANNEL_OPTIONS: dict[str, Any] = {
     "grpc.max_send_message_length": -1,
@@ -40,130 +32,39 @@ _CHANNEL_OPTIONS: dict[str, Any] = {
     "grpc.enable_retries": 0,  # retried here instead: see `retry`
 }
 
-Metadata = tuple[tuple[str, str], ...]
+
+def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
+    options = dict(_CHANNEL_OPTIONS)
+    if endpoint.dedicated:
+        options["grpc.use_local_subchannel_pool"] = 1
+    if endpoint.secure and endpoint.server_name:
+        options["grpc.ssl_target_name_override"] = endpoint.server_name
+    return list({**options, **endpoint.grpc_options}.items())
 
 
-class _Speech:
-    """What both kinds of channel say: addresses, credentials, metadata, and how they read failures. No I/O but
-    certificate files."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._fixed: Metadata = ()
-        if endpoint.token:
-            self._fixed = (("authorization", base64.b64encode(endpoint.token.encode()).decode()),)
-        self._identifier: Metadata = ()
-        self._prefix = uuid4().hex
-        self._numbers = itertools.count(1)
-
-    def metadata(self, request: Request) -> Metadata:
-        number = ("client-request-id", f"{self._prefix}-{next(self._numbers)}")
-        if request.database:
-            return (("dbname", request.database), number, *self._fixed, *self._identifier)
-        return (number, *self._fixed, *self._identifier)
-
-    def connected(self, info: Result) -> None:
-        if isinstance(info, ServerInfo):
-            self._identifier = (("identifier", str(info.identifier)),)
-
-    def connect_request(self) -> Connect:
-        import redkite
-
-        client = {
-            "sdk_type": "Redkite",
-            "sdk_version": redkite.__version__,
-            "local_time": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "host": platform.node(),
-            "user": _user(self.endpoint.token),
-        }
-        return Connect(database=self.endpoint.database, client={**client, **self.endpoint.option})
-
-    def options(self) -> list[tuple[str, Any]]:
-        endpoint = self.endpoint
-        options = dict(_CHANNEL_OPTIONS)
-        if endpoint.dedicated:
-            options["grpc.use_local_subchannel_pool"] = 1
-        if endpoint.secure and endpoint.server_name:
-            options["grpc.ssl_target_name_override"] = endpoint.server_name
-        return list({**options, **endpoint.grpc_options}.items())
-
-    def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS credentials, or None for a plain connection."""
-        endpoint = self.endpoint
-        if not endpoint.secure:
-            return None
-        mutual = (endpoint.ca_pem_path, endpoint.client_key_path, endpoint.client_pem_path)
-        if endpoint.server_pem_path:
-            return grpc.ssl_channel_credentials(root_certificates=Path(endpoint.server_pem_path).read_bytes())
-        if all(mutual):
-            return grpc.ssl_channel_credentials(*(Path(path).read_bytes() for path in mutual))
-        return grpc.ssl_channel_credentials()
-
-    def failure(self, error: grpc.RpcError) -> MilvusException:
-        """What gRPC itself says went wrong, as an error of ours."""
-        code, details = error.code(), error.details() or ""
-        match code:
-            case grpc.StatusCode.UNAVAILABLE:
-                return retry.NeverSent(details) if _NEVER_SENT in details else Unavailable(details)
-            case grpc.StatusCode.DEADLINE_EXCEEDED:
-                return Timeout("the call did not finish within its timeout")
-            case grpc.StatusCode.UNIMPLEMENTED:
-                return Unimplemented(
-                    "Received UNIMPLEMENTED from server. Please first verify that your uri points to a Milvus gRPC "
-                    f"port; if it does, the server is too old or lacks the call: {details}"
-                )
-            case grpc.StatusCode.UNAUTHENTICATED:
-                return from_code(1400, details)
-            case grpc.StatusCode.PERMISSION_DENIED:
-                return from_code(1401, details)
-            case grpc.StatusCode.INVALID_ARGUMENT:
-                return from_code(1100, details)
-            case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return from_code(1102, details)
-            case grpc.StatusCode.CANCELLED:
-                return MilvusException(details or "canceled", 10_000)
-            case _:
-                return MilvusException(f"{code.name}: {details}")
-
-    def unreachable(self, error: MilvusException) -> ConnectError:
-        return ConnectError(
-            f"Fail connecting to server on {self.endpoint.address}, illegal connection params or server unavailable"
-            + (f" ({error.message})" if error.message else "")
-        )
+def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials | None:
+    """TLS credentials, or None for a plain connection."""
+    if not endpoint.secure:
+        return None
+    mutual = (endpoint.ca_pem_path, endpoint.client_key_path, endpoint.client_pem_path)
+    if endpoint.server_pem_path:
+        return grpc.ssl_channel_credentials(root_certificates=Path(endpoint.server_pem_path).read_bytes())
+    if all(mutual):
+        return grpc.ssl_channel_credentials(*(Path(path).read_bytes() for path in mutual))
+    return grpc.ssl_channel_credentials()
 
 
-def _user(token: str) -> str:
-    """The user the server is told: the one who authenticates, else who runs this process."""
-    if ":" in token:
-        return token.partition(":")[0]
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user in this container
-        return ""
-
-
-def _before(deadline: float | None, seconds: float) -> float:
-    """The earlier of a deadline and so many seconds from now."""
-    limit = time.monotonic() + seconds
-    return limit if deadline is None else min(limit, deadline)
-
-
-def _refusal(request: Request, error: MilvusException, delay: float | None, deadline: float | None) -> None:
-    """Raise the failure of a call unless it is to be tried again after `delay`."""
-    if not retry.may_repeat(request, error):
-        raise error
-    if delay is None:
-        raise retry.out_of_retries(request, error)
-    if deadline is not None and time.monotonic() + delay > deadline:
-        raise retry.out_of_time(request, error)
+def _status(error: grpc.RpcError) -> tuple[int, str]:
+    """gRPC's number and text for a failed call."""
+    return error.code().value[0], error.details() or ""
 
 
 # -- blocking -----------------------------------------------------------------------------------
 class GrpcTransport:
     """Blocking calls from any thread. `connect` greets the server; after a fork the child connects anew by itself."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._speech = _Speech(endpoint)
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
         self._lock = Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable] = {}
@@ -176,7 +77,7 @@ class GrpcTransport:
         """
         request = self._speech.connect_request()
         try:
-            info = self._once(request, _before(deadline, CONNECT_TIMEOUT), wait=True)
+            info = self._once(request, before(deadline, CONNECT_TIMEOUT), wait=True)
         except (Unavailable, Timeout) as error:
             self.close()
             raise self._speech.unreachable(error) from error
@@ -192,7 +93,7 @@ class GrpcTransport:
                 return self._once(request, deadline)
             except MilvusException as error:
                 delay = next(later, None)
-                _refusal(request, error, delay, deadline)
+                refusal(request, error, delay, deadline)
             time.sleep(delay or 0)
 
     def _once(self, request: Request, deadline: float | None, wait: bool = False) -> Result:
@@ -206,13 +107,13 @@ class GrpcTransport:
                 wait_for_ready=True if wait else None,
             )
         except grpc.RpcError as error:
-            raise self._speech.failure(error) from error
+            raise self._speech.failure(*_status(error)) from error
         return decode_reply(request, reply)
 
     def _method(self, method: str) -> grpc.UnaryUnaryMultiCallable:
         with self._lock:
             if self._channel is None:
-                credentials, options = self._speech.credentials(), self._speech.options()
+                credentials, options = _credentials(self._speech.endpoint), _options(self._speech.endpoint)
                 address = self._speech.endpoint.address
                 if credentials is None:
                     self._channel = grpc.insecure_channel(address, options)
@@ -252,8 +153,8 @@ os.register_at_fork(after_in_child=_after_fork)
 class AsyncGrpcTransport:
     """Calls for the tasks of a loop. The first call connects and greets the server; another loop connects anew."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._speech = _Speech(endpoint)
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
         self._line: _Line | None = None
 
     async def call(self, request: Request, deadline: float | None) -> Result:
@@ -264,7 +165,7 @@ class AsyncGrpcTransport:
                 return await line.once(request, deadline)
             except MilvusException as error:
                 delay = next(later, None)
-                _refusal(request, error, delay, deadline)
+                refusal(request, error, delay, deadline)
             await asyncio.sleep(delay or 0)
 
     async def close(self) -> None:
@@ -279,7 +180,7 @@ class AsyncGrpcTransport:
             line = self._line = _Line(self._speech, loop)
         if not line.greeted:
             try:
-                await line.greet(_before(deadline, CONNECT_TIMEOUT))
+                await line.greet(before(deadline, CONNECT_TIMEOUT))
             except MilvusException:
                 if self._line is line:
                     self._line = None
@@ -290,7 +191,7 @@ class AsyncGrpcTransport:
 class _Line:
     """An asynchronous channel on the loop it belongs to."""
 
-    def __init__(self, speech: _Speech, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, speech: Speech, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.pid = os.getpid()
         self.greeted = False
@@ -298,7 +199,7 @@ class _Line:
         self._greeting = asyncio.Lock()
         self._refused: MilvusException | None = None
         self._methods: dict[str, Any] = {}
-        credentials, options = speech.credentials(), speech.options()
+        credentials, options = _credentials(speech.endpoint), _options(speech.endpoint)
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(speech.endpoint.address, options)
         else:
@@ -333,5 +234,5 @@ class _Line:
                 wait_for_ready=True if wait else None,
             )
         except grpc.RpcError as error:
-            raise self._speech.failure(error) from error
+            raise self._speech.failure(*_status(error)) from error
         return decode_reply(request, reply)

@@ -66,9 +66,17 @@ class RowRules:
                 raise InvalidParameter(
                     f"fieldName {name} not exist in collection schema, fieldType {claimed}, fieldId 0"
                 )
-            kind = DataType.NONE if pa.types.is_null(field.type) else data_type_of(field)
-            given[name] = (kind, column)
+            given[name] = (self._claimed(field), column)
         return given
+
+    def _claimed(self, column: pa.Field) -> DataType:
+        """The type a column says it has. One that only shows its Arrow type is what the schema wants, if that fits."""
+        if pa.types.is_null(column.type):
+            return DataType.NONE
+        known = self.schema.field(column.name)
+        if not column.metadata and known is not None and column.type == self._types[column.name]:
+            return known.data_type
+        return data_type_of(column)
 
     def _check_primary(self, given: dict[str, tuple[DataType, pa.Array]], upsert: bool) -> None:
         primary = self._primary

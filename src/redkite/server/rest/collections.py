@@ -106,7 +106,7 @@ async def _create(exchange: Exchange, body: CollectionReq) -> bytes:
     for index in indexes:
         if schema.field(index.field_name) is None:
             raise MissingKeys(f"`{index.field_name}` hasn't defined in schema")
-    level = consistency(body.consistency_level) or consistency(str(body.params.get("consistencyLevel", "")))
+    level = consistency(body.consistency_level or str(body.params.get("consistencyLevel", "")))
     await exchange.tell(
         rq.CreateCollection(
             database=exchange.database,

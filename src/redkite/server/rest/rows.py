@@ -20,6 +20,7 @@ from redkite.client.rows import RowPlan
 from redkite.client.values import Dynamic, matrix_of
 from redkite.client.vectors import queries, sparse_dict, vector_column
 from redkite.errors import InvalidParameter, MilvusException, ParamError
+from redkite.model.batch import typed_rows
 from redkite.model.requests import Queries
 from redkite.model.results import CollectionInfo, Hits, Rows
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
@@ -40,7 +41,7 @@ def read_rows(info: CollectionInfo, rows: list[Row], *, upsert: bool, partial: b
             convert, native = _READERS.get(field.data_type, _AS_IS)
             if convert is not None:
                 _convert(field, rows, convert, native)
-        return RowPlan.of(info).batch(rows, upsert=upsert, partial=partial)
+        return typed_rows(RowPlan.of(info).batch(rows, upsert=upsert, partial=partial), info.schema)
     except MilvusException as error:
         raise BadRows(error.message) from None
 
