@@ -14,7 +14,9 @@ from tests.servers import ProcessServer
 
 import redkite
 
-WAYS = ("pymilvus", "redkite", "embedded")
+OUR_WAYS = ("redkite", "embedded")
+"""For tests of what pymilvus does not have: `parametrize("sdk", OUR_WAYS, indirect=True, scope="session")`."""
+WAYS = ("pymilvus", *OUR_WAYS)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ NAMES: dict[str, tuple[Call, int, str]] = {
     "a collection name that begins with a digit": (
         lambda f: f.client.create_collection("1st", dimension=DIM),
         1100,
-        f"Invalid collection name: 1st.  the first character of a collection name must be an underscore or letter{SUFFIX}",
+        "Invalid collection name: 1st.  the first character of a collection name must be an underscore or letter"
+        + SUFFIX,
     ),
     "a collection name with a blank": (
         lambda f: f.client.create_collection("a b", dimension=DIM),
@@ -379,7 +380,9 @@ VALUES: dict[str, tuple[Call, int, str]] = {
 }
 
 # -- what the SDK refuses before any call -----------------------------------------------------------
-_WRONG = "The Input data type is inconsistent with defined schema, {{{}}} field should be a {}, but got a {{{}}} instead."
+_WRONG = (
+    "The Input data type is inconsistent with defined schema, {{{}}} field should be a {}, but got a {{{}}} instead."
+)
 ROWS_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a missing field": (
         row(text=...),
@@ -463,7 +466,11 @@ READS: dict[str, tuple[Call, int, str]] = {
         1100,
         f"{_WINDOW}, offset [-1] is invalid, should be gte than 0{SUFFIX}{SUFFIX}",
     ),
-    "a query of everything": (lambda f: f.query(filter=""), 1100, f"empty expression should be used with limit{SUFFIX}"),
+    "a query of everything": (
+        lambda f: f.query(filter=""),
+        1100,
+        f"empty expression should be used with limit{SUFFIX}",
+    ),
     "a count of a page": (
         lambda f: f.query(filter="", output_fields=["count(*)"], limit=5),
         1100,
@@ -587,7 +594,10 @@ def test_what_is_in_use_cannot_be_dropped(filled: Filled, name: str) -> None:
     client.create_collection(name, dimension=DIM)
     client.create_partition(name, "p")
     code, message = refusal(lambda f: f.client.drop_partition(name, "p"), filled)
-    assert (code, message) == (1100, f"partition cannot be dropped, partition is loaded, please release it first{SUFFIX}")
+    assert (code, message) == (
+        1100,
+        f"partition cannot be dropped, partition is loaded, please release it first{SUFFIX}",
+    )
     client.release_collection(name)
     code, message = refusal(lambda f: f.client.drop_partition(name, "_default"), filled)
     assert (code, message) == (1100, f"default partition cannot be deleted{SUFFIX}")

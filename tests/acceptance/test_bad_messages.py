@@ -75,9 +75,7 @@ def intact(client: pymilvus.MilvusClient, filled: str, server: ProcessServer) ->
 # -- columns that do not fit together -----------------------------------------------------------
 def ids(*values: int) -> schema_pb2.FieldData:
     longs = schema_pb2.LongArray(data=values)
-    return schema_pb2.FieldData(
-        type=schema_pb2.Int64, field_name="id", scalars=schema_pb2.ScalarField(long_data=longs)
-    )
+    return schema_pb2.FieldData(type=schema_pb2.Int64, field_name="id", scalars=schema_pb2.ScalarField(long_data=longs))
 
 
 def texts(*values: str, name: str = "text") -> schema_pb2.FieldData:
@@ -108,14 +106,12 @@ BATCHES: dict[str, tuple[list[schema_pb2.FieldData], int, str]] = {
     "a column that is too short": (
         [ids(900, 901), vectors(2), texts("a")],
         2,
-        "the num_rows (1) of field (text) is not equal to passed num_rows (2)"
-        ": invalid parameter[expected=2][actual=1]",
+        "the num_rows (1) of field (text) is not equal to passed num_rows (2): invalid parameter[expected=2][actual=1]",
     ),
     "a column that is too long": (
         [ids(900), vectors(1), texts("a", "b")],
         1,
-        "the num_rows (2) of field (text) is not equal to passed num_rows (1)"
-        ": invalid parameter[expected=1][actual=2]",
+        "the num_rows (2) of field (text) is not equal to passed num_rows (1): invalid parameter[expected=1][actual=2]",
     ),
     "a vector of another dimension": (
         [ids(900), vectors(1, dim=8), texts("a")],
@@ -172,7 +168,13 @@ METHODS = (
 def test_a_message_of_garbage_is_answered(method: str, channel: grpc.Channel, seed: int) -> None:
     choose = random.Random(seed)
     call = channel.unary_unary(SERVICE + method)
-    for data in (b"\xff" * 9, b"\x0a\xff\xff\xff\xff\x0f", b"\x0b" * 5_000, choose.randbytes(64), choose.randbytes(999)):
+    for data in (
+        b"\xff" * 9,
+        b"\x0a\xff\xff\xff\xff\x0f",
+        b"\x0b" * 5_000,
+        choose.randbytes(64),
+        choose.randbytes(999),
+    ):
         assert isinstance(call(data, timeout=10), bytes)
 
 
@@ -248,7 +250,7 @@ GARBAGE = {
     "a TLS greeting": bytes.fromhex("160301020001000001fc0303") + b"\x11" * 500,
     "HTTP without sense": b"GET nothing\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000,
-    "a body that is shorter than it says": b"POST /v2/vectordb/collections/list HTTP/1.1\r\ncontent-length: 99\r\n\r\n{",
+    "a body that is shorter than it says": b"POST /v2/vectordb/databases/list HTTP/1.1\r\ncontent-length: 9\r\n\r\n{",
     "an HTTP/2 preface and noise": PREFACE + os.urandom(5_000),
     "an HTTP/2 frame of 16 MB": PREFACE + SETTINGS + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"z" * 70_000,
     "HTTP/2 headers of noise": PREFACE + SETTINGS + b"\x00\x01\x00\x01\x04\x00\x00\x00\x01" + b"\xff" * 256,
@@ -260,12 +262,12 @@ GARBAGE = {
 @pytest.mark.parametrize("case", GARBAGE)
 def test_garbage_on_the_port_is_survived(case: str, server: ProcessServer) -> None:
     for port in (server.port, server.metrics_port):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
-            with contextlib.suppress(ConnectionError):
-                peer.sendall(GARBAGE[case])
-                peer.shutdown(socket.SHUT_WR)
-                while peer.recv(65_536):
-                    pass
+        peer = socket.create_connection(("127.0.0.1", port), timeout=5)
+        with peer, contextlib.suppress(ConnectionError):
+            peer.sendall(GARBAGE[case])
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(65_536):
+                pass
 
 
 def test_a_hundred_connections_of_noise_do_not_hinder_a_client(

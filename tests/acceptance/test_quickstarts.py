@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.acceptance.conftest import Sdk
+from tests.acceptance.conftest import OUR_WAYS, Sdk
 
 SUBJECTS = ("history", "history", "biology")
 TEXTS = (
@@ -30,11 +30,11 @@ def fresh(client: Any) -> Iterator[None]:
 
 
 def test_a_collection_with_schema_and_index_is_created_indexed_and_loaded_in_one_call(sdk: Sdk) -> None:
-    MilvusClient, DataType = sdk.module.MilvusClient, sdk.module.DataType
-    client = MilvusClient(uri=sdk.uri)
-    schema = MilvusClient.create_schema(auto_id=False, description="an example")
-    schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=128)
+    types = sdk.module.DataType
+    client = sdk.module.MilvusClient(uri=sdk.uri)
+    schema = sdk.module.MilvusClient.create_schema(auto_id=False, description="an example")
+    schema.add_field("id", types.INT64, is_primary=True)
+    schema.add_field("embedding", types.FLOAT_VECTOR, dim=128)
     index_params = client.prepare_index_params()
     index_params.add_index(field_name="embedding", index_type="AUTOINDEX", metric_type="L2")
     client.create_collection(collection_name="example_collection", schema=schema, index_params=index_params)
@@ -43,8 +43,8 @@ def test_a_collection_with_schema_and_index_is_created_indexed_and_loaded_in_one
     described = client.describe_collection("example_collection")
     assert described["description"] == "an example"
     assert [(f["name"], f["type"]) for f in described["fields"]] == [
-        ("id", DataType.INT64),
-        ("embedding", DataType.FLOAT_VECTOR),
+        ("id", types.INT64),
+        ("embedding", types.FLOAT_VECTOR),
     ]
     (index,) = client.list_indexes("example_collection")
     about = client.describe_index("example_collection", index)
@@ -93,11 +93,10 @@ def test_batches_are_inserted_by_an_asynchronous_client_with_gather(sdk: Sdk, cl
     assert [hits[0]["id"] for hits in found] == list(picked)
 
 
+@pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")
 def test_columns_in_schema_order_are_inserted_by_an_asynchronous_client_built_outside_a_loop(
     sdk: Sdk, client: Any
 ) -> None:
-    if not sdk.ours:
-        pytest.skip("pymilvus takes rows only, and only builds its asynchronous client inside a loop")
     client.create_collection(collection_name="test_collection", dimension=128)
     ids = np.arange(ROWS)
     vectors = np.random.default_rng(3).random((ROWS, 128), np.float32)
@@ -134,9 +133,7 @@ def test_the_demo_of_a_local_file_searches_queries_deletes_and_reopens(
     assert client.insert(collection_name="demo_collection", data=data) == {"insert_count": 3, "ids": [0, 1, 2]}
 
     query = [vectors[1].tolist()]
-    found = client.search(
-        collection_name="demo_collection", data=query, limit=2, output_fields=["text", "subject"]
-    )
+    found = client.search(collection_name="demo_collection", data=query, limit=2, output_fields=["text", "subject"])
     assert len(found) == 1
     assert len(found[0]) == 2
     assert found[0][0] == {

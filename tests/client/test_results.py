@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from redkite.client.results import Hit, HybridHits, OmitZeroDict, QueryResult, SearchResult
-from redkite.client.values import TYPE_KEY, python_values
+from redkite.client.values import python_values
 from redkite.errors import WireError
+from redkite.model.batch import arrow_field
 from redkite.model.results import Hits, Rows
 from redkite.model.types import DataType
 
@@ -168,12 +169,14 @@ def test_values_of_every_type_come_out_as_python() -> None:
     assert python_values(VECTORS.slice(3)) == [[6.0, 7.0], [8.0, 9.0]]
     sparse = struct.pack("<IfIf", 1, 0.5, 9, 2.0)
     assert python_values(pa.array([sparse, None]), DataType.SPARSE_FLOAT_VECTOR) == [{1: 0.5, 9: 2.0}, None]
+    times = pa.array([0, 1_500_000, None])
+    assert python_values(times, DataType.TIMESTAMPTZ) == ["1970-01-01T00:00:00Z", "1970-01-01T00:00:01.5Z", None]
     with pytest.raises(WireError, match="does not parse"):
         python_values(pa.array([b"{"]))
 
 
 def test_a_column_that_names_its_type_is_read_by_it() -> None:
-    field = pa.field("v", pa.binary(), metadata={TYPE_KEY: b"104"})
+    field = arrow_field("v", DataType.SPARSE_FLOAT_VECTOR, pa.binary())
     rows = pa.RecordBatch.from_arrays([pa.array([struct.pack("<If", 1, 0.5)])], schema=pa.schema([field]))
     result = QueryResult(Rows(rows=rows, output_fields=("v",), primary_field="v", collection="c", session_timestamp=1))
     assert result == [{"v": {1: 0.5}}]

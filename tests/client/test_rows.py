@@ -18,6 +18,7 @@ from redkite.client.operations.data import head, wire_bytes
 from redkite.client.rows import RowPlan, is_empty
 from redkite.client.schema import CollectionSchema, Function
 from redkite.client.vectors import queries, sparse_dict, to_bfloat16
+from redkite.model.batch import data_type_of
 from redkite.model.results import CollectionInfo
 from redkite.model.types import ConsistencyLevel, FunctionType
 
@@ -205,9 +206,7 @@ def test_a_vector_of_something_else_is_refused(bad: Any) -> None:
 
 
 def test_numbers_out_of_range_are_refused() -> None:
-    with pytest.raises(
-        errors.InvalidParameter, match=r"the 1th element \(300\) of field x out of range: \[-128, 127\]"
-    ):
+    with pytest.raises(errors.InvalidParameter, match=r"the 1th element \(300\) out of range: \[-128, 127\]"):
         column_of(single(DataType.INT8), [1, 300])
     with pytest.raises(errors.InvalidParameter, match="out of range"):
         column_of(single(DataType.INT64), [2**70])
@@ -374,6 +373,16 @@ def test_sparse_vectors_come_as_dicts_pairs_or_matrices() -> None:
     for bad in ({-1: 0.5}, {1.5: 1.0}, {1: -0.5}, {1: float("nan")}, {2**32: 1.0}, [(1, 1.0), (1, 2.0)]):
         with pytest.raises(errors.InvalidParameter, match="invalid sparse float vector"):
             column_of(plan, [bad])
+
+
+def test_columns_whose_arrow_type_is_ambiguous_say_what_they_are() -> None:
+    for kind, settings in ((DataType.FLOAT16_VECTOR, {"dim": 4}), (DataType.SPARSE_FLOAT_VECTOR, {})):
+        plan = single(kind, **settings)
+        values = [HALF] if kind is DataType.FLOAT16_VECTOR else [{1: 0.5}]
+        batch = plan.batch([{"id": 1, "x": value} for value in values])
+        assert data_type_of(batch.schema.field("x")) is kind
+        assert plan.batch(batch).equals(batch)
+    assert plain().batch(ROWS).schema.field("vector").metadata is None
 
 
 # -- query vectors ------------------------------------------------------------------------------

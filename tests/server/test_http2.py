@@ -15,7 +15,7 @@ from redkite.server.hpack import literal
 from redkite.server.http2 import PREFACE, Http2Connection, Stream
 
 _FRAME = Struct(">IBI")
-HEAD = literal(b":method", b"POST") + literal(b":path", b"/x")
+HEAD = b"\x83\x86" + literal(b":path", b"/x")
 Frame = tuple[int, int, int, bytes]
 
 
@@ -162,7 +162,7 @@ def test_padding_priority_and_continuation_are_understood() -> None:
         + frame(http2.DATA, http2.PADDED | http2.END_STREAM, 1, b"\x02" + b"body" + b"\x00\x00")
         + frame(0xEE, 0, 1, b"unknown kinds are skipped")
     )
-    assert connection.complete[0][0].headers == [(b":method", b"POST"), (b":path", b"/x")]
+    assert connection.complete[0][0].headers == [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x")]
     assert connection.body_of(1) == b"<body"
 
 
@@ -307,6 +307,13 @@ def test_a_client_that_takes_back_everything_is_sent_away() -> None:
         (window(0, 0x7FFFFFFF), http2.FLOW_CONTROL_ERROR, "past its limit"),
         (frame(http2.WINDOW_UPDATE, 0, 0, b"abc"), http2.FRAME_SIZE_ERROR, "4 bytes"),
         (frame(http2.RST_STREAM, 0, 7, b"\x00" * 4), http2.PROTOCOL_ERROR, "no stream"),
+        (window(1, 5), http2.PROTOCOL_ERROR, "not open"),
+        (frame(http2.PRIORITY, 0, 1, b"\x00" * 4), http2.FRAME_SIZE_ERROR, "5 bytes"),
+        (frame(http2.PRIORITY, 0, 0, b"\x00" * 5), http2.PROTOCOL_ERROR, "no stream"),
+        (frame(http2.GOAWAY, 0, 1, b"\x00" * 8), http2.PROTOCOL_ERROR, "whole connection"),
+        (frame(http2.SETTINGS, 0, 0, b"\x00\x02\x00\x00\x00\x02"), http2.PROTOCOL_ERROR, "on or off"),
+        (request(1) + frame(0, 0, 1, b"more"), http2.STREAM_CLOSED, "is closed"),
+        (request(1) + request(1), http2.STREAM_CLOSED, "is closed"),
         (frame(0, 0, 1, b"x" * (http2.MAX_FRAME + 1)), http2.FRAME_SIZE_ERROR, "over the limit"),
         (frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.CONTINUATION, 0, 1, b"x" * 20_000), 11, "header block is over"),
     ],
@@ -316,6 +323,57 @@ def test_a_broken_rule_ends_the_connection_with_its_reason(sent: bytes, code: in
     connection.data_received(HELLO + sent)
     assert connection.broken()[0] == code
     assert reason in connection.broken()[1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b":method", b"POST"), (b":scheme", b"http")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"")],
+        [(b":method", b"POST"), (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b"te", b"trailers"), (b":path", b"/")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b":status", b"200")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b"Upper", b"x")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b"", b"x")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b"connection", b"close")],
+        [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b"te", b"gzip")],
+    ],
+)
+def test_headers_that_are_no_request_cost_only_their_stream(headers: list[tuple[bytes, bytes]]) -> None:
+    connection = Echo()
+    block = b"".join(literal(*header) for header in headers)
+    begun = frame(http2.HEADERS, http2.END_HEADERS, 1, block) + frame(0, http2.END_STREAM, 1, b"thrown away")
+    connection.data_received(HELLO + begun + request(3))
+    assert (http2.RST_STREAM, 0, 1, http2.PROTOCOL_ERROR.to_bytes(4, "big")) in connection.sent()
+    assert connection.body_of(3) == b"<hello"
+    assert not connection.wire.closing
+
+
+@pytest.mark.parametrize(("size", "code"), [(0, http2.PROTOCOL_ERROR), (0x7FFFFFFF, http2.FLOW_CONTROL_ERROR)])
+def test_a_wrong_window_of_a_stream_costs_only_that_stream(size: int, code: int) -> None:
+    connection = Echo(later=True)
+    connection.data_received(HELLO + request(1) + window(1, size) + request(3))
+    connection.echo(0)
+    connection.echo(1)
+    assert (http2.RST_STREAM, 0, 1, code.to_bytes(4, "big")) in connection.sent()
+    assert (connection.body_of(1), connection.body_of(3)) == (b"", b"<hello")
+
+
+def test_what_still_arrives_of_a_refused_request_is_thrown_away() -> None:
+    class Refusing(Echo):
+        def request_started(self, stream: Stream) -> None:
+            if stream.id == 1:
+                self.refuse(stream, b"\x88")
+
+    connection = Refusing()
+    start = frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD)
+    rest = frame(0, 0, 1, b"x" * 900) + frame(0, http2.END_STREAM, 1, b"y")
+    connection.data_received(HELLO + start + rest + request(3))
+    assert [kind for kind, _, number, _ in connection.sent() if number == 1] == [http2.HEADERS, http2.RST_STREAM]
+    assert connection.body_of(3) == b"<hello"
+    assert connection.buffered == 0
+    connection.data_received(frame(0, 0, 1, b"after its end"))
+    assert connection.broken()[0] == http2.STREAM_CLOSED
 
 
 def test_data_after_the_end_of_a_request_ends_the_connection() -> None:

@@ -89,6 +89,8 @@ def flag(argument: str, value: object) -> bool:
 
 def integer(argument: str, value: object) -> int:
     """A whole number; numpy's count, booleans do not."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise illegal(argument, value)
     return int(value)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from redkite.client.vectors import mismatch, vector_column, wrong_dim
 from redkite.errors import DataNotMatchException, InvalidParameter
@@ -86,7 +85,7 @@ def _typed(name: str, kind: DataType, values: Sequence[Any], target: pa.DataType
     try:
         result = pa.array(values, target)
     except (pa.ArrowInvalid, OverflowError) as error:
-        raise _out_of_range(name, kind, values) from error
+        raise _out_of_range(kind, values) from error
     except UnicodeEncodeError as error:
         raise DataNotMatchException(f"a text of field `{name}` is not valid Unicode: {error.reason}") from error
     if kind is DataType.FLOAT:
@@ -97,13 +96,13 @@ def _typed(name: str, kind: DataType, values: Sequence[Any], target: pa.DataType
     return result
 
 
-def _out_of_range(name: str, kind: DataType, values: Sequence[Any]) -> InvalidParameter:
+def _out_of_range(kind: DataType, values: Sequence[Any]) -> InvalidParameter:
     bits = {DataType.INT8: 8, DataType.INT16: 16, DataType.INT32: 32}.get(kind, 64)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     odd = ((i, v) for i, v in enumerate(values) if v is not None and not low <= v <= high)
     at, value = next(odd, (0, "?"))
     return InvalidParameter(
-        f"the {at}th element ({value}) of field {name} out of range: [{low}, {high}]",
+        f"the {at}th element ({value}) out of range: [{low}, {high}]",
         expected="integer doesn't overflow", actual="out of range",
     )  # fmt: skip
 
@@ -213,6 +212,8 @@ def from_arrow(field: FieldSchema, values: pa.Array) -> pa.Array:
 
 def _fixed_size(field: FieldSchema, values: pa.Array) -> pa.Array:
     """A list column as one of the field's dimension, its numbers all present."""
+    import pyarrow.compute as pc
+
     kind = values.type
     if pa.types.is_fixed_size_list(kind):
         if kind.list_size != field.dim:
@@ -235,6 +236,8 @@ def _fixed_size(field: FieldSchema, values: pa.Array) -> pa.Array:
 def _check_widths(field: FieldSchema, values: pa.Array, width: int) -> None:
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         return
+    import pyarrow.compute as pc
+
     for length in pc.unique(pc.binary_length(values).drop_null()).to_pylist():
         if length != width:
             raise wrong_dim(field.name, field.dim, length * field.dim // width)
@@ -252,7 +255,7 @@ def _cast(field: FieldSchema, values: pa.Array) -> pa.Array:
         return values.cast(target, safe=not loose)
     except pa.ArrowInvalid as error:
         if field.data_type.is_integer and pa.types.is_integer(values.type):
-            raise _out_of_range(field.name, field.data_type, values.to_pylist()) from error
+            raise _out_of_range(field.data_type, values.to_pylist()) from error
         raise _arrow_mismatch(field, values.type) from error
     except pa.ArrowNotImplementedError as error:
         raise _arrow_mismatch(field, values.type) from error

@@ -25,11 +25,13 @@ import pyarrow as pa
 
 from redkite.client.columns import column, dumped
 from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
+from redkite.model.batch import arrow_type, batch_field, data_type_of
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 
 Columns = dict[str, Any]
+_META = pa.field(META_FIELD, pa.binary())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class RowPlan:
     timestamp: int
     """The schema's version: `update_timestamp`."""
     fields: dict[str, FieldSchema]
+    columns: dict[str, pa.Field]
+    """The Arrow field of each, with its Milvus type where Arrow's alone does not tell it."""
     zone: tzinfo = UTC
 
     @classmethod
@@ -53,6 +57,7 @@ class RowPlan:
             collection=schema.name,
             timestamp=info.update_timestamp,
             fields={field.name: field for field in schema.user_fields},
+            columns={field.name: _arrow_field(field) for field in schema.user_fields},
             zone=ZoneInfo(zone) if zone else UTC,
         )
 
@@ -74,7 +79,8 @@ class RowPlan:
         for name, array in arrays.items():
             if len(array) != count:
                 raise ParamError(f"Arrays must all be same length. Field `{name}` has {len(array)} rows, not {count}.")
-        return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+        fields = [self.columns.get(name) or _META for name in arrays]
+        return pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
 
     def filter_of(self, ids: Sequence[Any]) -> str:
         """The filter that names rows by primary key."""
@@ -216,6 +222,11 @@ class RowPlan:
     @staticmethod
     def _optional(field: FieldSchema) -> bool:
         return field.nullable or field.default_value is not None or field.is_function_output
+
+
+def _arrow_field(field: FieldSchema) -> pa.Field:
+    plain = pa.field(field.name, arrow_type(field))
+    return plain if data_type_of(plain) is field.data_type else batch_field(field)
 
 
 def missed(name: str) -> DataNotMatchException:

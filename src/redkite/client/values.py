@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,21 @@ import pyarrow as pa
 
 from redkite.client.vectors import sparse_dict
 from redkite.errors import WireError
+from redkite.model.batch import data_type_of
 from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType
 
-TYPE_KEY = b"redkite.type"
-"""Arrow field metadata: the number of the field's DataType. Only needed to tell sparse vectors and times from the JSON
-and integers that share their Arrow types."""
-
 
 def kind_of(field: pa.Field) -> DataType | None:
-    """The field type a column says it has, if it says."""
-    number = (field.metadata or {}).get(TYPE_KEY)
-    return None if number is None else DataType(int(number))
+    """The field type a column says it has; None when its Arrow type says enough."""
+    return data_type_of(field) if field.metadata else None
 
 
 def python_values(column: pa.Array, kind: DataType | None = None) -> list[Any]:
     """One Python value per row; nulls are None.
 
     FLOAT becomes the float that equals the float32; a float vector a list of such; a vector of another dense kind a
-    list holding its bytes; a sparse vector `{index: value}`; JSON what it says.
+    list holding its bytes; a sparse vector `{index: value}`; JSON what it says; a time its ISO text in UTC.
     """
     if pa.types.is_fixed_size_list(column.type):
         return _vectors(column)
@@ -38,11 +35,19 @@ def python_values(column: pa.Array, kind: DataType | None = None) -> list[Any]:
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         load = sparse_dict if kind is DataType.SPARSE_FLOAT_VECTOR else loads
         return [None if v is None else load(v) for v in column.to_pylist()]
+    if kind is DataType.TIMESTAMPTZ and pa.types.is_integer(column.type):
+        return [None if v is None else _iso(v) for v in column.to_pylist()]
     if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         numbers: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return numbers
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _iso(microseconds: int) -> str:
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
+    text = moment.isoformat(timespec="microseconds").rstrip("0").rstrip(".")
+    return text + "Z"
 
 
 def loads(data: bytes) -> Any:

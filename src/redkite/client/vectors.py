@@ -284,6 +284,8 @@ def queries(data: Any, anns_field: str) -> Queries:
     The kind of vector follows from what is given, as in Milvus: numbers and float32/float64 arrays are float vectors;
     float16, int8, uint8 arrays, bytes (binary) and dicts (sparse) name their own kind.
     """
+    if type(data) is list and data and type(data[0]) is list:
+        return _list_queries(data, anns_field)
     if isinstance(data, np.ndarray) and data.dtype != object:
         return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
     if hasattr(data, "tocsr"):
@@ -322,6 +324,8 @@ def _query_stack(data: Sequence[Any], anns_field: str) -> Matrix:
 def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
     if matrix.ndim != 2:
         raise InvalidParameter(f"query vectors must be a matrix of shape (queries, dim), got shape {matrix.shape}")
+    if matrix.dtype == np.float32:
+        return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix))
     if matrix.dtype in _QUERY_TYPES:
         return Queries(data_type=_QUERY_TYPES[matrix.dtype], raw=tuple(row.tobytes() for row in matrix))
     if matrix.dtype.kind not in "fiu":

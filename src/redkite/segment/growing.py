@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,30 +35,54 @@ def _with_room(block: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[A
 
 
 class _Matrix:
-    """Append-only float32 vectors of one field; readers keep the block they have when a larger one replaces it."""
+    """Append-only float32 vectors of one field. Columns are kept as they come and copied into one block when somebody
+    reads: what nobody searches meanwhile is not copied. Readers keep the block they have when a larger one replaces
+    it."""
 
-    __slots__ = ("data", "valid")
+    __slots__ = ("_block", "_dim", "_lock", "_pending", "_used", "_valid")
 
     def __init__(self, dim: int) -> None:
-        self.data: Vectors = np.empty((0, dim), np.float32)
-        self.valid: npt.NDArray[np.bool_] | None = None
+        self._dim = dim
+        self._lock = Lock()
+        self._block: Vectors = np.empty((0, dim), np.float32)
+        self._valid: npt.NDArray[np.bool_] | None = None
+        self._used = 0
+        self._pending: list[pa.FixedSizeListArray] = []
 
-    def write(self, at: int, column: pa.FixedSizeListArray) -> None:
-        end = at + len(column)
-        data = _with_room(self.data, at, end)
-        present = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
-        values = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, data.shape[1])
-        if present is None:
-            data[at:end] = values
-        else:
-            data[at:end] = 0
-            data[at:end][present] = values
-        if present is not None or self.valid is not None:
-            valid = np.ones(at, np.bool_) if self.valid is None else self.valid
-            valid = _with_room(valid, at, end)
-            valid[at:end] = True if present is None else present
-            self.valid = valid
-        self.data = data
+    def add(self, column: pa.FixedSizeListArray) -> None:
+        with self._lock:
+            self._pending.append(column)
+
+    def read(self, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
+        """The first `rows` rows, and which of them have a vector (None: all)."""
+        if self._pending:
+            with self._lock:
+                self._settle()
+        valid = self._valid
+        return self._block[:rows], None if valid is None else valid[:rows]
+
+    def _settle(self) -> None:
+        """Copy what is pending to the end of the block."""
+        block = _with_room(self._block, self._used, self._used + sum(map(len, self._pending)))
+        at = self._used
+        for column in self._pending:
+            end = at + len(column)
+            present = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
+            values = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self._dim)
+            if present is None:
+                block[at:end] = values
+            else:
+                block[at:end] = 0
+                block[at:end][present] = values
+            if present is not None or self._valid is not None:
+                valid = np.ones(at, np.bool_) if self._valid is None else self._valid
+                valid = _with_room(valid, at, end)
+                valid[at:end] = True if present is None else present
+                self._valid = valid
+            at = end
+        self._block, self._used = block, at
+        # Last: a reader that finds nothing pending does not take the lock.
+        self._pending = []
 
 
 class GrowingSegment:
@@ -87,7 +112,7 @@ class GrowingSegment:
         """Add rows (one column per schema field). Older rows of equal key, here and in the batch, are deleted."""
         at, end = self.rows, self.rows + batch.num_rows
         for name, matrix in self._matrices.items():
-            matrix.write(at, batch.column(name))
+            matrix.add(batch.column(name))
         stamps = _with_room(self._timestamps, at, end)
         stamps[at:end] = timestamp
         self._timestamps = stamps
@@ -139,12 +164,10 @@ class GrowingSegment:
         matrix = self._matrices.get(name)
         if matrix is None:
             return batch.column(name)
-        return _vector_column(matrix, batch.num_rows)
+        return _masked_vectors(*matrix.read(batch.num_rows))
 
     def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
-        matrix = self._matrices[field]
-        valid = matrix.valid
-        return matrix.data[:rows], None if valid is None else valid[:rows]
+        return self._matrices[field].read(rows)
 
     @property
     def cache(self) -> None:
@@ -171,17 +194,14 @@ class GrowingSegment:
         matrix = self._matrices.get(name)
         if matrix is None:
             return batch.column(name).take(wanted)
-        return _masked_vectors(matrix.data[rows], None if matrix.valid is None else matrix.valid[rows])
+        vectors, valid = matrix.read(self.rows)
+        return _masked_vectors(vectors[rows], None if valid is None else valid[rows])
 
     def batch(self, rows: int) -> pa.RecordBatch:
         """Every column of the first `rows` rows, in schema order: what sealing writes."""
         scalars = self._batch(rows)
         names = [f.name for f in self.schema.fields]
         return pa.RecordBatch.from_arrays([self._column(scalars, name) for name in names], names)
-
-
-def _vector_column(matrix: _Matrix, rows: int) -> pa.Array:
-    return _masked_vectors(matrix.data[:rows], None if matrix.valid is None else matrix.valid[:rows])
 
 
 def _masked_vectors(vectors: Vectors, valid: npt.NDArray[np.bool_] | None) -> pa.Array:

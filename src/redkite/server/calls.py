@@ -135,7 +135,7 @@ class Calls:
             action = arrived.popleft()
             try:
                 action()
-            except Exception:  # one answer that cannot be delivered must not hold up the others
+            except Exception:  # noqa: BLE001  one answer that cannot be delivered must not hold up the others
                 _log.exception("an answer was not delivered")
 
 

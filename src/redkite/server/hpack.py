@@ -66,6 +66,8 @@ class Decoder:
                     index, position = _integer(block, position, 0x7F)
                 header = _STATIC[index] if 0 < index < _FIRST_DYNAMIC else self._entry(index)
             elif byte & 0xE0 == 0x20:
+                if headers:
+                    raise HpackError("the table is resized within a header block")
                 position = self._resize(block, position)
                 continue
             else:

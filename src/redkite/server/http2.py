@@ -8,6 +8,7 @@ Bytes of the peer's that break the protocol end the connection with a GOAWAY tha
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from struct import Struct, unpack_from
 
 from redkite.server.hpack import MAX_LIST_SIZE, Decoder, Header, HpackError
@@ -27,6 +28,8 @@ _WRITE_HIGH = 1 << 20
 _MAX_UNREAD = 1 << 24
 """Bytes for a client that asks and does not read, beyond which it is sent away."""
 _SMALL_CHUNK = 512
+_MAX_REFUSED = 1_000
+"""Refused requests that are remembered, because more of them may still arrive."""
 _MAX_RESETS = 1_000
 """Unanswered requests a client may take back before it is sent away."""
 
@@ -36,7 +39,7 @@ END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0x0, 0x1, 0x3, 0x5, 0x6
 REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 0x7, 0x8, 0x9, 0xB
 
-_MAX_FRAME_SETTING, _INITIAL_WINDOW_SETTING = 0x5, 0x4
+_PUSH_SETTING, _INITIAL_WINDOW_SETTING, _MAX_FRAME_SETTING = 0x2, 0x4, 0x5
 _FRAME = Struct(">IBI")  # length << 8 | type, flags, stream id
 _SETTING = Struct(">HI")
 _PAIR = Struct(">II")
@@ -102,6 +105,7 @@ class Http2Connection(asyncio.Protocol):
         self._stream_window = _DEFAULT_WINDOW
         self._peer_frame = _DEFAULT_FRAME
         self._waiting: dict[int, Stream] = {}
+        self._refused: dict[int, None] = {}
         self._out: list[bytes | memoryview] = []
         self._reading = False
         self._paused = False
@@ -249,8 +253,7 @@ class Http2Connection(asyncio.Protocol):
             self._received = 0
         stream = self.streams.get(number)
         if stream is None:
-            if number == 0 or number > self._last_id:
-                raise ConnectionBroken(PROTOCOL_ERROR, f"data for stream {number}, which is not open")
+            self._late(number, flags)
             return
         if stream.complete:
             raise ConnectionBroken(STREAM_CLOSED, f"data after the end of stream {number}")
@@ -266,6 +269,15 @@ class Http2Connection(asyncio.Protocol):
             raise ConnectionBroken(ENHANCE_YOUR_CALM, f"unfinished requests hold more than {MAX_BUFFERED} bytes")
         else:
             self.request_grew(stream)
+
+    def _late(self, number: int, flags: int) -> None:
+        """Data or headers for a stream that is not open: allowed while the client cannot know that it was refused."""
+        if number == 0 or number > self._last_id:
+            raise ConnectionBroken(PROTOCOL_ERROR, f"data for stream {number}, which is not open")
+        if number not in self._refused:
+            raise ConnectionBroken(STREAM_CLOSED, f"a frame for stream {number}, which is closed")
+        if flags & END_STREAM:
+            del self._refused[number]
 
     def _keep(self, stream: Stream, chunk: bytes) -> None:
         body = stream.body
@@ -306,13 +318,16 @@ class Http2Connection(asyncio.Protocol):
     def _header_block_complete(self, number: int, flags: int, block: bytes) -> None:
         headers = self._decoder.decode(block)
         if number <= self._last_id:
-            self._trailers(number, flags)
+            self._trailers(number, flags, headers)
             return
         if not number & 1:
             raise ConnectionBroken(PROTOCOL_ERROR, f"stream id {number} is not a client's")
         self._last_id = number
         if self._leaving or len(self.streams) >= MAX_STREAMS:
-            self._out += (_FRAME.pack(4 << 8 | RST_STREAM, 0, number), REFUSED_STREAM.to_bytes(4, "big"))
+            self._reset(number, REFUSED_STREAM, ended=bool(flags & END_STREAM))
+            return
+        if not is_request(headers):
+            self._reset(number, PROTOCOL_ERROR, ended=bool(flags & END_STREAM))
             return
         stream = self.streams[number] = Stream(number, headers, self._stream_window)
         self.request_started(stream)
@@ -320,12 +335,15 @@ class Http2Connection(asyncio.Protocol):
             stream.complete = True
             self.request_complete(stream)
 
-    def _trailers(self, number: int, flags: int) -> None:
+    def _trailers(self, number: int, flags: int, headers: list[Header]) -> None:
         stream = self.streams.get(number)
         if stream is None:
+            self._late(number, flags)
             return
-        if stream.complete or not flags & END_STREAM:
-            raise ConnectionBroken(PROTOCOL_ERROR, f"a second header block in stream {number}")
+        if stream.complete:
+            raise ConnectionBroken(STREAM_CLOSED, f"headers after the end of stream {number}")
+        if not flags & END_STREAM or any(name.startswith(b":") for name, _ in headers):
+            raise ConnectionBroken(PROTOCOL_ERROR, f"a second header block in stream {number} that is no trailers")
         stream.complete = True
         self.buffered -= stream.size
         self.request_complete(stream)
@@ -346,8 +364,15 @@ class Http2Connection(asyncio.Protocol):
             self._continuation(flags, number, payload)
         elif kind == PUSH_PROMISE:
             raise ConnectionBroken(PROTOCOL_ERROR, "a client cannot push")
-        # A GOAWAY needs no answer: the client closes when it has its replies. Priorities have no meaning here,
-        # and frames of unknown type must be skipped.
+        elif kind == PRIORITY:
+            if len(payload) != 5:
+                raise ConnectionBroken(FRAME_SIZE_ERROR, "a priority has 5 bytes")
+            if not number:
+                raise ConnectionBroken(PROTOCOL_ERROR, "a priority of no stream")
+        elif kind == GOAWAY and number:
+            raise ConnectionBroken(PROTOCOL_ERROR, "only a whole connection goes away")
+        # Priorities have no meaning here; a client that goes away closes when it has its replies; frames of unknown
+        # type must be skipped.
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
         if number:
@@ -363,6 +388,8 @@ class Http2Connection(asyncio.Protocol):
                 for stream in self.streams.values():
                     stream.window += value - self._stream_window
                 self._stream_window = value
+            elif key == _PUSH_SETTING and value > 1:
+                raise ConnectionBroken(PROTOCOL_ERROR, "push is either on or off")
             elif key == _MAX_FRAME_SETTING:
                 if not _DEFAULT_FRAME <= value < 1 << 24:
                     raise ConnectionBroken(PROTOCOL_ERROR, f"a frame size of {value} bytes is not allowed")
@@ -381,25 +408,35 @@ class Http2Connection(asyncio.Protocol):
         else:
             stream = self.streams.get(number)
             if stream is None:
+                if number > self._last_id:
+                    raise ConnectionBroken(PROTOCOL_ERROR, f"a window of stream {number}, which is not open")
                 return
             stream.window += increment
-            if stream.window > _MAX_WINDOW:
-                raise ConnectionBroken(FLOW_CONTROL_ERROR, f"the window of stream {number} grew past its limit")
+            if not increment or stream.window > _MAX_WINDOW:
+                self._close(stream)
+                self._reset(number, FLOW_CONTROL_ERROR if increment else PROTOCOL_ERROR, ended=stream.complete)
         if self._waiting:
             self._send_waiting()
 
     def _reset_by_peer(self, number: int, payload: bytes) -> None:
         if len(payload) != 4 or number == 0 or number > self._last_id:
             raise ConnectionBroken(PROTOCOL_ERROR, "a reset of no stream")
+        self._refused.pop(number, None)
         stream = self.streams.get(number)
         if stream is None:
             return
-        if not stream.complete:
-            self.buffered -= stream.size
         self._resets += 1
         self._close(stream)
         if self._resets > _MAX_RESETS:
             raise ConnectionBroken(ENHANCE_YOUR_CALM, "too many requests were taken back")
+
+    def _reset(self, number: int, code: int, *, ended: bool) -> None:
+        """Take a stream back. `ended`: the client has sent all of it."""
+        if not ended:
+            self._refused[number] = None
+            if len(self._refused) > _MAX_REFUSED:
+                del self._refused[next(iter(self._refused))]
+        self._out += (_FRAME.pack(4 << 8 | RST_STREAM, 0, number), code.to_bytes(4, "big"))
 
     # -- writing --------------------------------------------------------------------------------
     def _close(self, stream: Stream) -> None:
@@ -407,9 +444,10 @@ class Http2Connection(asyncio.Protocol):
         self._waiting.pop(stream.id, None)
         if stream.answered and stream.unsent is None and self._resets:
             self._resets -= 1
-        if not stream.complete and stream.answered:
+        if not stream.complete:
             self.buffered -= stream.size
-            self._out += (_FRAME.pack(4 << 8 | RST_STREAM, 0, stream.id), NO_ERROR.to_bytes(4, "big"))
+            if stream.answered:
+                self._reset(stream.id, NO_ERROR, ended=False)
 
     def _send_waiting(self) -> None:
         """Send of the waiting answers what the windows and the socket allow, in turns."""
@@ -466,3 +504,30 @@ def _unpadded(payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise ConnectionBroken(PROTOCOL_ERROR, "the padding of a frame is longer than the frame")
     return payload[1 : len(payload) - payload[0]]
+
+
+_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+_REQUIRED = frozenset({b":method", b":scheme", b":path"})
+_OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+
+
+@lru_cache(maxsize=1024)
+def _is_plain_name(name: bytes) -> bool:
+    """A header of the request's own, in lower case."""
+    return bool(name) and name == name.lower() and name not in _OF_CONNECTIONS
+
+
+def is_request(headers: list[Header]) -> bool:
+    """Whether these may be the headers of a request: its four own ones first, once each, then others."""
+    own: dict[bytes, bytes] = {}
+    begun = False
+    for name, value in headers:
+        if name in _PSEUDO:
+            if begun or name in own:
+                return False
+            own[name] = value
+        else:
+            begun = True
+            if name[:1] == b":" or not _is_plain_name(name) or (name == b"te" and value != b"trailers"):
+                return False
+    return own.keys() >= _REQUIRED and bool(own[b":path"])

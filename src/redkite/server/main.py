@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import time
@@ -33,6 +34,7 @@ _log = get_logger(__name__)
 _GC_THRESHOLD = 50_000
 """Allocations between collections: calls make no cycles, and a collection stops every call."""
 _POLL_SECONDS = 0.01
+_INTERRUPTED = 130
 
 
 class Database(Protocol):
@@ -59,16 +61,26 @@ def serve(settings: Settings) -> int:
 async def _serve(server: Server) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupt, stop)
     started = time.monotonic()
     try:
         await server.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD)
         print(server.greeting(time.monotonic() - started), flush=True)
         await stop.wait()
     finally:
         await server.stop()
     return 0
+
+
+def _interrupt(stop: asyncio.Event) -> None:
+    """Ctrl-C ends the server in good order; a second one ends it at once, which the data survives like a crash."""
+    if stop.is_set():
+        os._exit(_INTERRUPTED)
+    stop.set()
 
 
 class Server:
@@ -101,9 +113,6 @@ class Server:
             with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
                 self._database = await loop.run_in_executor(opener, self._open_database, settings)
             self._listener = self._listen(self._database.service, loop)
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_GC_THRESHOLD)
             await self._listener.open(main_socket.dup())
         self._health.calls = self._calls
         if not _is_loopback(settings.host):
@@ -111,7 +120,7 @@ class Server:
 
     def greeting(self, seconds: float) -> str:
         """One line for the person who started it."""
-        host = self._settings.host
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         return (
             f"Redkite {__version__} is ready after {seconds:.2f} s: gRPC and REST on {host}:{self.port}, "
             f"health on http://{host}:{self.metrics_port}/healthz, data in {self._settings.data}"
@@ -176,11 +185,11 @@ def _open_local(settings: Settings) -> Database:
 def _bind(host: str, port: int, option: str) -> socket.socket:
     """A listening socket. Raises Unavailable when the port is taken, InvalidParameter when the host is not ours."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise InvalidParameter(f"cannot listen on host {host}: {error.strerror}") from None
+    # `localhost` has two addresses; every client tries the IPv4 one.
+    family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -94,7 +94,7 @@ async def _delete(exchange: Exchange, body: CollectionFilterReq) -> bytes:
         partition=body.partition_name,
         filter_params=body.expr_params,
     )
-    return answer({"deleteCount": (await exchange.ask(request, rs.Mutation)).count}, cost=0)
+    return answer({"deleteCount": (await exchange.ask(request, rs.Mutation)).count})
 
 
 # -- reads --------------------------------------------------------------------------------------
