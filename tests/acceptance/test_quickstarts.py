@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.acceptance.conftest import OUR_WAYS, Sdk
+from tests.acceptance.conftest import OUR_WAYS, Sdk, plain
 
 SUBJECTS = ("history", "history", "biology")
 TEXTS = (
@@ -130,7 +130,8 @@ def test_the_demo_of_a_local_file_searches_queries_deletes_and_reopens(
     data = [
         {"id": i, "vector": vectors[i].tolist(), "text": TEXTS[i], "subject": SUBJECTS[i]} for i in range(len(TEXTS))
     ]
-    assert client.insert(collection_name="demo_collection", data=data) == {"insert_count": 3, "ids": [0, 1, 2]}
+    answer = client.insert(collection_name="demo_collection", data=data)
+    assert plain(answer) == {"insert_count": 3, "ids": [0, 1, 2]}
 
     query = [vectors[1].tolist()]
     found = client.search(collection_name="demo_collection", data=query, limit=2, output_fields=["text", "subject"])
@@ -160,8 +161,9 @@ def test_the_demo_of_a_local_file_searches_queries_deletes_and_reopens(
     assert [row["id"] for row in rows] == [0, 2]
     np.testing.assert_array_equal(np.float32([row["vector"] for row in rows]), np.float32(vectors[[0, 2]]))
 
-    assert client.delete(collection_name="demo_collection", ids=[0, 2]) == {"delete_count": 2}
-    assert client.delete(collection_name="demo_collection", filter="subject == 'biology'") == {"delete_count": 0}
+    assert plain(client.delete(collection_name="demo_collection", ids=[0, 2])) == {"delete_count": 2}
+    answer = client.delete(collection_name="demo_collection", filter="subject == 'biology'")
+    assert plain(answer) == {"delete_count": 0}
     client.close()
 
     client = sdk.module.MilvusClient(uri)

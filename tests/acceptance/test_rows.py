@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.acceptance.conftest import Sdk
+from tests.acceptance.conftest import Sdk, plain
 from tests.acceptance.test_collections import flat_index
 
 DIM = 8
@@ -60,12 +60,6 @@ def archive(sdk: Sdk, client: Any) -> Iterator[str]:
     name = f"c_{uuid.uuid4().hex}"
     yield fill(sdk, client, name)
     client.drop_collection(name)
-
-
-def plain(answer: Any) -> dict[str, Any]:
-    """What a write answered, without what it would have been billed."""
-    assert isinstance(answer, dict)
-    return {key: list(value) if key == "ids" else value for key, value in answer.items() if key != "cost"}
 
 
 # -- writing --------------------------------------------------------------------------------------

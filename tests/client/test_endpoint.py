@@ -23,6 +23,7 @@ def read(uri: Any, user: str = "", password: str = "", token: str = "", db_name:
         ("tcp://10.0.0.1:1234", "10.0.0.1:1234", False),
         ("https://example.org", "example.org:443", True),
         ("HTTPS://example.org:19530", "example.org:19530", True),
+        ("http://[::1]:19530", "[::1]:19530", False),
         ("unix:/run/redkite.sock", "unix:/run/redkite.sock", False),
     ],
 )

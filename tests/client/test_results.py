@@ -163,9 +163,11 @@ def test_values_of_every_type_come_out_as_python() -> None:
     assert python_values(pa.array([True, None])) == [True, None]
     assert python_values(pa.array([[1, 2], None])) == [[1, 2], None]
     assert python_values(pa.array([b'{"a":1}', None, b"[1]"])) == [{"a": 1}, None, [1]]
-    assert python_values(pa.array([b"ab", None], pa.binary(2))) == [[b"ab"], None]
+    assert python_values(pa.array([b"ab", None], pa.binary(2))) == [b"ab", None]
+    assert python_values(pa.array([b"ab", None], pa.binary(2)), listed=True) == [[b"ab"], None]
     assert python_values(pa.array([[1, 2], None], pa.list_(pa.float32(), 2))) == [[1.0, 2.0], None]
-    assert python_values(pa.array([[1, -2]], pa.list_(pa.int8(), 2))) == [[b"\x01\xfe"]]
+    assert python_values(pa.array([[1, -2]], pa.list_(pa.int8(), 2))) == [b"\x01\xfe"]
+    assert python_values(pa.array([[1, -2], None], pa.list_(pa.int8(), 2)), listed=True) == [[b"\x01\xfe"], None]
     assert python_values(VECTORS.slice(3)) == [[6.0, 7.0], [8.0, 9.0]]
     sparse = struct.pack("<IfIf", 1, 0.5, 9, 2.0)
     assert python_values(pa.array([sparse, None]), DataType.SPARSE_FLOAT_VECTOR) == [{1: 0.5, 9: 2.0}, None]

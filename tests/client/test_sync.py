@@ -243,6 +243,18 @@ def test_a_stale_schema_is_fetched_again_once(docs: MilvusClient, fake: FakeServ
         docs.insert("docs", {"id": 11, "vector": [0.0] * 4})
 
 
+def test_a_collection_made_anew_by_others_is_still_read_by_key(docs: MilvusClient, fake: FakeService) -> None:
+    other = docs.create_schema().add_field("key", DataType.VARCHAR, is_primary=True, max_length=9)
+    other.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+    made = requests.CreateCollection(schema=other.to_model("docs"))
+    for work in (lambda: docs.get("docs", "a"), lambda: docs.delete("docs", ids="a")):
+        docs.create_collection("docs", dimension=4)
+        docs.insert("docs", {"id": 1, "vector": [0.0] * 4})
+        fake.call(made)
+        fake.collections["docs"].loaded = True
+        work()
+
+
 def test_rows_that_do_not_fit_the_cached_schema_get_the_current_one(client: MilvusClient, fake: FakeService) -> None:
     schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)

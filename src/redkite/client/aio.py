@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from redkite.client.aio_admin import AsyncAdmin
 from redkite.client.base import closed
-from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions
+from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
 from redkite.client.operations import collections, reads
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from redkite.model.types import DataType
 
 T = TypeVar("T")
+
+
+def server_transport(endpoint: Endpoint) -> AsyncTransport:
+    """Plain connections are served directly; TLS and channel arguments are gRPC's own library's."""
+    from redkite.client.transports.speech import Speech
+
+    if endpoint.secure or endpoint.grpc_options:
+        from redkite.client.transports.grpc import AsyncGrpcTransport
+
+        return AsyncGrpcTransport(Speech(endpoint))
+    from redkite.client.transports.direct_aio import AsyncDirectTransport
+
+    return AsyncDirectTransport(Speech(endpoint))
 
 
 class AsyncMilvusClient(AsyncAdmin):
@@ -58,10 +71,7 @@ class AsyncMilvusClient(AsyncAdmin):
 
             self._transport = AsyncEmbeddedTransport(self._endpoint.address)
         else:
-            from redkite.client.transports.grpc import AsyncGrpcTransport
-            from redkite.client.transports.speech import Speech
-
-            self._transport = AsyncGrpcTransport(Speech(self._endpoint))
+            self._transport = server_transport(self._endpoint)
 
     def _deadline(self, timeout: float | None) -> float | None:
         seconds = self._limit(timeout)

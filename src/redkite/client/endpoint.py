@@ -89,7 +89,9 @@ def endpoint(uri: str, user: str, password: str, token: str, db_name: str, optio
         port = parts.port
     except ValueError as error:
         raise ConnectionConfigException(f"{_illegal(uri)} ({error})") from error
-    address = f"{parts.hostname or 'localhost'}:{port or (DEFAULT_TLS_PORT if scheme == 'https' else DEFAULT_PORT)}"
+    host = parts.hostname or "localhost"
+    host = f"[{host}]" if ":" in host else host
+    address = f"{host}:{port or (DEFAULT_TLS_PORT if scheme == 'https' else DEFAULT_PORT)}"
     if not token and parts.username:
         token = unquote(parts.username) + (f":{unquote(parts.password)}" if parts.password else "")
     database = db_name or parts.path.strip("/").split("/")[0]

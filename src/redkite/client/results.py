@@ -271,7 +271,7 @@ class QueryResult(_View[dict[str, Any]]):
         return count
 
     def _make(self) -> list[dict[str, Any]]:
-        return row_dicts(self._rows.rows, self._rows.output_fields)
+        return row_dicts(self._rows.rows, self._rows.output_fields, listed=True)
 
     @property
     def session_timestamp(self) -> int:

@@ -6,16 +6,17 @@ resumed after so many seconds. It returns the user's value. It touches no socket
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from redkite.client.rows import RowPlan
 from redkite.client.schema_cache import SHARED, SchemaCache
-from redkite.errors import Unexpected
-from redkite.model.requests import DescribeCollection, Request
+from redkite.errors import InvalidInput, Unexpected
+from redkite.model.requests import Delete, DescribeCollection, Query, Request
 from redkite.model.results import CollectionInfo, Result
 
 T = TypeVar("T")
@@ -79,6 +80,26 @@ def fresh_plan_of(session: Session, collection: str) -> Operation[RowPlan]:
     plan = RowPlan.of(info)
     session.remember(collection, plan)
     return plan
+
+
+def ask_by_ids(session: Session, request: Query | Delete, keys: Sequence[Any], answer: type[R]) -> Operation[R]:
+    """Send a request for the rows that have these primary keys.
+
+    Which field that is comes from the cached schema; when the request fails with one that has changed since, it is
+    made again with the current one.
+    """
+    cached = session.plan(request.collection)
+    plan = cached or (yield from fresh_plan_of(session, request.collection))
+    try:
+        result = yield from ask(structs.replace(request, filter=plan.filter_of(keys)), answer)
+    except InvalidInput:
+        if cached is None:
+            raise
+        plan = yield from fresh_plan_of(session, request.collection)
+        if plan.primary == cached.primary:
+            raise
+        result = yield from ask(structs.replace(request, filter=plan.filter_of(keys)), answer)
+    return result
 
 
 def backoff(first: float = 0.002, longest: float = 0.25) -> Generator[float, None, None]:

@@ -22,16 +22,17 @@ def kind_of(field: pa.Field) -> DataType | None:
     return data_type_of(field) if field.metadata else None
 
 
-def python_values(column: pa.Array, kind: DataType | None = None) -> list[Any]:
+def python_values(column: pa.Array, kind: DataType | None = None, *, listed: bool = False) -> list[Any]:
     """One Python value per row; nulls are None.
 
-    FLOAT becomes the float that equals the float32; a float vector a list of such; a vector of another dense kind a
-    list holding its bytes; a sparse vector `{index: value}`; JSON what it says; a time its ISO text in UTC.
+    FLOAT becomes the float that equals the float32; a float vector a list of such; a vector of another dense kind its
+    bytes, or with `listed` a list that holds them, as Milvus's SDK has it in queries; a sparse vector
+    `{index: value}`; JSON what it says; a time its ISO text in UTC.
     """
     if pa.types.is_fixed_size_list(column.type):
-        return _vectors(column)
+        return _vectors(column, listed)
     if pa.types.is_fixed_size_binary(column.type):
-        return [None if v is None else [v] for v in column.to_pylist()]
+        return _listed(column.to_pylist()) if listed else list(column.to_pylist())
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         load = sparse_dict if kind is DataType.SPARSE_FLOAT_VECTOR else loads
         return [None if v is None else load(v) for v in column.to_pylist()]
@@ -58,11 +59,16 @@ def loads(data: bytes) -> Any:
         raise WireError(f"a JSON value of the reply does not parse: {error}") from error
 
 
-def _vectors(column: pa.Array) -> list[Any]:
+def _listed(values: list[Any]) -> list[Any]:
+    return [None if value is None else [value] for value in values]
+
+
+def _vectors(column: pa.Array, listed: bool) -> list[Any]:
     matrix = matrix_of(column)
     rows: list[Any]
     if matrix.dtype == np.int8:
-        rows = [[row.tobytes()] for row in matrix]
+        rows = [row.tobytes() for row in matrix]
+        rows = _listed(rows) if listed else rows
     else:
         rows = matrix.tolist()
     if column.null_count:
@@ -118,10 +124,10 @@ def _loose_column(values: list[Any]) -> pa.Array:
         return pa.array([None if v is None else orjson.dumps(v).decode() for v in values], pa.string())
 
 
-def row_dicts(rows: pa.RecordBatch, output_fields: tuple[str, ...]) -> list[dict[str, Any]]:
+def row_dicts(rows: pa.RecordBatch, output_fields: tuple[str, ...], *, listed: bool = False) -> list[dict[str, Any]]:
     """A batch as dicts, dynamic keys beside the fields (a field wins over a key of its name)."""
     names = [name for name in rows.schema.names if name != META_FIELD]
-    columns = [python_values(rows.column(name), kind_of(rows.schema.field(name))) for name in names]
+    columns = [python_values(rows.column(name), kind_of(rows.schema.field(name)), listed=listed) for name in names]
     if names:
         dicts = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     else:

@@ -39,9 +39,14 @@ class VectorIndex(Protocol):
         ...
 
 
+def lengths_of(vectors: Vectors) -> Scores:
+    """Euclidean length of each row, 1 for a zero row: what to divide by."""
+    lengths: Scores = np.sqrt(np.vecdot(vectors, vectors))
+    lengths[lengths == 0] = 1
+    return lengths
+
+
 def normalized(vectors: Vectors) -> Vectors:
     """Rows of length 1; a zero row stays zero."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    lengths[lengths == 0] = 1
-    result: Vectors = vectors / lengths[:, None]
+    result: Vectors = vectors / lengths_of(vectors)[:, None]
     return result

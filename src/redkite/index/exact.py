@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, normalized
+from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
 from redkite.index.threads import faiss, native_threads
 from redkite.model.types import Metric
 
@@ -15,8 +15,13 @@ BLOCK_FLOATS = 4_000_000
 """Numbers gathered at a time when candidates are re-scored."""
 
 
-def exact_search(vectors: Vectors, queries: Vectors, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
-    """Best `k` of all rows of `vectors` per query: (nq, k) exact scores and row numbers, best first, NO_ROW as filler."""
+def exact_search(
+    vectors: Vectors, queries: Vectors, k: int, metric: Metric, lengths: Scores | None = None
+) -> tuple[Scores, RowNumbers]:
+    """Best `k` of all rows of `vectors` per query: (nq, k) exact scores and row numbers, best first, NO_ROW as filler.
+
+    `lengths` saves computing `lengths_of(vectors)` for COSINE.
+    """
     rows, nq = len(vectors), len(queries)
     width = min(k, rows)
     if width == 0:
@@ -24,17 +29,16 @@ def exact_search(vectors: Vectors, queries: Vectors, k: int, metric: Metric) -> 
     spare = SPARE if nq >= MATRIX_PRODUCT_QUERIES or metric is Metric.COSINE else 0
     with native_threads(nq * rows * vectors.shape[1]):
         if metric is Metric.COSINE:
-            found = _cosine_candidates(vectors, normalized(queries), min(width + spare, rows))
+            known = lengths_of(vectors) if lengths is None else lengths
+            found = _cosine_candidates(vectors, known, normalized(queries), min(width + spare, rows))
         else:
             kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
             _, found = faiss.knn(queries, vectors, min(width + spare, rows), metric=kind)
     return ranked(vectors, queries, found, k, metric)
 
 
-def _cosine_candidates(vectors: Vectors, queries: Vectors, k: int) -> RowNumbers:
+def _cosine_candidates(vectors: Vectors, lengths: Scores, queries: Vectors, k: int) -> RowNumbers:
     """Rows of largest cosine, in any order."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    lengths[lengths == 0] = 1
     found = np.empty((len(queries), k), np.int64)
     block = max(1, 4_000_000 // len(vectors))
     for at in range(0, len(queries), block):
@@ -52,12 +56,12 @@ def score_rows(vectors: Vectors, query: Vectors, metric: Metric) -> Scores:
     [-1, 1] (0 for a zero vector)."""
     if metric is Metric.L2:
         apart = vectors - query
-        distances: Scores = np.einsum("ij,ij->i", apart, apart)
+        distances: Scores = np.vecdot(apart, apart)
         return distances
     products: Scores = vectors @ query
     if metric is Metric.IP:
         return products
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors) * (query @ query))
+    lengths = np.sqrt(np.vecdot(vectors, vectors) * (query @ query))
     lengths[lengths == 0] = 1
     products /= lengths
     return np.clip(products, -1, 1, out=products)
@@ -71,11 +75,11 @@ def _score_candidates(vectors: Vectors, queries: Vectors, found: RowNumbers, met
         some, asked = vectors[found[at : at + step]], queries[at : at + step]
         if metric is Metric.L2:
             some -= asked[:, None, :]
-            np.einsum("qrd,qrd->qr", some, some, out=scores[at : at + step])
+            np.vecdot(some, some, out=scores[at : at + step])
             continue
-        block = np.einsum("qrd,qd->qr", some, asked, out=scores[at : at + step])
+        block = np.vecdot(some, asked[:, None, :], out=scores[at : at + step])
         if metric is Metric.COSINE:
-            lengths = np.sqrt(np.einsum("qrd,qrd->qr", some, some) * np.einsum("qd,qd->q", asked, asked)[:, None])
+            lengths = np.sqrt(np.vecdot(some, some) * np.vecdot(asked, asked)[:, None])
             lengths[lengths == 0] = 1
             block /= lengths
             np.clip(block, -1, 1, out=block)
@@ -86,11 +90,11 @@ def ranked(vectors: Vectors, queries: Vectors, found: RowNumbers, k: int, metric
     """Score candidate rows (nq, width; NO_ROW is skipped) exactly, keep the best `k`: (nq, k) scores and row numbers,
     best first, NO_ROW at the end where there are fewer."""
     nq, width = found.shape
-    if nq == 1 and width == k and found[0, -1] >= 0:
+    if nq == 1 and width >= k and found[0, -1] >= 0:
         # The everyday search: numpy's per-call costs are a good part of it, so no step more than needed.
         rows = found[0]
         one = score_rows(vectors[rows], queries[0], metric)
-        best = np.argsort(-one if metric.larger_is_closer else one, kind="stable")
+        best = np.argsort(-one if metric.larger_is_closer else one, kind="stable")[:k]
         return one[best][None, :], rows[best][None, :]
     scores = _score_candidates(vectors, queries, found, metric)
     rank = -scores if metric.larger_is_closer else scores.copy()

@@ -18,6 +18,7 @@ import pyarrow as pa
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
+from redkite.errors import PartitionNotFound
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.segments import ChannelState, IndexFile, IndexMeta, SegmentMeta
@@ -136,6 +137,9 @@ class Shard:
         self, partition_id: int, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int
     ) -> None:
         with self._apply:
+            if self.collection.partition_by_id(partition_id) is None:
+                # Dropped after the write was checked. The record stays in the log and is passed over when it is read.
+                raise PartitionNotFound.named(str(partition_id))
             self._insert_rows(partition_id, rows, timestamp, position, keys)
             self._applied(timestamp, position)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.filter import Filter
-from redkite.index.base import Bitmap, RowNumbers, Vectors
+from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, lengths_of
 from redkite.segment.base import Segment
 from redkite.segment.deletes import Mask
 
@@ -22,7 +22,7 @@ CACHE_SHARE = 0.5
 class Allowed:
     """Allowed rows as a mask, and what is derived from it on demand."""
 
-    __slots__ = ("_bitmap", "_blocks", "_rows", "count", "mask")
+    __slots__ = ("_bitmap", "_blocks", "_lengths", "_rows", "count", "mask")
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
@@ -30,6 +30,7 @@ class Allowed:
         self._bitmap: Bitmap | None = None
         self._rows: RowNumbers | None = None
         self._blocks: dict[str, Vectors] = {}
+        self._lengths: dict[str, Scores] = {}
 
     @property
     def bitmap(self) -> Bitmap:
@@ -51,6 +52,15 @@ class Allowed:
             if keep and block.nbytes <= CACHE_BYTES * CACHE_SHARE:
                 self._blocks = {**self._blocks, field: block}
         return block
+
+    def lengths(self, field: str, block: Vectors) -> Scores:
+        """Lengths of the rows of `block`, kept as long as the block is."""
+        known = self._lengths.get(field)
+        if known is None:
+            known = lengths_of(block)
+            if field in self._blocks:
+                self._lengths = {**self._lengths, field: known}
+        return known
 
     def size(self) -> int:
         blocks = sum(b.nbytes for b in self._blocks.values())

@@ -14,6 +14,7 @@ import numpy as np
 
 from redkite.index.base import NO_ROW, RowNumbers, Scores, VectorIndex, Vectors
 from redkite.index.exact import exact_search, ranked
+from redkite.model.types import Metric
 from redkite.query.allowed import Allowed, allowed_rows
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits, assemble_rows, hits_of_one
@@ -71,9 +72,11 @@ def _exact(
     segment: Segment, vectors: Vectors, allowed: Allowed | None, plan: SearchPlan, queries: Vectors
 ) -> tuple[Scores, RowNumbers]:
     if allowed is None or allowed.count == len(vectors):
-        return exact_search(vectors, queries, plan.limit, plan.metric)
+        lengths = segment.lengths(plan.field, len(vectors)) if plan.metric is Metric.COSINE else None
+        return exact_search(vectors, queries, plan.limit, plan.metric, lengths)
     block = allowed.block(plan.field, vectors, keep=segment.sealed)
-    scores, places = exact_search(block, queries, plan.limit, plan.metric)
+    lengths = allowed.lengths(plan.field, block) if plan.metric is Metric.COSINE else None
+    scores, places = exact_search(block, queries, plan.limit, plan.metric, lengths)
     if allowed.count >= plan.limit:
         return scores, allowed.rows[places]
     rows = np.full_like(places, NO_ROW)

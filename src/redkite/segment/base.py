@@ -39,6 +39,10 @@ class Segment(Protocol):
         """(rows, dim) float32 of a FLOAT_VECTOR field, and which rows have one (None = all)."""
         ...
 
+    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
+        """Euclidean lengths of `vectors`, 1 for zero vectors."""
+        ...
+
     @property
     def cache(self) -> Any | None:
         """Room for what reads derive from a sealed segment; None while it grows."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.index.base import VectorIndex
+from redkite.index.base import VectorIndex, lengths_of
 from redkite.model.batch import arrow_type, vectors_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import DataType
@@ -39,13 +39,14 @@ class _Matrix:
     reads: what nobody searches meanwhile is not copied. Readers keep the block they have when a larger one replaces
     it."""
 
-    __slots__ = ("_block", "_dim", "_lock", "_pending", "_used", "_valid")
+    __slots__ = ("_block", "_dim", "_lengths", "_lock", "_pending", "_used", "_valid")
 
     def __init__(self, dim: int) -> None:
         self._dim = dim
         self._lock = Lock()
         self._block: Vectors = np.empty((0, dim), np.float32)
         self._valid: npt.NDArray[np.bool_] | None = None
+        self._lengths: npt.NDArray[np.float32] = np.empty(0, np.float32)
         self._used = 0
         self._pending: list[pa.FixedSizeListArray] = []
 
@@ -60,6 +61,14 @@ class _Matrix:
                 self._settle()
         valid = self._valid
         return self._block[:rows], None if valid is None else valid[:rows]
+
+    def lengths(self, rows: int) -> npt.NDArray[np.float32]:
+        """Euclidean lengths of the first `rows` rows, 1 for zero vectors; computed once for each row."""
+        vectors, _ = self.read(rows)
+        known = self._lengths
+        if len(known) < rows:
+            known = self._lengths = np.concatenate([known, lengths_of(vectors[len(known) :])])
+        return known[:rows]
 
     def _settle(self) -> None:
         """Copy what is pending to the end of the block."""
@@ -168,6 +177,9 @@ class GrowingSegment:
 
     def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
         return self._matrices[field].read(rows)
+
+    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
+        return self._matrices[field].lengths(rows)
 
     @property
     def cache(self) -> None:

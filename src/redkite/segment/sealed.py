@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.index.base import VectorIndex
+from redkite.index.base import VectorIndex, lengths_of
 from redkite.model.batch import arrow_to_vectors
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
@@ -37,6 +37,7 @@ class SealedSegment:
         self._names = {name: at for at, name in enumerate(self._batch.schema.names)}
         self._columns = SegmentColumns(meta.rows, self._batch.column)
         self._indexes: dict[str, VectorIndex] = {}
+        self._lengths: dict[str, npt.NDArray[np.float32]] = {}
         self._vectors: dict[str, tuple[Vectors, npt.NDArray[np.bool_] | None]] = {}
         primary = self._batch.column(schema.primary.name)
         self._primary = primary
@@ -64,6 +65,12 @@ class SealedSegment:
         if rows == self.meta.rows:
             return found
         return vectors[:rows], None if valid is None else valid[:rows]
+
+    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
+        known = self._lengths.get(field)
+        if known is None:
+            known = self._lengths[field] = lengths_of(self.vectors(field, self.meta.rows)[0])
+        return known[:rows]
 
     def find(self, keys: Sequence[Key], timestamp: int) -> RowNumbers | None:
         if self._found is None:

@@ -176,9 +176,7 @@ def _open_local(settings: Settings) -> Database:
     from redkite.cluster.local import open_database
     from redkite.node.streaming import SealPolicy
 
-    policy = SealPolicy(
-        rows=settings.seal_rows, bytes=settings.seal_bytes, idle_seconds=settings.seal_idle_seconds
-    )
+    policy = SealPolicy(rows=settings.seal_rows, bytes=settings.seal_bytes, idle_seconds=settings.seal_idle_seconds)
     return open_database(settings.data, limits=settings.limits, policy=policy, threads=settings.threads)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from redkite.client import arguments
 from redkite.client.results import OmitZeroDict
 from redkite.client.rows import RowPlan, is_empty
-from redkite.client.session import Operation, Session, ask, fresh_plan_of, plan_of
+from redkite.client.session import Operation, Session, ask, ask_by_ids, fresh_plan_of, plan_of
 from redkite.client.values import python_values
 from redkite.errors import DataNotMatchException, ParamError, SchemaMismatch
 from redkite.model import requests, results
@@ -142,23 +142,21 @@ def delete(
     keys = id_list(ids)
     if keys and filter:
         raise ParamError("Ambiguous filter parameter, only one deletion condition can be specified.")
-    if keys:
-        plan = yield from plan_of(session, name)
-        condition = plan.filter_of(keys)
-    elif ids is not None and not filter:
+    if ids is not None and not keys and not filter:
         return OmitZeroDict({"delete_count": 0})
-    elif filter is None:
+    if not keys and filter is None:
         raise ParamError("missing required argument: [ids] or [filter]")
-    else:
-        condition = arguments.expression(filter)
     request = requests.Delete(
         database=session.database,
         collection=name,
-        filter=condition,
+        filter=arguments.expression(filter),
         partition=arguments.optional_name("partition_name", partition_name),
         filter_params=arguments.template(filter_params),
     )
-    done = yield from ask(request, results.Mutation)
+    if keys:
+        done = yield from ask_by_ids(session, request, keys, results.Mutation)
+    else:
+        done = yield from ask(request, results.Mutation)
     session.last_writes[session.database, name] = done.timestamp
     return OmitZeroDict({"delete_count": done.count})
 

@@ -8,7 +8,7 @@ from typing import Any
 from redkite.client import arguments
 from redkite.client.operations.data import Ids, id_list
 from redkite.client.results import QueryResult, SearchResult
-from redkite.client.session import Operation, Session, ask, plan_of
+from redkite.client.session import Operation, Session, ask, ask_by_ids
 from redkite.client.vectors import queries
 from redkite.errors import ParamError
 from redkite.model import requests, results
@@ -122,9 +122,6 @@ def query(
     keys = id_list(ids)
     if keys and condition:
         raise ParamError("Ambiguous parameter, either ids or filter should be specified, cannot support both.")
-    if keys:
-        plan = yield from plan_of(session, name)
-        condition = plan.filter_of(keys)
     level = arguments.consistency(consistency_level)
     request = requests.Query(
         database=session.database,
@@ -139,7 +136,10 @@ def query(
         consistency_level=level,
         guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
     )
-    rows = yield from ask(request, results.Rows)
+    if keys:
+        rows = yield from ask_by_ids(session, request, keys, results.Rows)
+    else:
+        rows = yield from ask(request, results.Rows)
     return QueryResult(rows)
 
 

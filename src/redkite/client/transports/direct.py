@@ -14,13 +14,13 @@ from threading import Lock
 
 from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
-from redkite.client.transports.hpack import literal
+from redkite.client.transports.blocks import Blocks, result
 from redkite.client.transports.http2 import Aborted, Exchange, Refused
-from redkite.client.transports.speech import CONNECT_TIMEOUT, SERVICE, Speech, before, refusal
+from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before, refusal
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
-from redkite.wire import decode_reply, encode_request
+from redkite.wire import encode_request
 
 MAX_IDLE = 64
 """Connections kept for later calls, at most."""
@@ -38,7 +38,7 @@ class DirectTransport:
         self._idle: list[_Line] = []
         self._lock = Lock()
         self._closed = False
-        self._blocks: dict[str, bytes] = {}
+        self._blocks = Blocks(speech)
         _ALIVE.add(self)
 
     def connect(self, deadline: float | None = None) -> None:
@@ -75,36 +75,17 @@ class DirectTransport:
 
     def _once(self, request: Request, deadline: float | None) -> Result:
         method, data = encode_request(request)
-        block = self._block(method) + b"".join(literal(*pair) for pair in self._speech.metadata(request))
         left = remaining(deadline)
-        if left is not None:
-            block += literal("grpc-timeout", f"{max(1, int(left * 1000))}m")
+        block = self._blocks.block(method, request, left)
         line = self._line(left)
         try:
             reply = line.exchange(block, data, deadline)
         except BaseException:
             line.close()
             raise
+        status = line.status
         self._keep(line)
-        code, details = line.status
-        if code:
-            raise self._speech.failure(code, details)
-        if reply is None:
-            raise WireError(f"the reply to {method} is empty")
-        return decode_reply(request, reply)
-
-    def _block(self, method: str) -> bytes:
-        """The headers that every call of a method has."""
-        block = self._blocks.get(method)
-        if block is None:
-            address = self._speech.endpoint.address
-            headers = (
-                (":method", "POST"), (":scheme", "http"), (":path", SERVICE + method),
-                (":authority", "localhost" if address.startswith("unix:") else address),
-                ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "grpc-redkite"),
-            )  # fmt: skip
-            block = self._blocks[method] = b"".join(literal(*header) for header in headers)
-        return block
+        return result(self._speech, request, status, reply)
 
     # -- connections --------------------------------------------------------------------------
     def _line(self, timeout: float | None) -> _Line:

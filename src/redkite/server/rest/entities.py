@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -148,7 +149,7 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         raise MissingKeys("either 'ids' (for primary key search) or 'data' (for vector search) must be provided")
     info = await _info(exchange, body.collection_name)
     given = _vectors(body.data)
-    read = lambda: read_queries(info.schema, body.anns_field, given)  # noqa: E731  one line, used once
+    read = functools.partial(read_queries, info.schema, body.anns_field, given)
     queries = await _run(exchange, read, len(given) <= _INLINE_VECTORS)
     params = dict(body.search_params)
     request = rq.Search(

@@ -37,9 +37,7 @@ class EmptyBody(InvalidInput):
     default_code = 1801
 
     def __init__(self) -> None:
-        super().__init__(
-            "can only accept json format request, the request body should be nil, however {} is valid"
-        )
+        super().__init__("can only accept json format request, the request body should be nil, however {} is valid")
 
 
 class MissingKeys(InvalidInput):

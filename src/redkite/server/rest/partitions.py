@@ -30,9 +30,7 @@ async def _get_stats(exchange: Exchange, body: PartitionReq) -> bytes:
 
 async def _create(exchange: Exchange, body: PartitionReq) -> bytes:
     return await exchange.tell(
-        rq.CreatePartition(
-            database=exchange.database, collection=body.collection_name, partition=body.partition_name
-        )
+        rq.CreatePartition(database=exchange.database, collection=body.collection_name, partition=body.partition_name)
     )
 
 
@@ -44,9 +42,7 @@ async def _drop(exchange: Exchange, body: PartitionReq) -> bytes:
 
 async def _load(exchange: Exchange, body: PartitionsReq) -> bytes:
     return await exchange.tell(
-        rq.LoadPartitions(
-            database=exchange.database, collection=body.collection_name, partitions=body.partition_names
-        )
+        rq.LoadPartitions(database=exchange.database, collection=body.collection_name, partitions=body.partition_names)
     )
 
 

@@ -172,9 +172,7 @@ def search_rows(found: Hits, schema: CollectionSchema, integers_as_text: bool) -
     else:
         fields = [{} for _ in ids]
     primary = found.primary_field
-    return [
-        {"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)
-    ]
+    return [{"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)]
 
 
 def key_list(keys: pa.Array, integers_as_text: bool) -> list[Any]:
