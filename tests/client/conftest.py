@@ -19,14 +19,14 @@ from redkite.wire import Handler, MethodUnimplemented
 class WireServer(grpc.GenericRpcHandler):
     """The fake behind gRPC. `seen` remembers the metadata of each call; `failures` are answered first."""
 
-    def __init__(self, service: FakeService, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, service: FakeService, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.failures: list[grpc.StatusCode] = []
         self._handler = Handler(service)
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 64 << 20)])
         self._server.add_generic_rpc_handlers((self,))
         if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         else:
             self.port = self._server.add_secure_port("localhost:0", credentials)
         self._server.start()

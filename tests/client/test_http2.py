@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from tests.client.conftest import WireServer
 from tests.client.fake import FakeService
 
-from redkite import MilvusClient, errors
-from redkite.client.transports import hpack, retry
+from redkite import AsyncMilvusClient, MilvusClient, errors
+from redkite.client.transports import direct_aio, hpack, retry
 from redkite.client.transports.http2 import PREFACE, Aborted, Exchange, Refused, frame, opening
 from redkite.model import requests
 
@@ -322,3 +323,88 @@ def test_nobody_there_was_never_sent() -> None:
 
     with pytest.raises(retry.NeverSent):
         _Line("127.0.0.1:9", 1.0)
+
+
+# -- the asynchronous side ----------------------------------------------------------------------
+async def test_many_tasks_share_a_few_connections(server: WireServer) -> None:
+    async with AsyncMilvusClient(server.uri) as client:
+        answers = await asyncio.gather(*(client.list_databases() for _ in range(200)))
+        hub = client._transport._hub  # type: ignore[union-attr]
+        assert answers == [["default"]] * 200
+        assert 1 < hub._open == len(hub._idle) <= direct_aio.MAX_CONNECTIONS
+    assert hub._idle == []
+
+
+async def test_cancelled_tasks_leave_room_for_others(
+    server: WireServer, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_aio, "MAX_CONNECTIONS", 2)
+    gate = threading.Event()
+    answer = fake._ShowCollections
+
+    def slow(request: requests.ShowCollections) -> object:
+        gate.wait(5)
+        return answer(request)
+
+    fake._ShowCollections = slow  # type: ignore[method-assign, assignment]
+    async with AsyncMilvusClient(server.uri) as client:
+        assert await client.list_databases() == ["default"]
+        tasks = [asyncio.create_task(client.list_collections()) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        for task in tasks[:4]:
+            task.cancel()
+        gate.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(one) for one in done] == [asyncio.CancelledError] * 4 + [list] * 2
+        assert await asyncio.gather(*(client.list_databases() for _ in range(20))) == [["default"]] * 20
+        hub = client._transport._hub  # type: ignore[union-attr]
+        assert hub._open == len(hub._idle) <= 2
+
+
+async def test_a_server_that_comes_back_is_found_again(fake: FakeService) -> None:
+    first = WireServer(fake)
+    async with AsyncMilvusClient(first.uri) as client:
+        assert await client.list_databases() == ["default"]
+        first.stop()
+        task = asyncio.create_task(client.list_databases())
+        await asyncio.sleep(0.05)
+        again = WireServer(fake, port=first.port)
+        assert await task == ["default"]
+        again.stop()
+
+
+def test_a_server_that_comes_back_is_found_again_by_threads(fake: FakeService) -> None:
+    first = WireServer(fake)
+    with MilvusClient(first.uri) as client:
+        client.create_collection("c", dimension=2)
+        first.stop()
+        again = WireServer(fake, port=first.port)
+        assert client.insert("c", {"id": 1, "vector": [1.0, 2.0]})["insert_count"] == 1
+        again.stop()
+
+
+async def test_an_asynchronous_call_that_breaks_off_is_unavailable(peer: Callable[..., Peer]) -> None:
+    server = peer(lambda connection: None)
+    client = AsyncMilvusClient(f"http://127.0.0.1:{server.port}", timeout=0.3)
+    with pytest.raises((errors.ConnectError, errors.Timeout)):
+        await client.list_collections()
+    assert server.connections > 1
+
+
+async def test_an_asynchronous_client_names_a_port_that_speaks_http1(peer: Callable[..., Peer]) -> None:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with pytest.raises(errors.WireError, match="does not speak HTTP/2"):
+        await AsyncMilvusClient(f"http://127.0.0.1:{peer(behave).port}").list_collections()
+
+
+async def test_a_long_message_arrives_whole_from_a_task(server: WireServer, fake: FakeService) -> None:
+    async with AsyncMilvusClient(server.uri) as client:
+        await client.create_collection("c", dimension=128)
+        vectors = np.arange(128 * 10_000, dtype=np.float32).reshape(10_000, 128)
+        assert (await client.insert("c", [np.arange(10_000), vectors]))["insert_count"] == 10_000
+        assert len(fake.sent(requests.Insert)) == 1
+        everything = await client.query("c", limit=10_000, output_fields=["vector"])
+        assert np.array_equal(everything.to_numpy()["vector"], vectors)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.engine import DIM, Engine
 
 from redkite.errors import MilvusException
 from redkite.simulated import SimulatedCrash, simulated_env
-from tests.engine import DIM, Engine
 
 VECTORS = np.random.default_rng(1).normal(size=(64, DIM)).astype(np.float32)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.engine import DIM, NAME, Engine
 
 from redkite.errors import CollectionNotLoaded, PathLocked
 from redkite.model import requests as rq
 from redkite.model.types import DataType
 from redkite.simulated import simulated_env
-from tests.engine import DIM, NAME, Engine
 
 
 def filled(engine: Engine, rows: int, seed: int = 0) -> np.ndarray:

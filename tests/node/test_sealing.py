@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine import DIM, NAME, Engine
 
 from redkite.model import requests as rq
 from redkite.node.streaming import SealPolicy
 from redkite.simulated import simulated_env
-from tests.engine import DIM, NAME, Engine
 
 
 def rows(first: int, count: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.engine import Engine
 
 from redkite.simulated import simulated_env
-from tests.engine import Engine
 
 ROWS, DIM = 12_000, 96
 

@@ -143,7 +143,7 @@ def dense_rows(field: FieldSchema, rows: Sequence[Any]) -> Matrix:
     kinds = set(map(type, rows))
     if kinds <= _LISTS and field.data_type is DataType.FLOAT_VECTOR:
         return pack_floats(field.name, rows, field.dim)
-    if kinds == {np.ndarray}:
+    if kinds == {np.ndarray} and all(row.ndim for row in rows):
         return dense_matrix(field, _stack(field, rows))
     return np.concatenate([_one_row(field, row) for row in rows])
 
@@ -152,12 +152,13 @@ _LISTS = {list, tuple}
 
 
 def _stack(field: FieldSchema, rows: Sequence[Matrix]) -> Matrix:
-    shapes = set(map(np.shape, rows))
-    if len(shapes) > 1:
-        _, width = _storage(field)
-        odd = next(row for row in rows if row.shape != (width,))
-        raise wrong_dim(field.name, field.dim, odd.shape[0] * (field.dim // width) if odd.ndim else 0)
-    return np.concatenate(rows).reshape(len(rows), -1)
+    _, width = _storage(field)
+    if set(map(len, rows)) == {width}:
+        flat = np.concatenate(rows)
+        if flat.ndim == 1:
+            return flat.reshape(len(rows), width)
+    odd = next((row for row in rows if row.shape != (width,)), rows[0])
+    raise wrong_dim(field.name, field.dim, len(odd) * (field.dim // width) if odd.ndim == 1 else 0)
 
 
 def _one_row(field: FieldSchema, row: Any) -> Matrix:

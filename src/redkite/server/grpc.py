@@ -16,9 +16,9 @@ from redkite.errors import MilvusException
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.requests import Insert, Upsert
 from redkite.server.calls import Calls, as_milvus
-from redkite.server.hpack import Header, literal
 from redkite.server.http2 import Http2Connection, Stream
 from redkite.server.metrics import Metrics
+from redkite.wire.headers import Header, literal
 from redkite.wire.methods import DATABASE_KEY, METHODS, decode_request, encode_error, encode_reply
 
 SERVICE = "/milvus.proto.milvus.MilvusService/"

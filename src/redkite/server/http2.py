@@ -11,7 +11,7 @@ import asyncio
 from functools import lru_cache
 from struct import Struct, unpack_from
 
-from redkite.server.hpack import MAX_LIST_SIZE, Decoder, Header, HpackError
+from redkite.wire.headers import MAX_LIST_SIZE, Header, HeaderError, HeaderReader
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_STREAMS = 256
@@ -97,7 +97,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._greeted = False
-        self._decoder = Decoder()
+        self._header_reader = HeaderReader()
         self._last_id = 0
         self._header_block: tuple[int, int, bytearray] | None = None
         self._received = 0
@@ -204,7 +204,7 @@ class Http2Connection(asyncio.Protocol):
             self._read(data)
         except ConnectionBroken as error:
             self._break(error.code, str(error))
-        except HpackError as error:
+        except HeaderError as error:
             self._break(COMPRESSION_ERROR, str(error))
         finally:
             self._reading = False
@@ -316,7 +316,7 @@ class Http2Connection(asyncio.Protocol):
             self._header_block_complete(number, first_flags, bytes(whole))
 
     def _header_block_complete(self, number: int, flags: int, block: bytes) -> None:
-        headers = self._decoder.decode(block)
+        headers = self._header_reader.read(block)
         if number <= self._last_id:
             self._trailers(number, flags, headers)
             return

@@ -58,6 +58,7 @@ def encode_reply(method: str, result: Result) -> bytes:
     """The reply bytes of a success."""
     codec = _CODECS[method]
     message = codec.reply_class()
+    _status_of(message).SetInParent()  # clients in languages with null read it without asking whether it is there
     codec.encode(message, result)
     data: bytes = message.SerializeToString()
     return data
