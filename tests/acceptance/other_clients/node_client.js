@@ -62,9 +62,9 @@ async function main(address) {
     searches.push(
       client.search({
         collection_name: NAME,
-        data: [vectorOf(i)],
+        data: vectorOf(i),
         limit: 3,
-        output_fields: ["title", "colour"],
+        output_fields: ["id", "title", "colour"],
         consistency_level: "Strong",
       }),
     );
@@ -76,7 +76,7 @@ async function main(address) {
     assert.equal(hit.colour, "red");
   });
   const filtered = ok(
-    await client.search({ collection_name: NAME, data: [vectorOf(1)], limit: 5, filter: "id > 100 and size is null" }),
+    await client.search({ collection_name: NAME, data: vectorOf(1), limit: 5, filter: "id > 100 and size is null" }),
   );
   assert.equal(filtered.results.length, 5);
   assert.ok(filtered.results.every((hit) => Number(hit.id) > 100 && Number(hit.id) % 2 === 0));

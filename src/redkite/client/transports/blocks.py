@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redkite.client.transports.hpack import literal
+from redkite.client.transports.headers import literal
 from redkite.client.transports.speech import SERVICE, Speech
 from redkite.errors import WireError
 from redkite.model.requests import Request

@@ -11,7 +11,7 @@ import struct
 from typing import Final
 from urllib.parse import unquote
 
-from redkite.client.transports import hpack
+from redkite.client.transports import headers as blocks
 from redkite.errors import WireError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -74,8 +74,8 @@ class Exchange:
     def __init__(self) -> None:
         self.usable = True
         self.finished = True
-        self.headers: hpack.Headers = {}
-        self.trailers: hpack.Headers = {}
+        self.headers: blocks.Headers = {}
+        self.trailers: blocks.Headers = {}
         self.output: list[Buffer] = [opening()]
         self._next = 1
         self._stream = 0
@@ -212,7 +212,7 @@ class Exchange:
             self.finished = bool(flags & _END_STREAM)
 
     def _headers(self, stream: int) -> None:
-        headers = hpack.decode(self._block)
+        headers = blocks.decode(self._block)
         if stream != self._stream or self.finished:
             return
         if self.headers:
