@@ -46,7 +46,7 @@ def legacy_code(code: int) -> int:
 
 
 class MilvusException(Exception):
-    """Root of the tree. `code` and `message` are what travels; `retriable` says that the same call may succeed later."""
+    """Root of the tree. `code` and `message` are what travels; `retriable` says that the same call may work later."""
 
     default_code: ClassVar[int] = 65535
     retriable: ClassVar[bool] = False

@@ -18,7 +18,6 @@ import pyarrow as pa
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import PartitionNotFound
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.segments import ChannelState, IndexFile, IndexMeta, SegmentMeta
@@ -87,6 +86,8 @@ class Shard:
         self._growing: dict[int, GrowingSegment] = {}
         self._frozen: list[GrowingSegment] = []
         self._sealed: dict[int, _Sealed] = {}
+        self._sealed_rows = 0
+        self._unindexed = 0
         self._state = data.channel_state(channel)
         self._end = self._state.checkpoint
         self._recover()
@@ -138,9 +139,10 @@ class Shard:
     ) -> None:
         with self._apply:
             if self.collection.partition_by_id(partition_id) is None:
-                # Dropped after the write was checked. The record stays in the log and is passed over when it is read.
-                raise PartitionNotFound.named(str(partition_id))
-            self._insert_rows(partition_id, rows, timestamp, position, keys)
+                # Dropped after the write was checked, so it came before the drop: what recovery makes of the record.
+                self._delete_everywhere(keys, timestamp)
+            else:
+                self._insert_rows(partition_id, rows, timestamp, position, keys)
             self._applied(timestamp, position)
 
     def _apply_delete(self, keys: list[Key], timestamp: int, position: int) -> None:
@@ -213,18 +215,21 @@ class Shard:
             counted = (*growing, *sealed)
             return sum(rows - d.count for p, rows, d in counted if partitions is None or p in partitions)
 
-    def unindexed_rows(self, indexes: Iterable[IndexMeta]) -> int:
+    def unindexed_rows(self) -> int:
         """Rows that a search has to compare one by one."""
-        ids = [i.index_id for i in indexes]
-        sealed = sum(
-            s.meta.rows for s in list(self._sealed.values()) if not any(s.meta.index(i) is not None for i in ids)
-        )
-        return sealed + sum(g.rows for g in self.view.growing)
+        return self._unindexed + self.growing_rows
 
     @property
     def row_slots(self) -> int:
         """Rows held, deleted ones included: what a filter has to look at."""
-        return sum(s.meta.rows for s in list(self._sealed.values())) + self.growing_rows
+        return self._sealed_rows + self.growing_rows
+
+    def _count(self) -> None:
+        """Keep the counts that every read asks for. Under the lock that guards `_sealed`."""
+        ids = [i.index_id for i in self._data.indexes(self.collection.collection_id)]
+        metas = [s.meta for s in self._sealed.values()]
+        self._sealed_rows = sum(m.rows for m in metas)
+        self._unindexed = sum(m.rows for m in metas if not any(m.index(i) for i in ids))
 
     @property
     def growing_rows(self) -> int:
@@ -322,6 +327,7 @@ class Shard:
             for node, held in by_node.items()
         )
         self.view = ShardView(self.view.timestamp, self._growing_now(), placements)
+        self._count()
 
     # -- indexes --------------------------------------------------------------------------------
     def build_missing(self, segment_id: int) -> list[Future[None]]:
@@ -364,6 +370,7 @@ class Shard:
             )
             if sealed.peer is not None:
                 sealed.peer.attach_index(segment_id, index, file)
+            self._count()
 
     def drop_index(self, index: IndexMeta) -> None:
         with self._apply:
@@ -372,6 +379,7 @@ class Shard:
                 sealed.meta = by_id.get(segment_id, sealed.meta)
                 if sealed.peer is not None:
                     sealed.peer.detach_index(segment_id, index.field)
+            self._count()
 
     # -- removal --------------------------------------------------------------------------------
     def forget(self, partitions: Iterable[int] | None = None) -> None:

@@ -42,6 +42,7 @@ class _Planned(msgspec.Struct, frozen=True):
     plan: SearchPlan
     field: FieldSchema
     shown: tuple[str, ...]
+    primary: str
     ambiguous: bool
     """Whether the rows have to say their Milvus types."""
 
@@ -83,7 +84,7 @@ class Reads:
             scores=scores,
             rows=typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows,
             output_fields=planned.shown,
-            primary_field=plan.schema.primary.name,
+            primary_field=planned.primary,
             collection=request.collection,
             session_timestamp=timestamp,
         )
@@ -144,7 +145,7 @@ class Reads:
             columns=columns,
             ignore_growing=request.ignore_growing,
         )
-        return _Planned(meta, plan, field, shown, needs_types(meta.schema, columns))
+        return _Planned(meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns))
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
         """The partitions to read; None when that is all of them."""
@@ -222,12 +223,11 @@ class Reads:
         shards = self._topology.open_shards(meta)
         if len(shards) < meta.shards:
             return False
-        indexes = self._topology.data.indexes(meta.collection_id)
         if isinstance(request, rq.Query):
             return sum(shard.row_slots for shard in shards) <= QUICK_FLOATS // 8
-        dim = max((f.dim for f in meta.schema.vector_fields), default=1)
-        nq = request.queries.nq
-        compared = sum(shard.unindexed_rows(indexes) for shard in shards) * dim * nq
+        nq, vectors = request.queries.nq, request.queries.vectors
+        dim = 1 if vectors is None else vectors.shape[1]
+        compared = sum(shard.unindexed_rows() for shard in shards) * dim * nq
         if request.filter:
             compared += sum(shard.row_slots for shard in shards) * 4
         return compared <= QUICK_FLOATS and nq <= 16
