@@ -12,10 +12,10 @@ from redkite.model.timestamps import physical_ms
 from redkite.model.types import DataType
 
 if TYPE_CHECKING:
-    from redkite.cluster.topology import Topology
     from redkite.coordinator.meta import CollectionMeta
     from redkite.model.schema import CollectionSchema, FieldSchema
     from redkite.model.segments import IndexMeta
+    from redkite.node.topology import Topology
 
 CATALOG: Final = "catalog"
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")

@@ -50,6 +50,7 @@ class FakeService:
     """Answers every request that clients send. `calls` remembers them; `polls` is how often progress says no."""
 
     def __init__(self, polls: int = 0, threaded: bool = True) -> None:
+        self.quick = True
         self.calls: list[rq.Request] = []
         self.polls = polls
         self.collections: dict[str, _Collection] = {}
@@ -76,7 +77,7 @@ class FakeService:
         return result
 
     def is_quick(self, request: rq.Request) -> bool:
-        return True
+        return self.quick
 
     def close(self) -> None:
         self.closed = True

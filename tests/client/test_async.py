@@ -125,6 +125,7 @@ async def test_the_loop_goes_on_while_a_read_is_slow(path: str, fake: FakeServic
         return answer(request)
 
     fake._Search = slow  # type: ignore[method-assign, assignment]
+    fake.quick = False
     search = asyncio.create_task(client.search("docs", [[0.0] * 4]))
     await asyncio.sleep(0.02)
     assert not search.done()

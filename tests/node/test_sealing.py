@@ -83,8 +83,8 @@ def test_an_unfinished_build_is_taken_up_when_the_database_opens_again(tmp_path:
 
 @pytest.mark.parametrize("shards", [1, 2])
 def test_reads_see_whole_writes_while_segments_move(tmp_path: Path, shards: int) -> None:
-    """Each write carries 500 rows of one number, and the next write of the same keys replaces all of them: whatever moves
-    underneath, a reader of one shard counts 500 of one number and never a mixture."""
+    """Each write carries 500 rows of one number, and the next write of the same keys replaces all of them: whatever
+    moves underneath, a reader of one shard counts 500 of one number and never a mixture."""
     engine = Engine(str(tmp_path / "db"))
     engine.create(shards=shards, M=8, efConstruction=40)
     base = rows(7, 4000)

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from redkite.cluster.topology import Topology
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.root import RootCoordinator
@@ -24,6 +23,7 @@ from redkite.node.data import DataNode
 from redkite.node.peers import QueryPeer
 from redkite.node.querying import QueryNode
 from redkite.node.streaming import SealPolicy, StreamingNode
+from redkite.node.topology import Topology
 from redkite.proxy.definitions import drop_data
 from redkite.proxy.service import Proxy
 from redkite.storage.catalog import Catalog, open_catalog

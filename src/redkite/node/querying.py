@@ -30,6 +30,7 @@ class QueryNode:
         self.node_id = node_id
         self._store = store
         self._lock = Lock()
+        self._cache = AllowedCache()
         self._segments: dict[int, SealedSegment] = {}
 
     # -- what is held ---------------------------------------------------------------------------
@@ -42,7 +43,7 @@ class QueryNode:
     ) -> None:
         """Map a segment and the indexes built over it so far."""
         segment = SealedSegment(self._store, meta, schema, Deletes.from_entries(*deleted, meta.rows))
-        segment.cache = AllowedCache()
+        segment.cache = self._cache
         for index in indexes:
             file = meta.index(index.index_id)
             if file is not None:
@@ -57,6 +58,8 @@ class QueryNode:
         gone = set(segment_ids)
         with self._lock:
             self._segments = {i: s for i, s in self._segments.items() if i not in gone}
+        for segment_id in gone:
+            self._cache.forget(segment_id)
 
     def attach_index(self, segment_id: int, index: IndexMeta, file: IndexFile) -> None:
         """Use an index from now on; nothing happens when the segment is not here (any more)."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from redkite.cluster.topology import Topology
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import (
     CollectionNotFound,
@@ -24,6 +23,7 @@ from redkite.model.rules.names import check_index_name
 from redkite.model.schema import DEFAULT_DATABASE, FieldSchema
 from redkite.model.segments import IndexMeta, SegmentMeta
 from redkite.model.types import DataType, IndexState, LoadState
+from redkite.node.topology import Topology
 from redkite.proxy.rules.index_rules import check_index
 from redkite.segment.files import segment_prefix
 

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from redkite.cluster.topology import Topology
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotLoaded, IndexNotFound, PartitionNotLoaded
 from redkite.filter import Filter, compile_filter
@@ -17,6 +16,7 @@ from redkite.model import results as rs
 from redkite.model.batch import needs_types, typed_rows
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import Metric
+from redkite.node.topology import Topology
 from redkite.proxy.rules.index_rules import check_search_params
 from redkite.proxy.rules.read_rules import (
     check_metric,

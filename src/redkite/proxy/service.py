@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from redkite.cluster.topology import Topology
 from redkite.errors import MilvusException, Unimplemented
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.version import PROTOCOL_VERSION
+from redkite.node.topology import Topology
 from redkite.proxy.definitions import Definitions
 from redkite.proxy.reads import Reads
 from redkite.proxy.writes import Writes

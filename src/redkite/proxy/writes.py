@@ -8,7 +8,6 @@ from concurrent.futures import Future
 import numpy as np
 import pyarrow as pa
 
-from redkite.cluster.topology import Topology
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotLoaded, InvalidParameter, SchemaMismatch, Unimplemented
 from redkite.filter import Filter, compile_filter
@@ -18,6 +17,7 @@ from redkite.model.batch import arrow_type
 from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
 from redkite.node.shard import Shard
+from redkite.node.topology import Topology
 from redkite.proxy.pending import when_all
 from redkite.proxy.routing import pieces, shard_keys
 from redkite.proxy.rules.row_rules import rules_of

@@ -13,10 +13,10 @@ from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, lengths_of
 from redkite.segment.base import Segment
 from redkite.segment.deletes import Mask
 
-CACHE_BYTES = 48 * 1024 * 1024
-"""Masks and gathered vectors kept per segment."""
-CACHE_SHARE = 0.5
-"""No single entry may take more of the cache than this."""
+CACHE_BYTES = 256 * 1024 * 1024
+"""Masks and gathered vectors kept per query node."""
+CACHE_SHARE = 0.25
+"""No gathered block may take more of the cache than this."""
 
 
 class Allowed:
@@ -44,13 +44,14 @@ class Allowed:
             self._rows = np.flatnonzero(self.mask)
         return self._rows
 
-    def block(self, field: str, vectors: Vectors, keep: bool) -> Vectors:
-        """The vectors of the allowed rows in one piece; kept when they will be wanted again."""
+    def block(self, field: str, vectors: Vectors, cache: AllowedCache | None) -> Vectors:
+        """The vectors of the allowed rows in one piece; kept, within the limits of the cache this is in."""
         block = self._blocks.get(field)
         if block is None:
             block = vectors[self.rows]
-            if keep and block.nbytes <= CACHE_BYTES * CACHE_SHARE:
+            if cache is not None and block.nbytes <= cache.capacity * CACHE_SHARE:
                 self._blocks = {**self._blocks, field: block}
+                cache.trim()
         return block
 
     def lengths(self, field: str, block: Vectors) -> Scores:
@@ -67,15 +68,19 @@ class Allowed:
         return self.mask.nbytes + (0 if self._rows is None else self._rows.nbytes) + blocks
 
 
+Key = tuple[int, str, str]
+"""(segment id, filter, vector field)"""
+
+
 class AllowedCache:
-    """Allowed rows of one sealed segment by filter, least recently used out first."""
+    """Allowed rows of sealed segments by filter, least recently used out first. Safe from any thread."""
 
     def __init__(self, capacity: int = CACHE_BYTES) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._lock = Lock()
-        self._entries: OrderedDict[tuple[str, str], tuple[int, Allowed]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[int, Allowed]] = OrderedDict()
 
-    def get(self, key: tuple[str, str], version: int) -> Allowed | None:
+    def get(self, key: Key, version: int) -> Allowed | None:
         entry = self._entries.get(key)
         if entry is None or entry[0] != version:
             return None
@@ -84,14 +89,25 @@ class AllowedCache:
                 self._entries.move_to_end(key)
         return entry[1]
 
-    def put(self, key: tuple[str, str], version: int, allowed: Allowed) -> None:
+    def put(self, key: Key, version: int, allowed: Allowed) -> None:
         with self._lock:
             self._entries[key] = (version, allowed)
             self._entries.move_to_end(key)
+        self.trim()
+
+    def trim(self) -> None:
+        """Forget the oldest until what is left fits."""
+        with self._lock:
             total = sum(a.size() for _, a in self._entries.values())
-            while total > self._capacity and len(self._entries) > 1:
+            while total > self.capacity and len(self._entries) > 1:
                 _, (_, oldest) = self._entries.popitem(last=False)
                 total -= oldest.size()
+
+    def forget(self, segment_id: int) -> None:
+        """The segment is gone."""
+        with self._lock:
+            for key in [k for k in self._entries if k[0] == segment_id]:
+                del self._entries[key]
 
 
 def allowed_rows(segment: Segment, condition: Filter | None, vector_field: str, timestamp: int) -> Allowed | None:
@@ -106,7 +122,7 @@ def allowed_rows(segment: Segment, condition: Filter | None, vector_field: str, 
     if cache is not None and timestamp >= deletes.newest and segment.rows_at(1 << 63) == rows:
         if condition is None and deletes.count == 0 and not vector_field:
             return None
-        key = ("" if condition is None else condition.key, vector_field)
+        key = (segment.segment_id, "" if condition is None else condition.key, vector_field)
         known: Allowed | None = cache.get(key, version)
         if known is not None:
             return known

@@ -74,7 +74,7 @@ def _exact(
     if allowed is None or allowed.count == len(vectors):
         lengths = segment.lengths(plan.field, len(vectors)) if plan.metric is Metric.COSINE else None
         return exact_search(vectors, queries, plan.limit, plan.metric, lengths)
-    block = allowed.block(plan.field, vectors, keep=segment.sealed)
+    block = allowed.block(plan.field, vectors, segment.cache)
     lengths = allowed.lengths(plan.field, block) if plan.metric is Metric.COSINE else None
     scores, places = exact_search(block, queries, plan.limit, plan.metric, lengths)
     if allowed.count >= plan.limit:

@@ -24,11 +24,6 @@ class Segment(Protocol):
     partition_id: int
     deletes: Deletes
 
-    @property
-    def sealed(self) -> bool:
-        """True when the rows never change again, so that what is derived from them may be kept."""
-        ...
-
     def rows_at(self, timestamp: int) -> int:
         """How many leading rows were written at or before `timestamp`."""
         ...

@@ -97,8 +97,6 @@ class _Matrix:
 class GrowingSegment:
     """One writer at a time (the shard's committer); readers see the rows written before the timestamp they hold."""
 
-    sealed = False
-
     def __init__(self, segment_id: int, partition_id: int, schema: CollectionSchema, first_position: int) -> None:
         self.segment_id = segment_id
         self.partition_id = partition_id

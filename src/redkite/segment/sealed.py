@@ -25,8 +25,6 @@ from redkite.storage.objects import ObjectStore
 class SealedSegment:
     """Everything but deletes and indexes is fixed. Indexes come by replacing one dict: readers see all or none."""
 
-    sealed = True
-
     def __init__(self, store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema, deletes: Deletes) -> None:
         self.meta = meta
         self.schema = schema
