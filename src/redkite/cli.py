@@ -154,9 +154,9 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 
 def _info(parsed: argparse.Namespace) -> int:
-    from redkite import info
+    from redkite.info import show
 
-    info.show(parsed.path, sys.stdout)
+    show(parsed.path, sys.stdout)
     return 0
 
 

@@ -483,6 +483,19 @@ READS: dict[str, tuple[Call, int, str]] = {
     ),
 }
 
+# -- what this version does not do ------------------------------------------------------------------
+NOT_BUILT: dict[str, Call] = {
+    "group_by_field": lambda f: f.search(group_by_field="small"),
+    "radius": lambda f: f.search(search_params={"params": {"radius": 5.0}}),
+    "order_by_fields": lambda f: f.query(filter="id > 0", limit=5, order_by_fields=["small:asc"]),
+    "ids": lambda f: f.client.search(f.name, ids=[1], limit=5),
+    "partial_update": lambda f: f.client.upsert(f.name, [row(1)], partial_update=True),
+    "replica_number": lambda f: f.client.load_collection(f.name, replica_number=2),
+    "collection.ttl.seconds": create(properties={"collection.ttl.seconds": 60}),
+    "IVF_FLAT": lambda f: f.client.create_index(f.name, f.index(index_type="IVF_FLAT", params={"nlist": 16})),
+    "INVERTED": lambda f: f.client.create_index(f.name, f.index("text", index_type="INVERTED")),
+    "enable_match": create(("t", "VARCHAR", {"max_length": 9, "enable_analyzer": True, "enable_match": True})),
+}
 REFUSED_BY_PYMILVUS = {
     "a search limit of zero": "`limit` value 0 is illegal",
     "too many decimals": "`round_decimal` value 7 is illegal",
@@ -497,6 +510,13 @@ def test_a_refusal_has_milvus_code_and_wording(case: str, filled: Filled) -> Non
     if filled.sdk.way == "pymilvus" and case in REFUSED_BY_PYMILVUS:
         code, text = 1, REFUSED_BY_PYMILVUS[case]
     assert refusal(call, filled) == (code, text.replace("{name}", filled.name))
+
+
+@pytest.mark.parametrize("feature", NOT_BUILT)
+def test_what_is_not_built_is_refused_by_name_and_never_ignored(feature: str, filled: Filled) -> None:
+    code, message = refusal(NOT_BUILT[feature], filled)
+    assert code == 10
+    assert feature in message
 
 
 @pytest.mark.parametrize("case", ROWS_REFUSED)

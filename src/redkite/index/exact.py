@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
-from redkite.index.threads import faiss, native_threads
+from redkite.index.threads import faiss, use_threads
 from redkite.model.types import Metric
 
 MATRIX_PRODUCT_QUERIES = 20
@@ -27,13 +27,13 @@ def exact_search(
     if width == 0:
         return np.zeros((nq, k), np.float32), np.full((nq, k), NO_ROW, np.int64)
     spare = SPARE if nq >= MATRIX_PRODUCT_QUERIES or metric is Metric.COSINE else 0
-    with native_threads(nq * rows * vectors.shape[1]):
-        if metric is Metric.COSINE:
-            known = lengths_of(vectors) if lengths is None else lengths
-            found = _cosine_candidates(vectors, known, normalized(queries), min(width + spare, rows))
-        else:
-            kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
-            _, found = faiss.knn(queries, vectors, min(width + spare, rows), metric=kind)
+    use_threads(nq * rows * vectors.shape[1])
+    if metric is Metric.COSINE:
+        known = lengths_of(vectors) if lengths is None else lengths
+        found = _cosine_candidates(vectors, known, normalized(queries), min(width + spare, rows))
+    else:
+        kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+        _, found = faiss.knn(queries, vectors, min(width + spare, rows), metric=kind)
     return ranked(vectors, queries, found, k, metric)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, normalized
-from redkite.index.threads import CORES, faiss, native_threads
+from redkite.index.threads import CORES, faiss, use_threads
 from redkite.model.types import Metric
 
 _faiss: Any = faiss
@@ -60,8 +60,8 @@ class HnswIndex:
         else:
             selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(allowed))
             settings = _faiss.SearchParametersHNSW(efSearch=ef, sel=selector)
-        with native_threads(nq * ef * EF_WORK * self._dim if nq > 1 else 0):
-            self._graph.search_c(nq, faiss.swig_ptr(queries), k, faiss.swig_ptr(scores), faiss.swig_ptr(rows), settings)
+        use_threads(nq * ef * EF_WORK * self._dim if nq > 1 else 0)
+        self._graph.search_c(nq, faiss.swig_ptr(queries), k, faiss.swig_ptr(scores), faiss.swig_ptr(rows), settings)
         return scores, rows
 
     def memory(self) -> int:

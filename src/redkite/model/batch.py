@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,15 @@ _SCALARS: dict[DataType, pa.DataType] = {
     DataType.INT64: pa.int64(), DataType.FLOAT: pa.float32(), DataType.DOUBLE: pa.float64(),
     DataType.VARCHAR: pa.string(), DataType.TEXT: pa.string(), DataType.GEOMETRY: pa.string(),
     DataType.JSON: pa.binary(), DataType.TIMESTAMPTZ: pa.int64(), DataType.SPARSE_FLOAT_VECTOR: pa.binary(),
+}  # fmt: skip
+
+
+_NUMPY_TO_ARROW: dict[np.dtype[Any], pa.DataType] = {
+    np.dtype(kind): arrow
+    for kind, arrow in (
+        (np.int8, pa.int8()), (np.int32, pa.int32()), (np.int64, pa.int64()), (np.uint64, pa.uint64()),
+        (np.float32, pa.float32()), (np.float64, pa.float64()),
+    )
 }  # fmt: skip
 
 
@@ -50,10 +60,17 @@ def arrow_type(field: FieldSchema) -> pa.DataType:
     raise InvalidParameter(f"data type {kind.wire_name} of field {field.name} cannot hold rows")
 
 
+def numbers_to_arrow(values: npt.NDArray[Any]) -> pa.Array:
+    """A contiguous array of integers or floats as a column over the same memory. (`pa.array` would do, but imports
+    pandas where it is installed.)"""
+    kind = _NUMPY_TO_ARROW[values.dtype]
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
 def vectors_to_arrow(vectors: npt.NDArray[np.float32] | npt.NDArray[np.int8]) -> pa.Array:
     """(rows, dim) C-contiguous matrix -> fixed_size_list column, without copying the numbers."""
     rows, dim = vectors.shape
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    flat = numbers_to_arrow(np.ascontiguousarray(vectors).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, dim) if rows else pa.array([], pa.list_(flat.type, dim))
 
 

@@ -13,7 +13,7 @@ from redkite.errors import CollectionNotLoaded, IndexNotFound, PartitionNotLoade
 from redkite.filter import Filter, compile_filter
 from redkite.model import requests as rq
 from redkite.model import results as rs
-from redkite.model.batch import needs_types, typed_rows
+from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import Metric
 from redkite.node.topology import Topology
@@ -239,7 +239,7 @@ def _skip(partial: SearchPartial, offset: int) -> SearchPartial:
     starts = np.cumsum(topks) - topks
     within = np.arange(len(partial.scores)) - np.repeat(starts, topks)
     kept = np.flatnonzero(within >= offset)
-    wanted = pa.array(kept)
+    wanted = numbers_to_arrow(kept)
     rows = partial.rows.take(wanted) if partial.rows.num_columns else partial.rows.slice(0, len(kept))
     return SearchPartial(np.maximum(topks - offset, 0), partial.ids.take(wanted), partial.scores[kept], rows)
 

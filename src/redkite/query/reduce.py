@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.index.base import NO_ROW, RowNumbers, Scores
-from redkite.model.batch import arrow_type
+from redkite.model.batch import arrow_type, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.segment.base import Segment
 from redkite.segment.growing import rows_only
+
+FEW = 64
+"""Numbers of which Python's own set is quicker than numpy's comparisons."""
 
 
 class Found(NamedTuple):
@@ -49,6 +52,8 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
 
 
 def _ties_by_key(rows: RowNumbers, scores: Scores, topks: npt.NDArray[np.int64], segment: Segment) -> RowNumbers:
+    if len(scores) <= FEW and len(set(scores.tolist())) == len(scores):
+        return rows
     if not np.equal(scores[1:], scores[:-1]).any():
         return rows
     queries = np.repeat(np.arange(len(topks)), topks)
@@ -73,7 +78,7 @@ def assemble_hits(found: Sequence[Found], plan: SearchPlan, nq: int) -> SearchPa
     rows = np.concatenate([f.rows[f.rows != NO_ROW] for f in found])[order]
     return SearchPartial(
         merged_topks,
-        pa.concat_arrays(ids).take(pa.array(order)),
+        pa.concat_arrays(ids).take(numbers_to_arrow(order)),
         np.concatenate(scores)[order],
         _take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema),
     )
@@ -87,7 +92,7 @@ def merge_hits(partials: Sequence[SearchPartial], plan: SearchPlan) -> SearchPar
     scores = [p.scores for p in partials]
     ids = [p.ids for p in partials]
     order, merged_topks = _merge_order(topks, scores, ids, plan.limit, plan.metric.larger_is_closer)
-    wanted = pa.array(order)
+    wanted = numbers_to_arrow(order)
     return SearchPartial(
         merged_topks,
         pa.concat_arrays(ids).take(wanted),
@@ -134,7 +139,7 @@ def _take_from(
     pieces = [s.take(rows[owners == at], columns) for at, s in enumerate(segments)]
     back = np.empty(len(rows), np.int64)
     back[by_owner] = np.arange(len(rows))
-    return _concat_rows(pieces).take(pa.array(back)) if pieces else empty_rows(schema, columns)
+    return _concat_rows(pieces).take(numbers_to_arrow(back)) if pieces else empty_rows(schema, columns)
 
 
 def _concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -167,7 +172,7 @@ def assemble_rows(found: Sequence[tuple[Segment, RowNumbers]], plan: QueryPlan) 
     owners = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
     rows = np.concatenate([rows for _, rows in found])
     order = _smallest(keys, plan.limit)
-    ids = keys.take(pa.array(order))
+    ids = keys.take(numbers_to_arrow(order))
     return QueryPartial(len(ids), ids, _take_from(segments, owners[order], rows[order], plan.columns, plan.schema))
 
 
@@ -178,7 +183,7 @@ def merge_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> QueryPartia
     if len(partials) == 1:
         return partials[0]
     keys = pa.concat_arrays([p.ids for p in partials])
-    wanted = pa.array(_smallest(keys, plan.limit))
+    wanted = numbers_to_arrow(_smallest(keys, plan.limit))
     rows = _concat_rows([p.rows for p in partials if p.rows is not None])
     return QueryPartial(len(wanted), keys.take(wanted), rows.take(wanted))
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import VectorIndex, lengths_of
-from redkite.model.batch import arrow_type, vectors_to_arrow
+from redkite.model.batch import arrow_type, numbers_to_arrow, vectors_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import DataType
 from redkite.segment.base import Vectors
@@ -192,10 +192,10 @@ class GrowingSegment:
         return None
 
     def keys(self, rows: RowNumbers) -> pa.Array:
-        return self._batch(self.rows).column(self.schema.primary.name).take(pa.array(rows))
+        return self._batch(self.rows).column(self.schema.primary.name).take(numbers_to_arrow(rows))
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
-        wanted = pa.array(rows)
+        wanted = numbers_to_arrow(rows)
         batch = self._batch(self.rows)
         taken = [self._take_column(batch, name, rows, wanted) for name in fields]
         return pa.RecordBatch.from_arrays(taken, list(fields)) if fields else rows_only(len(rows))
@@ -219,7 +219,7 @@ def _masked_vectors(vectors: Vectors, valid: npt.NDArray[np.bool_] | None) -> pa
     if valid is None or bool(valid.all()):
         return vectors_to_arrow(vectors)
     dim = vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    flat = numbers_to_arrow(np.ascontiguousarray(vectors).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(~valid))
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import VectorIndex, lengths_of
-from redkite.model.batch import arrow_to_vectors
+from redkite.model.batch import arrow_to_vectors, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
 from redkite.segment.base import Vectors
@@ -87,13 +87,13 @@ class SealedSegment:
 
     def keys(self, rows: RowNumbers) -> pa.Array:
         if self._integer_keys is not None:
-            return pa.array(self._integer_keys[rows])
-        return self._primary.take(pa.array(rows))
+            return numbers_to_arrow(self._integer_keys[rows])
+        return self._primary.take(numbers_to_arrow(rows))
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
         if not fields:
             return rows_only(len(rows))
-        wanted = pa.array(rows)
+        wanted = numbers_to_arrow(rows)
         batch, names = self._batch, self._names
         return pa.RecordBatch.from_arrays([batch.column(names[f]).take(wanted) for f in fields], list(fields))
 

@@ -68,10 +68,10 @@ def search(
 
 def flat_params(search_params: Mapping[str, Any]) -> dict[str, Any]:
     """Search parameters on one level, whether they were given flat, in `params`, or both."""
-    if not isinstance(search_params, Mapping):
+    if type(search_params) is not dict and not isinstance(search_params, Mapping):
         raise ParamError(f"Search params must be a dict, got {type(search_params)}")
     nested = search_params.get("params") or {}
-    if not isinstance(nested, Mapping):
+    if type(nested) is not dict and not isinstance(nested, Mapping):
         raise ParamError(f"Search params must be a dict, got {type(nested)}")
     flat = {key: value for key, value in search_params.items() if key != "params" and value is not None}
     for key, value in nested.items():
