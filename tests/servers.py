@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from redkite.config import Settings
+from redkite.config import ENVIRONMENT_PREFIX, Settings
 from redkite.model.service import Service
 from redkite.server.main import Server
 
@@ -28,8 +29,10 @@ class ProcessServer:
     def __init__(self, data: Path, *arguments: str) -> None:
         self.data = data
         command = [sys.executable, "-m", "redkite", "serve", "--data", str(data), "--port", "0", "--metrics-port", "0"]
+        # Settings of the tests are none of the server's, which refuses variables it does not know.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT_PREFIX)}
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         assert self.process.stdout is not None
         self.greeting = self.process.stdout.readline()

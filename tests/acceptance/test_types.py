@@ -12,6 +12,8 @@ import pytest
 from tests.acceptance.conftest import Sdk
 from tests.acceptance.test_collections import flat_index
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
 SCALARS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "BOOL": ("BOOL", {}, [True, False]),
     "INT8": ("INT8", {}, [-128, 0, 127]),

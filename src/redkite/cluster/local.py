@@ -108,15 +108,16 @@ def _topology(
 ) -> Topology:
     root = RootCoordinator(catalog, env, limits)
     data = DataCoordinator(catalog, lambda: root.oracle.allocate_ids(1), limits)
-    querying = tuple(QueryNode(number, store) for number in range(1, query_nodes + 1))
+    scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
+    querying = tuple(QueryNode(number, store, scans) for number in range(1, query_nodes + 1))
     loads = QueryCoordinator(catalog, [node.node_id for node in querying])
     peers: dict[int, QueryPeer] = {node.node_id: node for node in querying}
     data_node = DataNode(1, env, store, threads or os.cpu_count() or 1)
     streaming = tuple(
-        StreamingNode(number, env, log_, store, data, loads, peers, data_node, root.oracle.allocate, policy)
+        StreamingNode(number, env, log_, store, data, loads, peers, data_node, scans, root.oracle.allocate, policy)
         for number in range(1, streaming_nodes + 1)
     )
-    return Topology(env, limits, store, root, data, loads, streaming, querying, (data_node,))
+    return Topology(env, limits, store, root, data, loads, streaming, querying, (data_node,), scans)
 
 
 def _sweep(topology: Topology, log_: LocalLog, store: FolderObjects) -> None:

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import faiss
 
-__all__ = ["CORES", "faiss", "use_threads"]
+__all__ = ["CORES", "LARGE_CALL", "faiss", "use_threads"]
 
 CORES = os.cpu_count() or 1
 LARGE_CALL = 6_000_000

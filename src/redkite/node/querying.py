@@ -8,6 +8,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from redkite.env import Executor
 from redkite.errors import CollectionNotLoaded
 from redkite.index.base import VectorIndex, Vectors
 from redkite.index.registry import open_index
@@ -26,9 +27,10 @@ Stamps = npt.NDArray[np.uint64]
 class QueryNode:
     """Reads may come from any thread. Segments come and go by replacing one dict."""
 
-    def __init__(self, node_id: int, store: ObjectStore) -> None:
+    def __init__(self, node_id: int, store: ObjectStore, scans: Executor) -> None:
         self.node_id = node_id
         self._store = store
+        self._scans = scans
         self._lock = Lock()
         self._cache = AllowedCache()
         self._segments: dict[int, SealedSegment] = {}
@@ -85,7 +87,7 @@ class QueryNode:
 
     # -- reads ----------------------------------------------------------------------------------
     def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Vectors, timestamp: int) -> SearchPartial:
-        return search_segments(self._held(segment_ids, plan.schema), plan, queries, timestamp)
+        return search_segments(self._held(segment_ids, plan.schema), plan, queries, timestamp, self._scans)
 
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial:
         return query_segments(self._held(segment_ids, plan.schema), plan, timestamp)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
+from redkite.env import Executor
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.segments import ChannelState, IndexFile, IndexMeta, SegmentMeta
@@ -67,6 +68,7 @@ class Shard:
         loads: QueryCoordinator,
         peers: dict[int, QueryPeer],
         data_node: DataNode,
+        scans: Executor,
         clock_ms: Callable[[], int],
     ) -> None:
         self.collection = collection
@@ -80,6 +82,7 @@ class Shard:
         self._loads = loads
         self._peers = peers
         self._data_node = data_node
+        self._scans = scans
         self._order = Lock()
         self._apply = Lock()
         self._flushing = Lock()
@@ -188,7 +191,7 @@ class Shard:
         partials = []
         growing = [] if plan.ignore_growing else view.growing_in(plan.partitions)
         if growing:
-            partials.append(search_segments(growing, plan, queries, view.timestamp))
+            partials.append(search_segments(growing, plan, queries, view.timestamp, self._scans))
         for placement in view.placements:
             segments = placement.within(plan.partitions)
             if segments:

@@ -47,6 +47,7 @@ class StreamingNode:
         loads: QueryCoordinator,
         peers: dict[int, QueryPeer],
         data_node: DataNode,
+        scans: Executor,
         allocate: Callable[[], int],
         policy: SealPolicy,
     ) -> None:
@@ -58,6 +59,7 @@ class StreamingNode:
         self._loads = loads
         self._peers = peers
         self._data_node = data_node
+        self._scans = scans
         self._allocate = allocate
         self._policy = policy
         self._lock = Lock()
@@ -84,6 +86,7 @@ class StreamingNode:
                     self._loads,
                     self._peers,
                     self._data_node,
+                    self._scans,
                     self._env.clock.now_ms,
                 )
                 self._shards = {**self._shards, channel: found}

@@ -9,7 +9,7 @@ from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.root import RootCoordinator
-from redkite.env import Env
+from redkite.env import Env, Executor
 from redkite.model.limits import Limits
 from redkite.node.data import DataNode
 from redkite.node.querying import QueryNode
@@ -29,6 +29,8 @@ class Topology:
     streaming: tuple[StreamingNode, ...]
     querying: tuple[QueryNode, ...]
     data_nodes: tuple[DataNode, ...]
+    scans: Executor
+    """Threads that share long scans with the reader's own."""
 
     def owner(self, channel: str) -> StreamingNode:
         """The streaming node of a channel."""
@@ -53,4 +55,5 @@ class Topology:
             node.close()
         for owner in self.streaming:
             owner.close()
+        self.scans.shutdown()
         self.root.close()

@@ -9,9 +9,11 @@ are allowed, is answered exactly instead. A search never returns fewer rows than
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from redkite.env import Executor
 from redkite.index.base import NO_ROW, RowNumbers, Scores, VectorIndex, Vectors
 from redkite.index.exact import exact_search, ranked
 from redkite.model.types import Metric
@@ -33,18 +35,31 @@ WIDEST = 4.0
 """The walk is widened by 1 / selectivity, at most so much."""
 
 
-def search_segments(segments: Sequence[Segment], plan: SearchPlan, queries: Vectors, timestamp: int) -> SearchPartial:
-    """Best `plan.limit` rows of all segments for each query."""
+class _Ask(NamedTuple):
+    """One search, as each segment gets it."""
+
+    plan: SearchPlan
+    queries: Vectors
+    pool: Executor | None
+    """Other threads for long scans."""
+
+
+def search_segments(
+    segments: Sequence[Segment], plan: SearchPlan, queries: Vectors, timestamp: int, pool: Executor | None = None
+) -> SearchPartial:
+    """Best `plan.limit` rows of all segments for each query. Long scans are split over `pool`."""
+    ask = _Ask(plan, queries, pool)
     found: list[Found] = []
     for segment in segments:
-        scores, rows = _search_segment(segment, plan, queries, timestamp)
+        scores, rows = _search_segment(segment, ask, timestamp)
         if len(segments) == 1:
             return hits_of_one(Found(segment, scores, rows), plan)
         found.append(Found(segment, scores, rows))
     return assemble_hits(found, plan, len(queries))
 
 
-def _search_segment(segment: Segment, plan: SearchPlan, queries: Vectors, timestamp: int) -> tuple[Scores, RowNumbers]:
+def _search_segment(segment: Segment, ask: _Ask, timestamp: int) -> tuple[Scores, RowNumbers]:
+    plan, queries, _ = ask
     rows = segment.rows_at(timestamp)
     vectors, valid = segment.vectors(plan.field, rows)
     if plan.filter is None and valid is None and segment.deletes.count == 0:
@@ -53,30 +68,24 @@ def _search_segment(segment: Segment, plan: SearchPlan, queries: Vectors, timest
         allowed = allowed_rows(segment, plan.filter, plan.field if valid is not None else "", timestamp)
     index = None if plan.exact else segment.index(plan.field)
     if index is None or index.rows != rows:
-        return _exact(segment, vectors, allowed, plan, queries)
+        return _exact(segment, vectors, allowed, ask)
     if allowed is None:
-        _, candidates = index.search(queries, min(plan.limit, rows), _params(plan), None)
+        _, candidates = index.search(queries, min(plan.limit, rows), plan.params, None)
         return ranked(vectors, queries, candidates, plan.limit, plan.metric)
     if allowed.count * vectors.shape[1] <= EXACT_FLOATS:
-        return _exact(segment, vectors, allowed, plan, queries)
-    return _filtered(segment, index, vectors, allowed, plan, queries)
+        return _exact(segment, vectors, allowed, ask)
+    return _filtered(segment, index, vectors, allowed, ask)
 
 
-def _params(plan: SearchPlan, widen: float = 1.0) -> dict[str, int]:
-    if widen == 1.0:
-        return plan.params
-    return {**plan.params, "ef": int(plan.params["ef"] * widen) + 1}
-
-
-def _exact(
-    segment: Segment, vectors: Vectors, allowed: Allowed | None, plan: SearchPlan, queries: Vectors
-) -> tuple[Scores, RowNumbers]:
+def _exact(segment: Segment, vectors: Vectors, allowed: Allowed | None, ask: _Ask) -> tuple[Scores, RowNumbers]:
+    plan, queries, pool = ask
+    cosine = plan.metric is Metric.COSINE
     if allowed is None or allowed.count == len(vectors):
-        lengths = segment.lengths(plan.field, len(vectors)) if plan.metric is Metric.COSINE else None
-        return exact_search(vectors, queries, plan.limit, plan.metric, lengths)
+        lengths = segment.lengths(plan.field, len(vectors)) if cosine else None
+        return exact_search(vectors, queries, plan.limit, plan.metric, lengths, pool)
     block = allowed.block(plan.field, vectors, segment.cache)
-    lengths = allowed.lengths(plan.field, block) if plan.metric is Metric.COSINE else None
-    scores, places = exact_search(block, queries, plan.limit, plan.metric, lengths)
+    lengths = allowed.lengths(plan.field, block) if cosine else None
+    scores, places = exact_search(block, queries, plan.limit, plan.metric, lengths, pool)
     if allowed.count >= plan.limit:
         return scores, allowed.rows[places]
     rows = np.full_like(places, NO_ROW)
@@ -86,25 +95,28 @@ def _exact(
 
 
 def _filtered(
-    segment: Segment, index: VectorIndex, vectors: Vectors, allowed: Allowed, plan: SearchPlan, queries: Vectors
+    segment: Segment, index: VectorIndex, vectors: Vectors, allowed: Allowed, ask: _Ask
 ) -> tuple[Scores, RowNumbers]:
+    """Walk the graph among the allowed rows, and compare them all for the queries where that will not do."""
+    plan, queries, _ = ask
     share = allowed.count / len(vectors)
-    width = min(plan.limit, allowed.count)
+    ef = plan.params["ef"]
     poor = np.zeros(len(queries), np.bool_)
     if share < NEARLY_ALL:
-        _, near = index.search(queries, PROBE, {**plan.params, "ef": max(PROBE, plan.params["ef"])}, None)
+        _, near = index.search(queries, PROBE, {**plan.params, "ef": max(PROBE, ef)}, None)
         poor = allowed.mask[near].sum(axis=1) < PROBE * share * POOR
     scores = np.zeros((len(queries), plan.limit), np.float32)
     rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
     walked = np.flatnonzero(~poor)
     if len(walked):
         some = queries if len(walked) == len(queries) else np.ascontiguousarray(queries[walked])
-        _, candidates = index.search(some, width, _params(plan, min(1 / share, WIDEST)), allowed.bitmap)
+        wider = {**plan.params, "ef": int(ef * min(1 / share, WIDEST)) + 1}
+        _, candidates = index.search(some, min(plan.limit, allowed.count), wider, allowed.bitmap)
         poor[walked] = (candidates < 0).any(axis=1)
         scores[walked], rows[walked] = ranked(vectors, some, candidates, plan.limit, plan.metric)
     if poor.any():
-        hard = np.ascontiguousarray(queries[poor])
-        scores[poor], rows[poor] = _exact(segment, vectors, allowed, plan, hard)
+        hard = ask._replace(queries=np.ascontiguousarray(queries[poor]))
+        scores[poor], rows[poor] = _exact(segment, vectors, allowed, hard)
     return scores, rows
 
 

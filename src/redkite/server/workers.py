@@ -17,11 +17,16 @@ class Workers:
         self._name = name
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._threads = 0
+        self._lock = threading.Lock()
+        self._unfinished = 0
 
     def submit(self, work: Work) -> None:
-        """Have a thread do it. Called from one thread only."""
+        """Have a thread do it: one that is idle, else a new one. Called from one thread only."""
+        with self._lock:
+            self._unfinished += 1
+            busy = self._unfinished > self._threads
         self._queue.put(work)
-        if self._threads < self._size:
+        if busy and self._threads < self._size:
             self._threads += 1
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
 
@@ -33,3 +38,5 @@ class Workers:
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
             work()
+            with self._lock:
+                self._unfinished -= 1

@@ -12,8 +12,10 @@ from redkite.errors import InvalidParameter
 
 def check_finite(values: npt.NDArray[np.floating]) -> None:
     """Raise InvalidParameter naming the first value that is not a finite number."""
-    # One pass without a mask; a sum of float32 does not overflow a double.
-    if math.isfinite(values.sum(dtype=np.float64)):
+    # One pass without a mask. Large doubles may overflow the sum, and infinities make it NaN: then look closer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum(dtype=np.float64)
+    if math.isfinite(total):
         return
     finite = np.isfinite(values)
     if not finite.all():
