@@ -15,7 +15,7 @@ from redkite.segment.deletes import Mask
 
 CACHE_BYTES = 256 * 1024 * 1024
 """Masks and gathered vectors kept per query node."""
-CACHE_SHARE = 0.25
+CACHE_SHARE = 0.5
 """No gathered block may take more of the cache than this."""
 
 
