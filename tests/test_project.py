@@ -145,7 +145,8 @@ def called(node: ast.Call) -> str:
 
 
 def test_the_repository_names_no_machine(repository: Path) -> None:
-    forbidden = re.compile(r"/root/|/work/|pypi\.org|files\.pythonhosted|index-url")
+    # In pieces, so that this file does not hold what it forbids.
+    forbidden = re.compile("|".join(["/root/", "/work/", r"py" r"pi\.org", "pythonhosted", "index-url"]))
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=repository, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"},
