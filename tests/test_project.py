@@ -145,8 +145,8 @@ def called(node: ast.Call) -> str:
 
 
 def test_the_repository_names_no_machine(repository: Path) -> None:
-    # In pieces, so that this file does not hold what it forbids.
-    forbidden = re.compile("|".join(["/root/", "/work/", r"py" r"pi\.org", "pythonhosted", "index-url"]))
+    # Spelled with classes of one letter, so that this file does not hold what it forbids.
+    forbidden = re.compile(r"/roo[t]/|/wor[k]/|pyp[i]\.org|pythonhoste[d]|index-ur[l]")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=repository, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"},
@@ -155,6 +155,6 @@ def test_the_repository_names_no_machine(repository: Path) -> None:
         pytest.skip("not a git checkout")
     for name in listed.stdout.splitlines():
         path = repository / name
-        if path.is_file() and path != Path(__file__) and path.suffix not in (".pb", ".png"):
+        if path.is_file() and path.suffix not in (".pb", ".png"):
             found = forbidden.search(path.read_text(errors="replace"))
             assert found is None, f"{name}: {found}"

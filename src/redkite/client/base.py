@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC
 from collections.abc import Iterable, Mapping
 from types import GeneratorType
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ _ELSEWHERE = {
 }
 
 
-class ClientBase:
+class ClientBase(ABC):
     """The parts of a client that do no I/O."""
 
     _endpoint: Endpoint

@@ -5,6 +5,7 @@ They behave as Milvus's SDK's lists and dicts do, and also give `.to_arrow()`, `
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -42,8 +43,9 @@ class _View(Sequence[T]):
     def __init__(self) -> None:
         self._items: list[T] | None = None
 
+    @abstractmethod
     def _make(self) -> list[T]:
-        raise NotImplementedError
+        """The items."""
 
     def _list(self) -> list[T]:
         items = self._items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
@@ -18,8 +19,9 @@ T = TypeVar("T")
 class SyncAdmin(ClientBase):
     """Partitions, loading, indexes, aliases, databases and the server, blocking."""
 
+    @abstractmethod
     def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
-        raise NotImplementedError
+        """Drive an operation to its value."""
 
     # -- partitions --------------------------------------------------------------------------
     def create_partition(

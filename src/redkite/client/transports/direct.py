@@ -16,7 +16,8 @@ from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
 from redkite.client.transports.blocks import Blocks, result
 from redkite.client.transports.http2 import Aborted, Exchange, Refused
-from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before, refusal
+from redkite.client.transports.repeat import repeated
+from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
@@ -64,14 +65,7 @@ class DirectTransport:
             pause = min(pause * 2, 0.5)
 
     def call(self, request: Request, deadline: float | None) -> Result:
-        later = retry.delays()
-        while True:
-            try:
-                return self._once(request, deadline)
-            except MilvusException as error:
-                delay = next(later, None)
-                refusal(request, error, delay, deadline)
-            time.sleep(delay or 0)
+        return repeated(self._once, request, deadline)
 
     def _once(self, request: Request, deadline: float | None) -> Result:
         method, data = encode_request(request)

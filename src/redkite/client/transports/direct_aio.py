@@ -11,7 +11,8 @@ from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
 from redkite.client.transports.blocks import Blocks, result
 from redkite.client.transports.http2 import Aborted, Exchange, Refused
-from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before, refusal
+from redkite.client.transports.repeat import repeated_async
+from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
@@ -33,14 +34,7 @@ class AsyncDirectTransport:
         hub = self._hub
         if hub is None or not hub.greeted or not hub.mine():
             hub = await self._live(deadline)
-        later = retry.delays()
-        while True:
-            try:
-                return await hub.once(request, deadline)
-            except MilvusException as error:
-                delay = next(later, None)
-                refusal(request, error, delay, deadline)
-            await asyncio.sleep(delay or 0)
+        return await repeated_async(hub.once, request, deadline)
 
     async def close(self) -> None:
         hub, self._hub = self._hub, None

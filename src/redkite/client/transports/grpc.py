@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import weakref
 from pathlib import Path
 from threading import Lock
@@ -14,9 +13,9 @@ import grpc
 import grpc.aio
 
 from redkite.client.endpoint import Endpoint
-from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
-from redkite.client.transports.speech import CONNECT_TIMEOUT, SERVICE, Speech, before, refusal
+from redkite.client.transports.repeat import repeated, repeated_async
+from redkite.client.transports.speech import CONNECT_TIMEOUT, SERVICE, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable
 from redkite.model.requests import Request
 from redkite.model.results import Result
@@ -87,14 +86,7 @@ class GrpcTransport:
         self._speech.connected(info)
 
     def call(self, request: Request, deadline: float | None) -> Result:
-        later = retry.delays()
-        while True:
-            try:
-                return self._once(request, deadline)
-            except MilvusException as error:
-                delay = next(later, None)
-                refusal(request, error, delay, deadline)
-            time.sleep(delay or 0)
+        return repeated(self._once, request, deadline)
 
     def _once(self, request: Request, deadline: float | None, wait: bool = False) -> Result:
         method, data = encode_request(request)
@@ -159,14 +151,7 @@ class AsyncGrpcTransport:
 
     async def call(self, request: Request, deadline: float | None) -> Result:
         line = await self._live(deadline)
-        later = retry.delays()
-        while True:
-            try:
-                return await line.once(request, deadline)
-            except MilvusException as error:
-                delay = next(later, None)
-                refusal(request, error, delay, deadline)
-            await asyncio.sleep(delay or 0)
+        return await repeated_async(line.once, request, deadline)
 
     async def close(self) -> None:
         line, self._line = self._line, None
