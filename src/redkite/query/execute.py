@@ -31,7 +31,7 @@ PROBE = 32
 """Neighbours looked at, allowed or not, to see whether the query lies where rows are allowed."""
 POOR = 0.5
 """A neighbourhood with less than this part of the expected allowed rows is answered exactly."""
-WIDEST = 4.0
+WIDEST = 8.0
 """The walk is widened by 1 / selectivity, at most so much."""
 
 
