@@ -19,6 +19,7 @@ from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Executor
+from redkite.errors import CollectionNotFound
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.segments import ChannelState, IndexFile, IndexMeta, SegmentMeta
@@ -91,6 +92,7 @@ class Shard:
         self._sealed: dict[int, _Sealed] = {}
         self._sealed_rows = 0
         self._unindexed = 0
+        self._dropped = False
         self._state = data.channel_state(channel)
         self._end = self._state.checkpoint
         self._recover()
@@ -123,6 +125,7 @@ class Shard:
         durable and visible."""
         keys = rows.column(self.collection.schema.primary.name).to_pylist()
         with self._order:
+            self._check_exists()
             timestamp = allocate()
             header = RecordHeader(INSERT, timestamp, self.collection.collection_id, partition_id)
             apply = partial(self._apply_insert, partition_id, rows, keys, timestamp)
@@ -131,6 +134,7 @@ class Shard:
     def delete(self, keys: pa.Array, allocate: Callable[[], int]) -> tuple[int, Future[int]]:
         """Log a delete of primary keys, in all partitions."""
         with self._order:
+            self._check_exists()
             timestamp = allocate()
             header = RecordHeader(DELETE, timestamp, self.collection.collection_id, 0)
             batch = pa.RecordBatch.from_arrays([keys], ["key"])
@@ -141,6 +145,7 @@ class Shard:
         self, partition_id: int, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int
     ) -> None:
         with self._apply:
+            self._check_exists()
             if self.collection.partition_by_id(partition_id) is None:
                 # Dropped after the write was checked, so it came before the drop: what recovery makes of the record.
                 self._delete_everywhere(keys, timestamp)
@@ -150,6 +155,7 @@ class Shard:
 
     def _apply_delete(self, keys: list[Key], timestamp: int, position: int) -> None:
         with self._apply:
+            self._check_exists()
             self._delete_everywhere(keys, timestamp)
             self._applied(timestamp, position)
 
@@ -247,6 +253,7 @@ class Shard:
         """Seal everything written so far. Returns a timestamp that no sealed row exceeds, and the new segments."""
         with self._flushing:
             with self._apply:
+                self._check_exists()
                 # What an earlier flush could not write is still frozen, and tried again.
                 frozen = [*self._frozen, *(g for g in self._growing.values() if g.rows)]
                 self._frozen = frozen
@@ -405,6 +412,7 @@ class Shard:
         """Drop every row written so far, durably; returns the segments whose objects may be deleted."""
         no_keys = pa.array([], self._key_type())
         with self._order:
+            self._check_exists()
             # The record marks the place: when it is applied, everything before it is too, and nothing comes after.
             header = RecordHeader(DELETE, allocate(), self.collection.collection_id, 0)
             batch = pa.RecordBatch.from_arrays([no_keys], ["key"])
@@ -414,11 +422,21 @@ class Shard:
             self._state = ChannelState(checkpoint=end)
             collection_id = self.collection.collection_id
             self._data.commit_flush(collection_id, self.channel, self._state, (), {})
-        self._topic.truncate(end)
-        return self._data.remove_segments(collection_id, lambda s: s.channel == self.channel)
+            self._topic.truncate(end)
+            return self._data.remove_segments(collection_id, lambda s: s.channel == self.channel)
 
     def _key_type(self) -> pa.DataType:
         return arrow_type(self.collection.schema.primary)
+
+    def drop(self) -> None:
+        """The collection is gone: whoever still holds this shard is told so, and nothing new is written."""
+        with self._order:
+            self._dropped = True
+        self.forget()
+
+    def _check_exists(self) -> None:
+        if self._dropped:
+            raise CollectionNotFound.named(self.collection.database, self.collection.name)
 
     def close(self) -> None:
         with self._flushing:

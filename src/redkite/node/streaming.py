@@ -133,7 +133,7 @@ class StreamingNode:
             shard = self._shards.get(channel)
             self._shards = {c: s for c, s in self._shards.items() if c != channel}
         if shard is not None:
-            shard.forget()
+            shard.drop()
             shard.close()
         self._log.drop(channel)
 
