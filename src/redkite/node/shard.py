@@ -145,7 +145,8 @@ class Shard:
         self, partition_id: int, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int
     ) -> None:
         with self._apply:
-            self._check_exists()
+            if self._dropped:
+                return  # the write came before the drop, and went with it
             if self.collection.partition_by_id(partition_id) is None:
                 # Dropped after the write was checked, so it came before the drop: what recovery makes of the record.
                 self._delete_everywhere(keys, timestamp)
@@ -155,7 +156,8 @@ class Shard:
 
     def _apply_delete(self, keys: list[Key], timestamp: int, position: int) -> None:
         with self._apply:
-            self._check_exists()
+            if self._dropped:
+                return
             self._delete_everywhere(keys, timestamp)
             self._applied(timestamp, position)
 
