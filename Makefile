@@ -19,8 +19,12 @@ LLAMA_STORE := llama-index-vector-stores-milvus
 PYTEST_ARGS ?= -n 2 --dist loadfile
 DEMO_ARGS ?=
 BENCH_ARGS ?= --workload w1
+KILLS_ARGS ?= --rounds 1000
+CRASHES_ARGS ?= --seeds 100
+BITFLIPS_ARGS ?=
+FUZZ_ARGS ?= --seconds 600
 
-.PHONY: help demo test quick lint format bench clean
+.PHONY: help demo test quick lint format bench kills crashes bitflips fuzz clean
 
 help:
 	@echo "make demo    search the documentation of Python's standard library, offline"
@@ -29,6 +33,10 @@ help:
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make format  let ruff rewrite the code"
 	@echo "make bench   measure Redkite               (BENCH_ARGS='--workload tiny' is a smoke test)"
+	@echo "make kills   kill a writing process 1,000 times (KILLS_ARGS='--rounds 20' is quick)"
+	@echo "make crashes cut the power at every operation of 100 traces (CRASHES_ARGS='--seeds 5' is quick)"
+	@echo "make bitflips flip each byte of a small database in turn (BITFLIPS_ARGS='--every 50' is quick)"
+	@echo "make fuzz    feed damaged bytes to the readers of files (FUZZ_ARGS='--seconds 20' is quick)"
 	@echo "make clean   remove the virtual environment and caches"
 
 $(BIN)/python:
@@ -71,6 +79,20 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+kills: $(VENV)/.dev
+	@$(BIN)/python -m tests.proof.kills $(KILLS_ARGS)
+
+crashes: $(VENV)/.dev
+	@$(BIN)/python -m tests.proof.crash_points $(CRASHES_ARGS)
+
+bitflips: $(VENV)/.dev
+	@$(BIN)/python -m tests.integrity.flips $(BITFLIPS_ARGS)
+
+# Guided by atheris where there is one for this Python; by a trace of lines elsewhere.
+fuzz: $(VENV)/.dev
+	@$(PIP) install --quiet atheris || echo "No atheris for this Python: tracing lines instead."
+	@$(BIN)/python -m tests.integrity.fuzz $(FUZZ_ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -51,7 +51,8 @@ class Engine:
         self.open()
 
     def open(self) -> None:
-        self.database = open_database(self.path, env=self.env, **self.options)
+        options = {"garbage_seconds": 0.0} | self.options
+        self.database = open_database(self.path, env=self.env, **options)
 
     def close(self) -> None:
         self.database.close()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from redkite.config import Settings as Settings
     from redkite.errors import CollectionNotFound as CollectionNotFound
     from redkite.errors import ConnectError as ConnectError
+    from redkite.errors import Corruption as Corruption
     from redkite.errors import InvalidInput as InvalidInput
     from redkite.errors import MilvusException as MilvusException
     from redkite.errors import NotFound as NotFound
@@ -36,10 +37,13 @@ if TYPE_CHECKING:
     from redkite.errors import Unimplemented as Unimplemented
     from redkite.model.types import ConsistencyLevel as ConsistencyLevel
     from redkite.model.types import DataType as DataType
+    from redkite.model.types import FieldOp as FieldOp
     from redkite.model.types import FunctionType as FunctionType
     from redkite.model.types import IndexState as IndexState
     from redkite.model.types import LoadState as LoadState
     from redkite.model.types import Metric as Metric
+    from redkite.ops.doctor import doctor as doctor
+    from redkite.ops.verification import verify as verify
 
 __version__: Final = "0.1.0"
 
@@ -50,10 +54,14 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "redkite.config": ("Settings",),
     "redkite.errors": (
-        "CollectionNotFound", "ConnectError", "InvalidInput", "MilvusException", "NotFound", "ParamError",
+        "CollectionNotFound", "ConnectError", "Corruption", "InvalidInput", "MilvusException", "NotFound", "ParamError",
         "PathLocked", "StorageError", "Timeout", "Unimplemented",
     ),
-    "redkite.model.types": ("ConsistencyLevel", "DataType", "FunctionType", "IndexState", "LoadState", "Metric"),
+    "redkite.model.types": (
+        "ConsistencyLevel", "DataType", "FieldOp", "FunctionType", "IndexState", "LoadState", "Metric",
+    ),
+    "redkite.ops.doctor": ("doctor",),
+    "redkite.ops.verification": ("verify",),
 }  # fmt: skip
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -19,14 +19,17 @@ from typing import Final, Literal
 
 import msgspec
 
-from redkite.errors import InvalidInput
+from redkite.errors import InvalidInput, InvalidParameter
 from redkite.model.limits import Limits
+from redkite.model.sizes import parse_size
 
 ENVIRONMENT_PREFIX: Final = "REDKITE_"
 FILE_VARIABLE: Final = "REDKITE_CONFIG"
 """The one variable that is no key: the path of the file, where a command names none."""
 LIMITS: Final = "limits"
 LogLevel = Literal["debug", "info", "warning", "error"]
+CompactionMode = Literal["auto", "manual", "off"]
+Verify = Literal["open", "off"]
 MIB: Final = 1024 * 1024
 
 
@@ -37,7 +40,7 @@ class ConfigError(InvalidInput):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set about one Redkite. Sizes are in bytes, times in seconds."""
+    """Everything that can be set about one Redkite. Sizes are in bytes, or texts such as `512MB`; times in seconds."""
 
     data: str = "redkite-data"
     """Folder of the database. Created when missing; one process may write it at a time."""
@@ -54,7 +57,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seal_rows: int = 262_144
     """… or at this number of rows, …"""
     seal_idle_seconds: float = 600.0
-    """… or when nothing was written to it for this long."""
+    """… or when nothing was written to it for this long, …"""
+    seal_age_seconds: float = 86_400.0
+    """… or when its oldest row was written this long ago."""
+    memory_limit: int = 0
+    """Private memory of the database at most, such as `1GB`. Segments are sealed early to stay within it. 0 sets no
+    limit."""
+    memory_wait_seconds: float = 10.0
+    """How long a write waits for room in the memory limit, before it fails with code 3 (memory limit exceeded)."""
+    log_page_bytes: int = 64 * MIB
+    """The log of a channel is kept in files, and a new one is begun at this size. Whole files are forgotten."""
+    log_retention_bytes: int = -1
+    """Of log files that nothing needs any more, at most so many bytes are kept for each channel. -1 sets no limit."""
+    log_retention_seconds: float = -1.0
+    """A log file is kept at most this long after nothing needs it any more. With both at -1 it is removed at once."""
+    log_queue_bytes: int = 256 * MIB
+    """Bytes of writes that may wait to be written to the log. Further writes wait, …"""
+    log_queue_seconds: float = 10.0
+    """… and after this long fail with code 8 (rate limit exceeded)."""
+    verify: Verify = "open"
+    """When the checksums of segments and indexes are compared: `open`, before each is used for the first time; `off`,
+    only by `redkite verify`."""
+    compaction: CompactionMode = "auto"
+    """Small segments are merged and deleted rows dropped: `auto`, by itself and on request; `manual`, on request;
+    `off`, never."""
+    garbage_seconds: float = 60.0
+    """Files that nothing needs any more are deleted after this long, so that readers finish with them."""
+    backups: str = ""
+    """The folder or URL (`s3://bucket/prefix`) below which clients may have backups made. By default a folder beside
+    the database, called like it with `-backups` behind."""
     shutdown_seconds: float = 10.0
     """How long a stopping server waits for requests in flight."""
     log_level: LogLevel = "info"
@@ -154,12 +185,21 @@ _TYPES: Final[dict[str, object]] = {
     **{f"{LIMITS}.{field.name}": field.type for field in msgspec.structs.fields(Limits)},
 }
 _PORTS: Final = frozenset({"port", "metrics_port"})
-_MAY_BE_ZERO: Final = frozenset({"threads", "shutdown_seconds"})
+_MAY_BE_ZERO: Final = frozenset(
+    {"threads", "shutdown_seconds", "log_queue_seconds", "memory_limit", "memory_wait_seconds"}
+)
+_MAY_BE_OFF: Final = frozenset({"log_retention_bytes", "log_retention_seconds"})
+"""-1 switches these off."""
 
 
 def _convert(key: str, raw: object, source: str) -> object:
     if key not in _TYPES:
         raise ConfigError(f"unknown setting '{key}' ({source}){_nearest(key, _TYPES)}")
+    if isinstance(raw, str) and _is_size(key) and raw.strip() != "-1":
+        try:
+            raw = parse_size(raw)
+        except InvalidParameter as error:
+            raise ConfigError(f"{key} ({source}): {error.message}") from None
     try:
         value: object = msgspec.convert(raw, _TYPES[key], strict=not isinstance(raw, str))
     except msgspec.ValidationError as error:
@@ -171,16 +211,30 @@ def _convert(key: str, raw: object, source: str) -> object:
     return value
 
 
+def _is_size(key: str) -> bool:
+    """Bytes, which may be written with a unit."""
+    return key == "memory_limit" or key.endswith("_bytes")
+
+
 def _check_range(key: str, value: float, source: str) -> None:
     if key in _PORTS:
         allowed = 0 <= value <= 65_535
     elif key in _MAY_BE_ZERO:
         allowed = 0 <= value < float("inf")
+    elif key in _MAY_BE_OFF:
+        allowed = value == -1 or 0 <= value < float("inf")
     else:
         allowed = 0 < value < float("inf")
     if not allowed:
-        wanted = "0 to 65535" if key in _PORTS else "0 or more" if key in _MAY_BE_ZERO else "more than 0"
-        raise ConfigError(f"{key} = {value} ({source}): must be {wanted}")
+        raise ConfigError(f"{key} = {value} ({source}): must be {_range_of(key)}")
+
+
+def _range_of(key: str) -> str:
+    if key in _PORTS:
+        return "0 to 65535"
+    if key in _MAY_BE_OFF:
+        return "-1 (off), 0 or more"
+    return "0 or more" if key in _MAY_BE_ZERO else "more than 0"
 
 
 def _build(values: Mapping[str, object]) -> Settings:

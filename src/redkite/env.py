@@ -39,9 +39,21 @@ class AppendFile(Protocol):
         """Make everything written durable (`fdatasync`). After a failure the file must not be written again."""
         ...
 
-    def size(self) -> int: ...
+    def reserve(self, size: int) -> bool:
+        """Have the disk set so many bytes aside behind the end, so that syncing appends into them costs less.
 
-    def close(self) -> None: ...
+        They read as zeros, also after a crash, until they are appended to or the file is closed. False when the disk
+        cannot do that or has no room, which is not an error.
+        """
+        ...
+
+    def size(self) -> int:
+        """Bytes appended, those found at opening included; what is reserved behind them is not."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is reserved, and the handle."""
+        ...
 
 
 class FileLock(Protocol):
@@ -73,6 +85,11 @@ class Files(Protocol):
 
     def rename(self, old: str, new: str) -> None:
         """Atomic replace. Durable after `sync_dir`."""
+        ...
+
+    def link(self, old: str, new: str) -> bool:
+        """Give a file that is not written any more a second name. Durable after `sync_dir`. False when the file system
+        has no such thing, which is not an error."""
         ...
 
     def remove(self, path: str) -> None:

@@ -6,20 +6,22 @@
     │   └── DiskLimitExceeded (7) · RateLimited (8) · Unimplemented (10)
     ├── NotFound                       (also KeyError)
     │   ├── CollectionNotFound (100) · PartitionNotFound (200) · IndexNotFound (700)
-    │   └── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
-    ├── NotLoaded                      CollectionNotLoaded (101) · PartitionNotLoaded (201)
+    │   ├── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
+    │   └── SnapshotNotFound (2600) · BackupNotFound
+    ├── NotLoaded                      CollectionNotLoaded (101) · PartitionNotLoaded (201) · SegmentGone (601)
     ├── InvalidInput                   the caller's fault (also ValueError)
     │   ├── InvalidParameter (1100) · MissingParameter (1101) · ParameterTooLarge (1102)
     │   ├── IllegalSchema (105) · SchemaMismatch (109) · CollectionAlreadyLoaded (104)
     │   ├── InvalidFieldName (1701) · InvalidDatabaseName (802) · LimitReached (102, 801)
-    │   ├── AliasConflict (1601) · AliasExists (1602)
+    │   ├── AliasConflict (1601) · AliasExists (1602) · SnapshotPinned (2601)
     │   └── ParamError · DataNotMatch · DataTypeNotMatch   raised by the SDK before any call (code 1)
     ├── WireError (1004)               bytes that are not a valid message (also ValueError)
     ├── StorageError (1008)            (also OSError)
     │   ├── ObjectNotFound (1000)      no stored object of that name (also FileNotFoundError)
-    │   ├── Conflict                   a conditional write whose condition does not hold
+    │   ├── Conflict (2700)            a conditional write whose condition does not hold
     │   ├── Corruption (1009)          a checksum or format that does not hold
-    │   └── PathLocked (3001)          another process writes this path
+    │   ├── PathLocked (3001)          another process writes this path
+    │   └── ReadOnlyDatabase (3002)    a write to a database that was opened for reading (also PermissionError)
     ├── ConnectError (2)               (also ConnectionError)
     ├── Timeout (10001)                (also TimeoutError)
     └── Unexpected (65535)
@@ -159,6 +161,24 @@ class FieldNotFound(NotFound):
     default_code = 1700
 
 
+class SnapshotNotFound(NotFound):
+    default_code = 2600
+
+    @classmethod
+    def named(cls, snapshot: str) -> SnapshotNotFound:
+        return cls(f"snapshot not found[snapshot={snapshot}]")
+
+
+class BackupNotFound(NotFound):
+    """There is no whole backup of that name at that place. (The code is Redkite's own.)"""
+
+    default_code = 2701
+
+    @classmethod
+    def named(cls, destination: str, backup: str) -> BackupNotFound:
+        return cls(f"backup not found[destination={destination}][backup={backup}]")
+
+
 # -- not loaded ---------------------------------------------------------------------------------
 class NotLoaded(MilvusException):
     is_input_error = True
@@ -181,6 +201,12 @@ class PartitionNotLoaded(NotLoaded):
 
 
 # -- the caller's fault -------------------------------------------------------------------------
+class SegmentGone(NotLoaded):
+    """A segment of an older view is no longer held: the read is made again on the present view."""
+
+    default_code, retriable = 601, True
+
+
 class InvalidInput(MilvusException, ValueError):
     is_input_error = True
 
@@ -244,6 +270,15 @@ class InvalidFieldName(InvalidInput):
         super().__init__(f"{message}: field name invalid[field={field}]")
 
 
+class SnapshotPinned(InvalidInput):
+    default_code = 2601
+
+    @classmethod
+    def named(cls, snapshot: str, pins: int, what: str = "") -> SnapshotPinned:
+        before = f"dropping {what}" if what else "dropping"
+        return cls(f"{pins} active pins, unpin before {before}: snapshot is pinned[snapshot={snapshot}]")
+
+
 class AliasConflict(InvalidInput):
     default_code = 1601
 
@@ -285,7 +320,9 @@ class ObjectNotFound(StorageError, FileNotFoundError):
 
 
 class Conflict(StorageError):
-    """A conditional write found something else than it expected; nothing was written."""
+    """A conditional write found something else than it expected; nothing was written. (The code is Redkite's own.)"""
+
+    default_code = 2700
 
 
 class Corruption(StorageError):
@@ -294,6 +331,14 @@ class Corruption(StorageError):
 
 class PathLocked(StorageError):
     default_code = 3001
+
+
+class ReadOnlyDatabase(StorageError, PermissionError):
+    default_code = 3002
+
+    @classmethod
+    def of_collection(cls, name: str) -> ReadOnlyDatabase:
+        return cls(f"collection {name} cannot be written: its database was opened with read_only=True")
 
 
 class ConnectError(MilvusException, ConnectionError):

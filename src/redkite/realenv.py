@@ -32,6 +32,11 @@ _IDLE_SECONDS = 10.0
 """A worker thread without work ends after this long; the next submit starts a new one."""
 _EXIT_SECONDS = 5.0
 """How long the interpreter waits at exit for jobs that are still running."""
+_NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES))
+"""What a file system says that gives a file one name only."""
+_CANNOT_RESERVE = frozenset(
+    (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV, errno.ESPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+)
 _datasync = getattr(os, "fdatasync", os.fsync)
 
 
@@ -69,13 +74,14 @@ def _named(action: str, path: str) -> Iterator[None]:
         raise storage_error(action, path, error) from error
 
 
-def _write_all(fd: int, buffers: Sequence[Buffer]) -> int:
-    """Write the buffers in order whatever the system takes at a time."""
+def _write_all(fd: int, buffers: Sequence[Buffer], offset: int) -> int:
+    """Write the buffers in order at an offset, whatever the system takes at a time."""
     views = [view.cast("B") for buffer in buffers if (view := memoryview(buffer)).nbytes]
     total = sum(view.nbytes for view in views)
     first = 0
     while first < len(views):
-        written = os.writev(fd, views[first : first + _IOV_MAX])
+        written = os.pwritev(fd, views[first : first + _IOV_MAX], offset)
+        offset += written
         while first < len(views) and written >= views[first].nbytes:
             written -= views[first].nbytes
             first += 1
@@ -85,7 +91,7 @@ def _write_all(fd: int, buffers: Sequence[Buffer]) -> int:
 
 
 class RealAppendFile:
-    """An `O_APPEND` file. A failed write or sync ends its life: what the disk then holds is not known.
+    """A file written at its end. A failed write or sync ends its life: what the disk then holds is not known.
 
     It belongs to the process that opened it; in a forked child every use is refused.
     """
@@ -95,13 +101,15 @@ class RealAppendFile:
         self._pid = os.getpid()
         self._broken = ""
         with _named("open", path):
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
             self._size = os.fstat(self._fd).st_size
+        self._reserved = self._size
+        """Where what is set aside ends."""
 
     def write(self, buffers: Sequence[Buffer]) -> int:
         self._check()
         try:
-            written = _write_all(self._fd, buffers)
+            written = _write_all(self._fd, buffers, self._size)
         except OSError as error:
             self._broken = f"an earlier write failed: {error.strerror}"
             raise storage_error("write", self._path, error) from error
@@ -116,6 +124,18 @@ class RealAppendFile:
             self._broken = f"an earlier sync failed: {error.strerror}"
             raise storage_error("sync", self._path, error) from error
 
+    def reserve(self, size: int) -> bool:
+        self._check()
+        if self._size + size > self._reserved:
+            try:
+                os.posix_fallocate(self._fd, self._size, size)
+            except OSError as error:
+                if error.errno in _CANNOT_RESERVE:
+                    return False
+                raise storage_error("reserve room in", self._path, error) from error
+            self._reserved = self._size + size
+        return True
+
     def size(self) -> int:
         return self._size
 
@@ -123,7 +143,11 @@ class RealAppendFile:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with _named("close", self._path):
-                os.close(fd)
+                try:
+                    if self._reserved > self._size and self._pid == os.getpid():
+                        os.ftruncate(fd, self._size)
+                finally:
+                    os.close(fd)
 
     def _check(self) -> None:
         if self._broken:
@@ -144,7 +168,7 @@ class RealFiles:
         with _named("write", path):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             try:
-                _write_all(fd, buffers)
+                _write_all(fd, buffers, 0)
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -189,6 +213,16 @@ class RealFiles:
     def rename(self, old: str, new: str) -> None:
         with _named("rename", f"{old}' to '{new}"):
             os.replace(old, new)
+
+    def link(self, old: str, new: str) -> bool:
+        with _named("link", f"{old}' to '{new}"):
+            try:
+                os.link(old, new)
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    return False
+                raise
+        return True
 
     def remove(self, path: str) -> None:
         with _named("remove", path), contextlib.suppress(FileNotFoundError):

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import hpack
 import numpy as np
@@ -66,7 +67,7 @@ def reply(stream: int, message: bytes) -> bytes:
 
 def begun(message: bytes = b"hello") -> Exchange:
     exchange = Exchange()
-    exchange.begin(b"", message)
+    exchange.begin(b"", [message])
     exchange.output.clear()
     return exchange
 
@@ -79,7 +80,7 @@ def sent(exchange: Exchange) -> bytes:
 
 def test_a_call_is_opened_with_preface_settings_headers_and_data() -> None:
     exchange = Exchange()
-    exchange.begin(b"block", b"hello")
+    exchange.begin(b"block", [b"hello"])
     assert sent(exchange) == opening() + frame(1, 4, 1, b"block") + frame(0, 1, 1, body(b"hello"))
     assert opening().startswith(PREFACE)
 
@@ -93,7 +94,7 @@ def test_an_answer_is_read_however_it_is_cut(step: int) -> None:
     assert exchange.finished
     assert exchange.message == b"x" * 300
     assert exchange.status == (0, "")
-    exchange.begin(b"", b"again")
+    exchange.begin(b"", [b"again"])
     exchange.feed(reply(3, b""))
     assert exchange.message == b""
 
@@ -131,7 +132,7 @@ def test_settings_and_pings_are_acknowledged() -> None:
 def test_a_long_message_waits_for_room() -> None:
     message = bytes(200_000)
     exchange = Exchange()
-    exchange.begin(b"", message)
+    exchange.begin(b"", [message])
     received = data_of(exchange)
     assert len(received) == 65_535
     exchange.feed(frame(4, 0, 0, struct.pack(">HI", 4, 100_000)))
@@ -142,6 +143,20 @@ def test_a_long_message_waits_for_room() -> None:
     exchange.feed(frame(8, 0, 1, struct.pack(">I", 1_000_000)))
     received += data_of(exchange)
     assert received == body(message)
+
+
+@pytest.mark.parametrize("cuts", [[0], [5, 5], [1, 20_000, 70_000], [16_379, 16_380]])
+def test_a_message_in_pieces_is_sent_as_one_and_not_copied(cuts: list[int]) -> None:
+    message = bytes(range(256)) * 400
+    exchange = begun()
+    exchange.feed(reply(1, b""))
+    exchange.feed(frame(8, 0, 0, struct.pack(">I", 1_000_000)) + frame(4, 0, 0, struct.pack(">HI", 4, 1_000_000)))
+    exchange.output.clear()
+    edges = [0, *cuts, len(message)]
+    pieces = [memoryview(message)[start:end] for start, end in pairwise(edges)]
+    exchange.begin(b"", pieces)
+    assert sum(len(part) for part in exchange.output if getattr(part, "obj", None) is message) == len(message)
+    assert data_of(exchange) == body(message)
 
 
 def data_of(exchange: Exchange) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -314,16 +314,37 @@ def test_arrays_keep_their_element_type() -> None:
         column_of(plan, [5])
 
 
-def test_times_become_utc_microseconds() -> None:
+def test_times_are_sent_as_texts_that_the_server_reads() -> None:
     schema = CollectionSchema().add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("x", DataType.TIMESTAMPTZ)
-    moment = datetime(2025, 1, 1, tzinfo=UTC)
-    micros = int(moment.timestamp()) * 10**6
-    plan = plan_for(schema, {"timezone": "Asia/Shanghai"})
-    values = ["2025-01-01T00:00:00Z", moment, "2025-01-01 08:00:00", "2025-01-01T01:00:00.000001+01:00"]
-    assert column_of(plan, values).to_pylist() == [micros, micros, micros, micros + 1]
-    with pytest.raises(errors.InvalidParameter, match="got invalid timestamptz string 'noon'"):
-        column_of(plan, ["noon"])
+    schema.add_field("x", DataType.TIMESTAMPTZ, nullable=True)
+    plan = plan_for(schema)
+    aware = datetime(2025, 1, 1, 8, tzinfo=timezone(timedelta(hours=8)))
+    values = ["2025-01-01T00:00:00Z", aware, datetime(2025, 1, 1, 8, 0, 0, 5), None]
+    sent = ["2025-01-01T00:00:00Z", "2025-01-01T00:00:00+00:00", "2025-01-01T08:00:00.000005", None]
+    assert column_of(plan, values).to_pylist() == sent
+    with pytest.raises(errors.DataNotMatchException, match="timestamptz"):
+        column_of(plan, [5, "", "", ""])
+
+
+def test_arrays_of_times_are_read_as_columns() -> None:
+    schema = CollectionSchema().add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("x", DataType.TIMESTAMPTZ, nullable=True)
+    plan = plan_for(schema)
+
+    def sent(values: Any) -> list[Any]:
+        listed: list[Any] = plan.batch({"id": np.arange(2), "x": values}).column("x").to_pylist()
+        return listed
+
+    stamps = np.array(["2025-01-01T00:00:00", "NaT"], "datetime64[s]")
+    micros = 1_735_689_600_000_000
+    assert sent(stamps) == ["2025-01-01 00:00:00.000000", None]
+    assert sent(pa.array(stamps)) == ["2025-01-01 00:00:00.000000", None]
+    assert sent(pa.array(stamps).cast(pa.timestamp("ms", "Asia/Tokyo"))) == [micros, None]
+    assert sent(pd.Series(stamps)) == ["2025-01-01 00:00:00.000000", None]
+    assert sent(pa.array([micros, None])) == [micros, None]
+    assert sent(pa.array(["2025-01-01T00:00:00Z", None], pa.large_string())) == ["2025-01-01T00:00:00Z", None]
+    with pytest.raises(errors.DataNotMatchException, match="timestamptz"):
+        sent(pa.array([1.5, 2.5]))
 
 
 HALF = np.array([1.5, -2.0, 0.25, 8.0], dtype=np.float16)

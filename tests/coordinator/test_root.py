@@ -294,8 +294,33 @@ def test_a_database_cannot_be_created_twice_nor_beyond_the_limit() -> None:
     with pytest.raises(LimitReached) as caught:
         root.create_database("films")
     assert (caught.value.code, caught.value.message) == (801, "exceeded the limit number of database[limit=2]")
-    with pytest.raises(Unimplemented, match="timezone"):
-        root.create_database("films", {"timezone": "UTC"})
+    with pytest.raises(Unimplemented, match=r"database\.replica\.number"):
+        root.create_database("films", {"database.replica.number": "1"})
+
+
+def test_the_time_zone_of_a_collection_is_its_own_else_that_of_its_database_else_utc() -> None:
+    root = make_root(MemoryCatalog())
+    root.create_database("books", {"timezone": "Asia/Shanghai"})
+    zones = [
+        str(root.zone_of(root.create_collection(database, make_schema(), properties=properties)))
+        for database, properties in (("", {}), ("books", {}))
+    ]
+    own = root.create_collection("books", make_schema("other"), properties={"timezone": "Europe/Berlin"})
+    assert [*zones, str(root.zone_of(own))] == ["UTC", "Asia/Shanghai", "Europe/Berlin"]
+    with pytest.raises(InvalidParameter, match="unknown or invalid IANA Time Zone ID: Mars/Base"):
+        root.create_database("films", {"timezone": "Mars/Base"})
+
+
+def test_a_default_time_without_an_offset_means_the_time_zone_of_its_creation() -> None:
+    root = make_root(MemoryCatalog())
+    schema = make_schema()
+    field = FieldSchema(name="born", data_type=DataType.TIMESTAMPTZ, default_value="2025-01-01 08:00:00")
+    schema = msgspec.structs.replace(schema, fields=(*schema.fields, field))
+    first = root.create_collection("", schema, properties={"timezone": "Asia/Shanghai"})
+    kept = first.schema.field("born")
+    assert kept is not None
+    assert kept.default_value == "2025-01-01T00:00:00Z"
+    assert root.create_collection("", schema, properties={"timezone": "Asia/Shanghai"}) is first
 
 
 # -- partitions -----------------------------------------------------------------------------------

@@ -246,3 +246,40 @@ def test_bytes_travel_as_base64(rest: Rest, name: str) -> None:
     code, message = rest.error("entities/insert", {"collectionName": name, "data": {"id": 3, "v": "*"}})
     assert code == 1804
     assert "not base64" in message
+
+
+def test_times_go_in_and_come_out_as_texts(rest: Rest, name: str) -> None:
+    fields = [*TYPES[:2], {"fieldName": "at", "dataType": "Timestamptz", "nullable": True}]
+    rest.ok("collections/create", {
+        "collectionName": name, "schema": {"fields": fields}, "indexParams": [{"fieldName": "v", "metricType": "L2"}],
+        "params": {"timezone": "Asia/Shanghai"},
+    })  # fmt: skip
+    times = ["2025-01-01T00:00:00Z", "2025-01-01 00:00:00", None]
+    rows = [{"id": i, "v": [i, 0], "at": at} for i, at in enumerate(times)]
+    rest.ok("entities/insert", {"collectionName": name, "data": rows})
+    asked = {"collectionName": name, "outputFields": ["at"]}
+    found = rest.ok("entities/query", asked | {"filter": 'at <= ISO "2025-01-01T00:00:00Z"'})
+    assert [row["at"] for row in found] == ["2025-01-01T08:00:00+08:00", "2025-01-01T00:00:00+08:00"]
+    hits = rest.ok("entities/search", asked | {"data": [[0, 0]], "timezone": "UTC"})
+    assert [hit["at"] for hit in hits] == ["2025-01-01T00:00:00Z", "2024-12-31T16:00:00Z", None]
+    found = rest.ok("entities/query", asked | {"filter": "id == 1", "timeFields": "year, hour"})
+    assert found[0]["at"] == [2025, 0]
+    assert rest.ok("entities/get", {"collectionName": name, "id": [0], "outputFields": ["at"]})[0]["at"] == (
+        "2025-01-01T08:00:00+08:00"
+    )
+
+
+def test_rows_may_expire(rest: Rest, name: str) -> None:
+    fields = [*TYPES[:2], {"fieldName": "at", "dataType": "Timestamptz", "nullable": True}]
+    rest.ok("collections/create", {
+        "collectionName": name, "schema": {"fields": fields}, "indexParams": [{"fieldName": "v", "metricType": "L2"}],
+        "params": {"ttlField": "at"},
+    })  # fmt: skip
+    rows = [{"id": i, "v": [i, 0], "at": at} for i, at in enumerate(["2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"])]
+    rest.ok("entities/insert", {"collectionName": name, "data": rows})
+    found = rest.ok("entities/query", {"collectionName": name, "filter": "id >= 0", "outputFields": ["id"]})
+    assert [row["id"] for row in found] == [1]
+    bad = {"collectionName": f"{name}_2", "dimension": 2, "params": {"ttlSeconds": -2}}
+    code, message = rest.error("collections/create", bad)
+    assert code == 1100
+    assert "collection TTL is out of range, expect [-1, 3155760000], got -2" in message

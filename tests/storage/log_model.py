@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from redkite.env import Env
 from redkite.errors import MilvusException
 from redkite.storage.local_log import LocalLog
+from redkite.storage.log import LogSettings
 
 ROOT = "/data/log"
-SEGMENT_BYTES = 3_000
+PAGE_BYTES = 3_000
 
 
 def payload(number: int) -> bytes:
@@ -30,7 +31,7 @@ class Ledger:
 
 
 def open_log(env: Env) -> LocalLog:
-    return LocalLog(env, ROOT, segment_bytes=SEGMENT_BYTES)
+    return LocalLog(env, ROOT, LogSettings(page_bytes=PAGE_BYTES))
 
 
 class Trace:

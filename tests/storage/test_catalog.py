@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from redkite.env import Env
 from redkite.errors import Conflict, Corruption, StorageError
 from redkite.simulated import SimulatedCrash, simulated_env
-from redkite.storage.catalog import MemoryCatalog, SqliteCatalog, open_catalog
+from redkite.storage.catalog import MemoryCatalog, open_catalog
+from redkite.storage.catalog_state import CatalogState
+from redkite.storage.sqlite_catalog import SqliteCatalog
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -118,6 +121,8 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path):
     SqliteCatalog(path).close()
     with sqlite3.connect(path) as raw:
         raw.execute("PRAGMA user_version = 99")
+        newer = msgspec.structs.replace(CatalogState(), format=99).to_bytes()
+        raw.execute("UPDATE state SET value = ?", (newer,))
     with pytest.raises(StorageError, match="format 99, written by a newer Redkite"):
         SqliteCatalog(path)
 

@@ -21,8 +21,9 @@ APPENDER = """
 import random, sys
 from redkite.env import Env
 from redkite.storage.local_log import LocalLog
+from redkite.storage.log import LogSettings
 
-log = LocalLog(Env.real(), sys.argv[1], segment_bytes=200_000)
+log = LocalLog(Env.real(), sys.argv[1], LogSettings(page_bytes=200_000))
 topic = log.topic("t")
 print("open", topic.end, flush=True)
 number = topic.end

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from redkite.model import requests, results
 from redkite.model.batch import arrow_field
 from redkite.model.schema import CollectionSchema, FieldSchema
-from redkite.model.types import ConsistencyLevel, DataType, IndexState, LoadState
+from redkite.model.types import ConsistencyLevel, DataType, IndexState, JobState, LoadState
+from redkite.model.upkeep import (
+    CompactionKind,
+    CompactionPlanInfo,
+    CompactionState,
+    PlanState,
+    SegmentInfo,
+    SegmentLevel,
+    SegmentState,
+)
 
 SCHEMA = CollectionSchema(
     name="books",
@@ -72,6 +83,17 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.ShowCollections(database="shop", loaded_only=True),
         requests.RenameCollection(**here, new_name="tomes", new_database="attic"),
         requests.TruncateCollection(**here),
+        requests.AddCollectionField(
+            **here, field=FieldSchema(name="pages", data_type=DataType.INT32, nullable=True, default_value=7)
+        ),
+        requests.DropCollectionField(**here, field="pages"),
+        requests.DropCollectionField(**here, field_id=104),
+        requests.AlterCollectionField(**here, field="title", properties={"max_length": "9"}),
+        requests.AlterCollectionField(**here, field="title", delete_keys=("mmap.enabled",)),
+        requests.AlterCollection(**here, properties={"collection.ttl.seconds": "5"}),
+        requests.AlterCollection(**here, delete_keys=("collection.ttl.seconds",)),
+        requests.AlterDatabase(database="shop", properties={"timezone": "UTC"}),
+        requests.AlterDatabase(database="shop", delete_keys=("timezone",)),
         requests.GetCollectionStatistics(**here),
         requests.CreatePartition(**part),
         requests.DropPartition(**part),
@@ -92,6 +114,14 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.CreateIndex(**here, field="v", index_name="i", params={"index_type": "HNSW", "M": "8"}),
         requests.DescribeIndex(**here, index_name="i", field="v"),
         requests.DropIndex(**here, index_name="i", field="v"),
+        requests.Compact(
+            **here, collection_id=7, clustering=True, level0=True, partition_id=8, channel="c_0v0", segment_ids=(1, 2),
+            target_megabytes=64,
+        ),
+        requests.GetCompactionState(job_id=9),
+        requests.GetCompactionPlans(**here, job_id=9, collection_id=7),
+        requests.ListPersistentSegments(**here, states=(2, 4)),
+        requests.ListLoadedSegments(**here),
         requests.Insert(**part, rows=rows(), schema_timestamp=5),
         requests.Upsert(**part, rows=rows(), schema_timestamp=5, partial=True),
         requests.Delete(**part, filter="id in {ids}", filter_params={"ids": [1, 2]}),
@@ -99,6 +129,28 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.GetFlushState(**here, segment_ids=(1, 2), flush_timestamp=9),
         requests.FlushAll(database="shop"),
         requests.GetFlushAllState(database="shop", timestamp=9),
+        requests.CreateSnapshot(**here, name="s", description="d", compaction_protection_seconds=9),
+        requests.DropSnapshot(**here, name="s"),
+        requests.ListSnapshots(**here),
+        requests.DescribeSnapshot(**here, name="s"),
+        requests.RestoreSnapshot(
+            **here, name="s", target_collection="tomes", target_database="attic", rewrite_data=True
+        ),
+        requests.GetRestoreSnapshotState(job_id=5),
+        requests.ListRestoreSnapshotJobs(**here),
+        requests.PinSnapshotData(**here, name="s", ttl_seconds=4),
+        requests.UnpinSnapshotData(pin_id=6),
+        requests.CreateBackup(
+            database="shop", destination="/b", name="n", databases=("attic",), collections=("books", "attic.tomes")
+        ),
+        requests.RestoreBackup(
+            database="shop", destination="/b", name="n", collections=("books",), renames={"books": "tomes"},
+            suffix="_old", into_database="attic",
+        ),
+        requests.VerifyBackup(destination="/b", name="n"),
+        requests.DeleteBackup(destination="/b", name="n"),
+        requests.ListBackups(destination="/b"),
+        requests.GetBackupJob(job_id=7),
         requests.Search(
             **here, queries=queries(), limit=5, anns_field="v", filter="a == {x}", filter_params={"x": 1.5},
             output_fields=("t",), partitions=("new",), offset=2, metric="IP", params={"ef": 10, "radius": 0.5},
@@ -124,6 +176,23 @@ def _hits() -> results.Hits:
         output_fields=("v", "t", "h", "a"), primary_field="id", collection="books", session_timestamp=11,
         recalls=(1.0, 0.5),
     )  # fmt: skip
+
+
+def _segment(**more: Any) -> SegmentInfo:
+    return SegmentInfo(
+        segment_id=1, collection_id=7, partition_id=8, num_rows=9, state=SegmentState.FLUSHED, level=SegmentLevel.L2,
+        is_sorted=True, storage_version=1, **more,
+    )  # fmt: skip
+
+
+_RESTORE = results.RestoreJobInfo(
+    job_id=5, snapshot="s", database="attic", collection="tomes", state=JobState.EXECUTING, progress=40, reason="none",
+    started_ms=6, took_ms=7,
+)  # fmt: skip
+_BACKUP = results.BackupInfo(
+    name="n", created_ms=2, timestamp=1 << 60, objects=3, bytes=4, copied_objects=5, copied_bytes=6,
+    collections=(results.BackupCollection(database="shop", name="books", rows=7, bytes=8),),
+)  # fmt: skip
 
 
 def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
@@ -167,6 +236,23 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
                 ),
             )
         ),
+        requests.Compact: results.CompactionJob(job_id=9, plans=2),
+        requests.GetCompactionState: results.CompactionProgress(
+            state=CompactionState.Executing, executing=1, completed=2, failed=3
+        ),
+        requests.GetCompactionPlans: results.CompactionPlans(
+            state=CompactionState.Completed,
+            plans=(
+                CompactionPlanInfo(
+                    plan_id=10, job_id=9, kind=CompactionKind.CLUSTERING, state=PlanState.FAILED, collection_id=7,
+                    partition_id=8, channel="c_0v0", sources=(1, 2), targets=(3, 4), failure_reason="disk",
+                ),
+            ),
+        ),
+        requests.ListPersistentSegments: results.Segments(segments=(_segment(insert_channel="c_0v0"),)),
+        requests.ListLoadedSegments: results.Segments(
+            segments=(_segment(index_name="i", index_id=3, node_ids=(1, 2), mem_size=1 << 40),)
+        ),
         requests.Insert: written,
         requests.Upsert: written,
         requests.Delete: results.Mutation(ids=pa.array([], pa.int64()), count=2, timestamp=3),
@@ -180,6 +266,23 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
         requests.GetFlushState: flag,
         requests.FlushAll: results.Timestamp(timestamp=6),
         requests.GetFlushAllState: flag,
+        requests.ListSnapshots: results.Snapshots(names=("s", "t")),
+        requests.DescribeSnapshot: results.SnapshotInfo(
+            name="s", description="d", collection="books", partitions=("new",), created_ms=3, location="x/1",
+            timestamp=1 << 60,
+        ),
+        requests.RestoreSnapshot: results.JobStarted(job_id=5),
+        requests.GetRestoreSnapshotState: _RESTORE,
+        requests.ListRestoreSnapshotJobs: results.RestoreJobInfos(jobs=(_RESTORE, _RESTORE)),
+        requests.PinSnapshotData: results.PinId(pin_id=6),
+        requests.CreateBackup: results.JobStarted(job_id=7),
+        requests.RestoreBackup: results.JobStarted(job_id=7),
+        requests.VerifyBackup: results.JobStarted(job_id=7),
+        requests.ListBackups: results.Backups(backups=(_BACKUP,)),
+        requests.GetBackupJob: results.BackupJobInfo(
+            job_id=7, kind="create", state=JobState.FAILED, done_bytes=3, total_bytes=4, reason="none", code=1009,
+            backup=_BACKUP, restored=("shop.books",),
+        ),
         requests.Search: _hits(),
         requests.Query: results.Rows(
             rows=rows(), output_fields=("id", "v"), primary_field="id", collection="books", session_timestamp=11

@@ -39,6 +39,18 @@ def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[Heade
         assert reader.read(encoder.encode(wanted, huffman=huffman)) == wanted
 
 
+@given(headers, st.binary(max_size=4))
+def test_spelled_out_headers_are_read_as_the_library_reads_them(wanted: Headers, rest: bytes) -> None:
+    block = b"".join(literal(*header) for header in wanted) + rest
+    try:
+        expected = hpack.Decoder().decode(block, raw=True)
+    except hpack.HPACKError:
+        with pytest.raises(HeaderError):
+            HeaderReader().read(block)
+    else:
+        assert HeaderReader().read(block) == expected
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_decoded_or_refused(block: bytes) -> None:
     with contextlib.suppress(HeaderError):

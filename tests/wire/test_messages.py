@@ -50,10 +50,16 @@ def is_repeated(field: Any) -> bool:
     return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
 
 
+OUR_OWN = 1000
+"""Fields from this number on are Redkite's own: no client of Milvus sends or reads them."""
+
+
 def shape_of_message(descriptor: Any) -> dict[str, Any]:
     """Everything about a message that decides how it looks on the wire."""
     fields = {}
     for field in descriptor.fields:
+        if field.number >= OUR_OWN:
+            continue
         kind = field.message_type or field.enum_type
         oneof = field.containing_oneof
         fields[field.name] = (

@@ -20,13 +20,14 @@ from tests.wire.samples import queries, requests_of_all_calls, results_of_all_ca
 from redkite import errors
 from redkite.model import requests, results
 from redkite.model.types import ConsistencyLevel
-from redkite.wire.messages import milvus, schema
+from redkite.wire.messages import milvus, own_service, schema
 from redkite.wire.methods import (
     METHODS,
     MethodUnimplemented,
     decode_reply,
     decode_request,
     encode_error,
+    encode_pieces,
     encode_reply,
     encode_request,
 )
@@ -37,6 +38,11 @@ RESULTS = results_of_all_calls()
 
 def name_of(value: Any) -> str:
     return type(value).__name__
+
+
+def method_of(request: requests.Request) -> str:
+    """The RPC that a request is sent by."""
+    return encode_request(request)[0]
 
 
 def same(left: Any, right: Any) -> bool:
@@ -63,15 +69,30 @@ def test_a_request_survives_the_wire(request_: requests.Request) -> None:
     assert same(decode_request(method, data, {}), request_)
 
 
+def test_the_vectors_of_an_insert_are_sent_from_where_they_lie() -> None:
+    numbers = np.arange(4_000, dtype=np.float32)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 40)
+    batch = pa.RecordBatch.from_arrays([vectors, pa.array(range(100))], ["vector", "id"])
+    request = requests.Insert(collection="c", rows=batch)
+    method, pieces = encode_pieces(request)
+    assert any(np.shares_memory(np.frombuffer(piece, np.uint8), numbers) for piece in pieces)
+    assert b"".join(pieces) == encode_request(request)[1]
+    read = decode_request(method, b"".join(pieces), {}).rows
+    assert read.column("vector").equals(vectors)
+    assert read.column("id").equals(batch.column("id"))
+
+
 @pytest.mark.parametrize("request_", REQUESTS, ids=name_of)
 def test_a_result_survives_the_wire(request_: requests.Request) -> None:
     result = RESULTS.get(type(request_), results.Done())
-    assert same(decode_reply(request_, encode_reply(name_of(request_), result)), result)
+    assert same(decode_reply(request_, encode_reply(method_of(request_), result)), result)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=name_of)
 def test_pymilvus_reads_what_is_sent_and_answered(request_: requests.Request) -> None:
     method, data = encode_request(request_)
+    if method in own_service.methods_by_name:
+        pytest.skip("a call of Redkite's own")
     descriptor = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name[method]
     sent, answered = (
         getattr(milvus_pb2, message.name, None) or getattr(common_pb2, message.name)
@@ -80,13 +101,13 @@ def test_pymilvus_reads_what_is_sent_and_answered(request_: requests.Request) ->
     ours = METHODS[method][0].FromString(data).SerializeToString(deterministic=True)
     assert sent.FromString(data).SerializeToString(deterministic=True) == ours
     reply = answered.FromString(encode_reply(method, RESULTS.get(type(request_), results.Done())))
-    check_status(getattr(reply, "status", reply))
+    check_status(getattr(reply, "alter_status", None) or getattr(reply, "status", reply))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_error_arrives_as_itself_in_every_reply(method: str) -> None:
     data = encode_error(method, errors.CollectionNotLoaded("collection not loaded[collection=7]"))
-    request = next(request for request in REQUESTS if name_of(request) == method)
+    request = next(request for request in REQUESTS if method_of(request) == method)
     with pytest.raises(errors.CollectionNotLoaded) as caught:
         decode_reply(request, data)
     assert (caught.value.code, caught.value.message) == (101, "collection not loaded[collection=7]")
@@ -233,8 +254,6 @@ def test_a_part_of_a_search_that_is_not_served_is_refused_by_name(content: dict[
          r"parameter\[expected=invalid num_rows\]\[actual=0\]"),
         ("Insert", milvus.InsertRequest(num_rows=1), errors.InvalidParameter, "no field data has been passed in"),
         ("Insert", milvus.InsertRequest(num_rows=1, namespace="n"), errors.Unimplemented, "namespace"),
-        ("Upsert", milvus.UpsertRequest(num_rows=1, field_ops=[{"field_name": "f", "op": 1}]), errors.Unimplemented,
-         "field_ops of field f"),
         ("Delete", milvus.DeleteRequest(namespace="n"), errors.Unimplemented, "namespace"),
         ("Query", milvus.QueryRequest(namespace="n"), errors.Unimplemented, "namespace of a query"),
         ("CreateCollection", milvus.CreateCollectionRequest(schema=b"\xff"), errors.WireError, "CollectionSchema"),
@@ -357,7 +376,7 @@ def test_a_damaged_request_is_read_or_refused_with_a_typed_error(
 @FEWER
 @given(data=st.data())
 def test_a_damaged_reply_is_read_or_refused_with_a_typed_error(request_: requests.Request, data: st.DataObject) -> None:
-    sound = encode_reply(name_of(request_), RESULTS.get(type(request_), results.Done()))
+    sound = encode_reply(method_of(request_), RESULTS.get(type(request_), results.Done()))
     try:
         decode_reply(request_, mutated(sound, data.draw))
     except errors.MilvusException as error:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redkite.errors import InvalidParameter, MilvusException, Unimplemented
-from redkite.wire.params import QueryParams, read_index_params, read_query_params, read_search_params
+from redkite.model.requests import Page
+from redkite.wire.params import QueryParams, SearchParams, read_index_params, read_query_params, read_search_params
 
 
 def test_a_search_reads_every_setting_it_serves() -> None:
@@ -17,11 +18,11 @@ def test_a_search_reads_every_setting_it_serves() -> None:
         "anns_field": "v", "topk": "5", "offset": "2", "metric_type": "L2", "round_decimal": "3",
         "ignore_growing": "True", "params": '{"ef": 64, "radius": 1.5, "metric_type": "L2", "offset": 2}',
     })  # fmt: skip
-    assert params == ("v", 5, 2, "L2", 3, True, {"ef": 64, "radius": 1.5})
+    assert params == SearchParams("v", 5, 2, "L2", 3, True, {"ef": 64, "radius": 1.5})
 
 
 def test_a_search_needs_only_topk() -> None:
-    assert read_search_params({"topk": "10"}) == ("", 10, 0, "", -1, False, {})
+    assert read_search_params({"topk": "10"}) == SearchParams("", 10, 0, "", -1, False, {})
 
 
 def test_a_setting_given_only_inside_params_counts() -> None:
@@ -47,9 +48,9 @@ def test_a_feature_that_is_turned_off_is_no_error(value: str) -> None:
     ("key", "value"),
     [
         ("group_by_field", "color"), ("group_by_fields", "a,b"), ("group_size", "3"), ("strict_group_size", "True"),
-        ("order_by_fields", "a:desc"), ("iterator", "True"), ("search_iter_v2", "True"), ("hints", "iterative_filter"),
-        ("search_iter_batch_size", "10"), ("page_retain_order", "True"), ("json_path", "/a"), ("timezone", "UTC"),
-        ("analyzer_name", "en"), ("collection_id", "7"),
+        ("order_by_fields", "a:desc"), ("hints", "iterative_filter"),
+        ("page_retain_order", "True"), ("json_path", "/a"),
+        ("analyzer_name", "en"),
     ],
 )  # fmt: skip
 def test_a_feature_that_is_not_served_is_refused_by_name(key: str, value: str) -> None:
@@ -82,6 +83,16 @@ def test_a_setting_that_makes_no_sense_is_refused(pairs: dict[str, str], text: s
     assert text in caught.value.message
 
 
+def test_how_times_are_shown_is_read_beside_and_inside_params() -> None:
+    given = {"timezone": "Asia/Shanghai", "time_fields": "year, month"}
+    for pairs in (given, {"params": '{"timezone": "Asia/Shanghai", "time_fields": "year, month"}'}):
+        params = read_search_params({"topk": "1", **pairs})
+        assert (params.timezone, params.time_fields) == ("Asia/Shanghai", ("year", "month"))
+    assert read_query_params(given) == QueryParams(None, 0, False, 0, "Asia/Shanghai", ("year", "month"))
+    with pytest.raises(InvalidParameter, match="time_fields: week is not one of year, month"):
+        read_query_params({"time_fields": "week"})
+
+
 def test_a_query_reads_its_settings() -> None:
     assert read_query_params({}) == QueryParams(None, 0, False)
     pairs = {
@@ -97,7 +108,6 @@ def test_a_query_reads_its_settings() -> None:
 @pytest.mark.parametrize(
     ("pairs", "error", "text"),
     [
-        ({"iterator": "True"}, Unimplemented, "parameter iterator is not supported"),
         ({"group_by_fields": "a"}, Unimplemented, "parameter group_by_fields is not supported"),
         ({"limit": "abc"}, InvalidParameter, r"limit \[abc\] is invalid"),
         ({"topk": "1"}, InvalidParameter, "query parameter topk is not known"),
@@ -123,3 +133,14 @@ def test_any_settings_are_read_or_refused_with_a_typed_error(pairs: dict[str, An
             read(pairs)
         except MilvusException as error:
             assert error.code in (10, 1100)
+
+
+def test_a_page_of_an_iterator_is_read_with_its_size_its_token_and_its_bound() -> None:
+    pairs = {"topk": "1", "iterator": "True", "search_iter_v2": "True", "search_iter_batch_size": "10"}
+    first = read_search_params(pairs | {"collection_id": "7"})
+    assert (first.page, first.topk, first.collection_id) == (Page(), 10, 7)
+    later = read_search_params(pairs | {"search_iter_id": "t", "search_iter_last_bound": "0.25"})
+    assert later.page == Page(token="t", last_bound=0.25)
+    with pytest.raises(Unimplemented, match="first protocol"):
+        read_search_params({"topk": "1", "iterator": "True"})
+    assert read_query_params({"iterator": "True"}).is_page

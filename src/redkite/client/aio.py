@@ -14,9 +14,9 @@ from redkite.client.operations import collections, reads
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync import MilvusClient
-from redkite.client.sync_admin import SyncAdmin
 from redkite.client.transports.base import AsyncTransport, bounded
 from redkite.errors import MilvusException
+from redkite.model.types import FieldOp
 
 if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
@@ -69,7 +69,8 @@ class AsyncMilvusClient(AsyncAdmin):
         if self._endpoint.embedded:
             from redkite.client.transports.embedded import AsyncEmbeddedTransport
 
-            self._transport = AsyncEmbeddedTransport(self._endpoint.address)
+            here = self._endpoint
+            self._transport = AsyncEmbeddedTransport(here.address, here.read_only, here.memory_limit)
         else:
             self._transport = server_transport(self._endpoint)
 
@@ -239,10 +240,26 @@ class AsyncMilvusClient(AsyncAdmin):
         partition_name: str | None = "",
         *,
         partial_update: bool = False,
+        field_ops: Mapping[str, FieldOp | str] | None = None,
+        if_version: writes.Versions | None = None,
+        where: str | None = None,
+        where_params: dict[str, Any] | None = None,
         **unknown: Never,
     ) -> dict[str, Any]:
         return await self._run(
-            writes.upsert(self._session, collection_name, data, partition_name, partial_update), timeout, unknown
+            writes.upsert(
+                self._session,
+                collection_name,
+                data,
+                partition_name,
+                partial_update,
+                field_ops,
+                if_version,
+                where,
+                where_params,
+            ),
+            timeout,
+            unknown,
         )
 
     async def delete(
@@ -254,10 +271,25 @@ class AsyncMilvusClient(AsyncAdmin):
         partition_name: str | None = None,
         *,
         filter_params: dict[str, Any] | None = None,
+        if_version: writes.Versions | None = None,
+        where: str | None = None,
+        where_params: dict[str, Any] | None = None,
         **unknown: Never,
     ) -> dict[str, int]:
         return await self._run(
-            writes.delete(self._session, collection_name, ids, filter, partition_name, filter_params), timeout, unknown
+            writes.delete(
+                self._session,
+                collection_name,
+                ids,
+                filter,
+                partition_name,
+                filter_params,
+                if_version,
+                where,
+                where_params,
+            ),
+            timeout,
+            unknown,
         )
 
     async def get(
@@ -269,10 +301,23 @@ class AsyncMilvusClient(AsyncAdmin):
         partition_names: Sequence[str] | None = None,
         *,
         consistency_level: str | int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> QueryResult | list[dict[str, Any]]:
         return await self._run(
-            reads.get(self._session, collection_name, ids, output_fields, partition_names, consistency_level),
+            reads.get(
+                self._session,
+                collection_name,
+                ids,
+                output_fields,
+                partition_names,
+                consistency_level,
+                as_of,
+                timezone,
+                time_fields,
+            ),
             timeout,
             unknown,
         )
@@ -292,6 +337,9 @@ class AsyncMilvusClient(AsyncAdmin):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         guarantee_timestamp: int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> QueryResult:
         return await self._run(
@@ -308,6 +356,9 @@ class AsyncMilvusClient(AsyncAdmin):
                 consistency_level,
                 ignore_growing,
                 guarantee_timestamp,
+                as_of,
+                timezone,
+                time_fields,
             ),
             timeout,
             unknown,
@@ -331,6 +382,9 @@ class AsyncMilvusClient(AsyncAdmin):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         guarantee_timestamp: int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> SearchResult:
         return await self._run(
@@ -350,6 +404,9 @@ class AsyncMilvusClient(AsyncAdmin):
                 consistency_level,
                 ignore_growing,
                 guarantee_timestamp,
+                as_of,
+                timezone,
+                time_fields,
             ),
             timeout,
             unknown,
@@ -358,10 +415,10 @@ class AsyncMilvusClient(AsyncAdmin):
 
 def _share_documentation() -> None:
     """Every method is documented once, where it blocks."""
-    for blocking, awaited in ((MilvusClient, AsyncMilvusClient), (SyncAdmin, AsyncAdmin)):
-        for name, method in vars(awaited).items():
+    for owner in AsyncMilvusClient.__mro__:
+        for name, method in vars(owner).items():
             if callable(method) and not name.startswith("_") and method.__doc__ is None:
-                method.__doc__ = getattr(blocking, name).__doc__
+                method.__doc__ = getattr(MilvusClient, name).__doc__
 
 
 _share_documentation()

@@ -6,7 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from redkite.client.base import ClientBase
+from redkite.client.aio_evolution import AsyncEvolution
+from redkite.client.aio_iterators import AsyncIterators
+from redkite.client.aio_keeping import AsyncKeeping
+from redkite.client.aio_upkeep import AsyncUpkeep
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncAdmin(ClientBase):
+class AsyncAdmin(AsyncKeeping, AsyncUpkeep, AsyncEvolution, AsyncIterators):
     """Partitions, loading, indexes, aliases, databases and the server, awaited."""
 
     @abstractmethod

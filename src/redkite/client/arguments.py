@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from redkite.client.texts import text
 from redkite.errors import DataTypeNotMatchException, ParamError, Unimplemented
+from redkite.model.moments import read_time_parts
+from redkite.model.timestamps import MAX_LOGICAL, compose
 from redkite.model.types import ConsistencyLevel
 
 _NOT_BUILT = frozenset({
-    "_async", "_callback", "analyzer_name", "cluster_id", "external_source", "external_spec", "field_ops",
+    "_async", "_callback", "analyzer_name", "cluster_id", "external_source", "external_spec",
     "function_chains", "group_by_field", "group_by_fields", "group_size", "highlighter", "hints", "ids", "iterator",
     "json_path", "json_type", "namespace", "order_by", "order_by_fields", "page_retain_order", "priority", "ranker",
-    "search_aggregation", "strict_cast", "strict_float32", "strict_group_size", "time_fields", "timezone",
+    "search_aggregation", "strict_cast", "strict_float32", "strict_group_size",
 })  # fmt: skip
 """Arguments of Milvus's SDK that this version cannot honour."""
 
@@ -94,6 +97,37 @@ def integer(argument: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise illegal(argument, value)
     return int(value)
+
+
+def moment(argument: str, value: object) -> int:
+    """A hybrid timestamp, given as one, as a `datetime` (naive: local time) or as ISO 8601 text; None is 0, the newest.
+    A millisecond means its end: everything written in it is seen."""
+    if value is None:
+        return 0
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ParamError(f"{argument}={value!r} is no ISO 8601 time, such as 2026-11-21T12:00:00+00:00") from None
+    if isinstance(value, datetime):
+        return compose(int(value.timestamp() * 1000), MAX_LOGICAL)
+    stamp = integer(argument, value)
+    if stamp < compose(1):
+        raise ParamError(
+            f"{argument}={stamp} is no hybrid timestamp (milliseconds << 18): a datetime or ISO 8601 text does as well"
+        )
+    return stamp
+
+
+def time_fields(value: object) -> tuple[str, ...]:
+    """The parts that times are shown as, from a text such as `"year, month"` or a list of names."""
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        value = ",".join(names("time_fields", value))
+    if not isinstance(value, str):
+        raise wrong_type("time_fields", str, value)
+    return read_time_parts(value)
 
 
 def expression(value: object) -> str:

@@ -18,8 +18,6 @@ from redkite.model.types import DataType
 
 _ELSEWHERE = {
     "hybrid_search": "search one vector field at a time with search()",
-    "search_iterator": "page with search(offset=...)",
-    "query_iterator": "page with query(limit=..., offset=...)",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,6 @@ from redkite.model.batch import arrow_type
 from redkite.model.schema import FieldSchema
 from redkite.model.types import DataType
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON = orjson.OPT_SERIALIZE_NUMPY
 _NONE = type(None)
 
@@ -32,24 +31,25 @@ _ACCEPTED: dict[DataType, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def column(field: FieldSchema, values: Any, zone: tzinfo = UTC) -> pa.Array:
+def column(field: FieldSchema, values: Any) -> pa.Array:
     """The Arrow column of a field from a list, numpy array, Arrow array or pandas series of its values.
 
-    None is a null, where the field is nullable or has a default. `zone` is that of times written without an offset.
+    None is a null, where the field is nullable or has a default. Times may be texts: the server reads them, as it knows
+    the time zone of those without an offset.
     """
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
     if isinstance(values, pa.Array):
         return from_arrow(field, values)
     if hasattr(values, "to_numpy"):
-        return from_pandas(field, values, zone)
+        return from_pandas(field, values)
     if not isinstance(values, np.ndarray | list | tuple) and not hasattr(values, "tocsr"):
         raise mismatch(field.name, f"column of {field.data_type.name.lower()}", values)
     if field.data_type.is_vector:
         return vector_column(field, values)
     if isinstance(values, np.ndarray):
-        return from_numpy(field, values, zone)
-    return from_list(field, values, zone)
+        return from_numpy(field, values)
+    return from_list(field, values)
 
 
 def _takes_null(field: FieldSchema) -> bool:
@@ -57,7 +57,7 @@ def _takes_null(field: FieldSchema) -> bool:
 
 
 # -- lists --------------------------------------------------------------------------------------
-def from_list(field: FieldSchema, values: Sequence[Any], zone: tzinfo) -> pa.Array:
+def from_list(field: FieldSchema, values: Sequence[Any]) -> pa.Array:
     kind = field.data_type
     if kind is DataType.JSON:
         return pa.array([None if v is None else json_bytes(field.name, v) for v in values], pa.binary())
@@ -65,7 +65,7 @@ def from_list(field: FieldSchema, values: Sequence[Any], zone: tzinfo) -> pa.Arr
         return _array_column(field, values)
     _check_types(field.name, kind, values, _takes_null(field))
     if kind is DataType.TIMESTAMPTZ:
-        return pa.array([None if v is None else microseconds(field.name, v, zone) for v in values], pa.int64())
+        return _times(values)
     return _typed(field.name, kind, values, arrow_type(field))
 
 
@@ -147,15 +147,15 @@ def dumped(name: str, value: Any) -> bytes:
         raise DataNotMatchException(f"a value of field `{name}` is not JSON: {reason}") from error
 
 
-def microseconds(name: str, value: str | datetime, zone: tzinfo) -> int:
-    """A time as UTC microseconds since 1970; one without an offset is taken to be in `zone`."""
-    try:
-        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-    except ValueError as error:
-        raise InvalidParameter(f"got invalid timestamptz string '{value}': field {name}: {error}") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def _times(values: Sequence[Any]) -> pa.Array:
+    """Texts and datetimes as texts."""
+    if any(isinstance(value, datetime) for value in values):
+        values = [_iso(value) if isinstance(value, datetime) else value for value in values]
+    return pa.array(values, pa.string())
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat() if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
 
 
 # -- numpy and pandas ---------------------------------------------------------------------------
@@ -165,27 +165,27 @@ _NUMPY_KINDS = {
 }  # fmt: skip
 
 
-def from_numpy(field: FieldSchema, values: np.ndarray[Any, Any], zone: tzinfo) -> pa.Array:
+def from_numpy(field: FieldSchema, values: np.ndarray[Any, Any]) -> pa.Array:
     kinds = _NUMPY_KINDS.get(field.data_type)
     if values.dtype.kind == "M" and field.data_type is DataType.TIMESTAMPTZ:
-        return from_list(field, values.astype("datetime64[us]").tolist(), zone)
+        return from_arrow(field, pa.array(values.astype("datetime64[us]")))
     if kinds is None or values.dtype.kind not in kinds:
         if values.dtype.kind in "OUS" or field.data_type in (DataType.JSON, DataType.ARRAY):
-            return from_list(field, values.tolist(), zone)
+            return from_list(field, values.tolist())
         raise mismatch(field.name, field.data_type.name.lower(), values.flat[0] if values.size else values)
     if values.ndim != 1:
         raise DataNotMatchException(f"field `{field.name}` takes a column of one dimension, got shape {values.shape}")
     return _cast(field, pa.array(values))
 
 
-def from_pandas(field: FieldSchema, series: Any, zone: tzinfo) -> pa.Array:
+def from_pandas(field: FieldSchema, series: Any) -> pa.Array:
     """A data frame's column. Pandas marks what is missing as NaN, NaT or NA: a null, where the field takes one."""
     missing = np.asarray(series.isna()) if hasattr(series, "isna") else np.zeros(len(series), dtype=np.bool_)
     if not missing.any():
-        return column(field, np.asarray(series.to_numpy()), zone)
+        return column(field, np.asarray(series.to_numpy()))
     if series.dtype == object:
         values = [None if gone else v for v, gone in zip(series.tolist(), missing, strict=True)]
-        return column(field, values, zone)
+        return column(field, values)
     values = pa.array(series, from_pandas=True)
     if field.data_type.is_integer and pa.types.is_floating(values.type):  # pandas makes floats of integers with gaps
         try:
@@ -203,11 +203,23 @@ def from_arrow(field: FieldSchema, values: pa.Array) -> pa.Array:
         raise mismatch(field.name, field.data_type.name.lower(), None)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if field.data_type is DataType.TIMESTAMPTZ and values.type != target:
+        return _arrow_times(field, values)
     if field.data_type in (DataType.FLOAT_VECTOR, DataType.INT8_VECTOR):
         values = _fixed_size(field, values)
     elif pa.types.is_fixed_size_binary(target) and values.type != target:
         _check_widths(field, values, target.byte_width)
     return values if values.type == target else _cast(field, values)
+
+
+def _arrow_times(field: FieldSchema, values: pa.Array) -> pa.Array:
+    """Arrow texts and timestamps as texts or UTC microseconds; timestamps without a time zone are wall time."""
+    if _is_text(values.type):
+        return values.cast(pa.string())
+    if not pa.types.is_timestamp(values.type):
+        raise _arrow_mismatch(field, values.type)
+    moments = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    return moments.cast(pa.string()) if values.type.tz is None else moments.cast(pa.int64())
 
 
 def _fixed_size(field: FieldSchema, values: pa.Array) -> pa.Array:

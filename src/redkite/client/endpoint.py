@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from redkite.errors import ConnectionConfigException, ParamError
+from redkite.model.sizes import parse_size
 
 DEFAULT_URI = "http://localhost:19530"
 DEFAULT_PORT = 19530
@@ -18,7 +19,14 @@ _SCHEMES = ("http", "https", "tcp")
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """Further keyword arguments of a client that talks to a server."""
+    """Further keyword arguments: of a client that opens a file, then of one that talks to a server."""
+
+    read_only: bool
+    """Of a file: read what another process writes, or nobody does; the file stays as it is."""
+
+    memory_limit: int | str
+    """Of a file: private memory of the database at most, in bytes or as a text such as `1GB`; 0 sets no limit. Writes
+    that find no room in it fail with code 3. Clients of one file share one database and its limit."""
 
     secure: bool
     """TLS, also without `https://`."""
@@ -38,12 +46,17 @@ class ConnectionOptions(TypedDict, total=False):
     """Do not share a TCP connection with other clients of this process."""
 
 
+_FILE_OPTIONS = frozenset({"read_only", "memory_limit"})
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A server, or a database file."""
 
     address: str
     """A gRPC target, or the absolute path of the file."""
     embedded: bool = False
+    read_only: bool = False
+    memory_limit: int = 0
     token: str = ""
     """`user:password` or an API key."""
     database: str = ""
@@ -111,14 +124,29 @@ def _file(uri: str, token: str, db_name: str, options: ConnectionOptions) -> End
         raise ConnectionConfigException(f"Open local milvus failed, dir: {Path(uri).parent} not exists")
     if token:
         raise ConnectionConfigException("a local database file takes no user, password or token: it would check none")
-    if options:
-        raise ConnectionConfigException(f"a local database file takes no connection argument `{min(options)}`")
-    return Endpoint(address=os.path.realpath(path), embedded=True, database=db_name)
+    others = set(options) - _FILE_OPTIONS
+    if others:
+        raise ConnectionConfigException(f"a local database file takes no connection argument `{min(others)}`")
+    read_only = options.get("read_only", False)
+    if not isinstance(read_only, bool):
+        raise ParamError("read_only must be bool type")
+    memory_limit = parse_size(options.get("memory_limit", 0))
+    if memory_limit and read_only:
+        raise ParamError("memory_limit is for a client that writes: reading is never refused")
+    return Endpoint(
+        address=os.path.realpath(path),
+        embedded=True,
+        database=db_name,
+        read_only=read_only,
+        memory_limit=memory_limit,
+    )
 
 
 def _server(address: str, token: str, database: str, tls: bool, options: ConnectionOptions) -> Endpoint:
     secure = options.get("secure", tls)
     if not isinstance(secure, bool):
         raise ParamError("secure must be bool type")
+    for name in _FILE_OPTIONS & set(options):
+        raise ConnectionConfigException(f"`{name}` is for a local database file; what a server does is set there")
     settings: dict[str, Any] = {**options, "secure": secure}
     return Endpoint(address=address, token=token, database=database, **settings)

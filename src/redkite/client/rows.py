@@ -15,17 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
 from operator import itemgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 
 from redkite.client.columns import column, dumped
 from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
-from redkite.model.batch import arrow_type, batch_field, data_type_of
+from redkite.model.batch import arrow_field, arrow_type, batch_field, data_type_of
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
@@ -46,19 +44,16 @@ class RowPlan:
     fields: dict[str, FieldSchema]
     columns: dict[str, pa.Field]
     """The Arrow field of each, with its Milvus type where Arrow's alone does not tell it."""
-    zone: tzinfo = UTC
 
     @classmethod
     def of(cls, info: CollectionInfo) -> RowPlan:
         schema = info.schema
-        zone = info.properties.get("timezone", "")
         return cls(
             schema=schema,
             collection=schema.name,
             timestamp=info.update_timestamp,
             fields={field.name: field for field in schema.user_fields},
             columns={field.name: _arrow_field(field) for field in schema.user_fields},
-            zone=ZoneInfo(zone) if zone else UTC,
         )
 
     @property
@@ -79,8 +74,12 @@ class RowPlan:
         for name, array in arrays.items():
             if len(array) != count:
                 raise ParamError(f"Arrays must all be same length. Field `{name}` has {len(array)} rows, not {count}.")
-        fields = [self.columns.get(name) or _META for name in arrays]
+        fields = [self._arrow_field(name, array.type) for name, array in arrays.items()]
         return pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+
+    def _arrow_field(self, name: str, kind: pa.DataType) -> pa.Field:
+        known = self.columns.get(name, _META)
+        return known if known.type == kind else arrow_field(name, self.fields[name].data_type, kind)
 
     def filter_of(self, ids: Sequence[Any]) -> str:
         """The filter that names rows by primary key."""
@@ -196,7 +195,7 @@ class RowPlan:
     def _column(self, name: str, values: Any) -> pa.Array:
         if name == META_FIELD:
             return _meta_column(values)
-        return column(self.fields[name], values, self.zone)
+        return column(self.fields[name], values)
 
     def _refuse_unexpected(self, given: set[str]) -> None:
         for name in given:

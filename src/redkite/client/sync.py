@@ -14,6 +14,7 @@ from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
+from redkite.model.types import FieldOp
 
 if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
@@ -80,7 +81,8 @@ class MilvusClient(SyncAdmin):
         if self._endpoint.embedded:
             from redkite.client.transports.embedded import EmbeddedTransport
 
-            self._transport = EmbeddedTransport(self._endpoint.address)
+            here = self._endpoint
+            self._transport = EmbeddedTransport(here.address, here.read_only, here.memory_limit)
             if db_name:
                 self._run(databases.use_database(self._session, db_name), timeout, {})
         else:
@@ -308,6 +310,10 @@ class MilvusClient(SyncAdmin):
         partition_name: str | None = "",
         *,
         partial_update: bool = False,
+        field_ops: Mapping[str, FieldOp | str] | None = None,
+        if_version: writes.Versions | None = None,
+        where: str | None = None,
+        where_params: dict[str, Any] | None = None,
         **unknown: Never,
     ) -> dict[str, Any]:
         """Write rows in place of those that have the same primary key.
@@ -317,13 +323,30 @@ class MilvusClient(SyncAdmin):
             data: As for `insert`; the primary key is needed also where it is automatic.
             timeout: Seconds.
             partition_name: The default partition if empty.
-            partial_update: Only the given fields change.
+            partial_update: Only the given fields change; rows that are not there are inserted.
+            field_ops: How given array fields change: `"replace"`, `"array_append"` or `"array_remove"`.
+            if_version: Only if the row of each key has this version (the output field `$version`): one number for
+                all or one for each row; 0 means that there is no such row. Else Conflict, and nothing is written.
+            where: Only if the row of each key is there and passes this filter; else Conflict.
+            where_params: Values of `{placeholders}` in `where`.
 
         Returns:
             `{"upsert_count": n, "ids": [...]}`
         """
         return self._run(
-            writes.upsert(self._session, collection_name, data, partition_name, partial_update), timeout, unknown
+            writes.upsert(
+                self._session,
+                collection_name,
+                data,
+                partition_name,
+                partial_update,
+                field_ops,
+                if_version,
+                where,
+                where_params,
+            ),
+            timeout,
+            unknown,
         )
 
     def delete(
@@ -335,6 +358,9 @@ class MilvusClient(SyncAdmin):
         partition_name: str | None = None,
         *,
         filter_params: dict[str, Any] | None = None,
+        if_version: writes.Versions | None = None,
+        where: str | None = None,
+        where_params: dict[str, Any] | None = None,
         **unknown: Never,
     ) -> dict[str, int]:
         """Delete rows by primary key or by filter, not both.
@@ -346,12 +372,27 @@ class MilvusClient(SyncAdmin):
             filter: An expression such as `"age > 30 and city in ['Rome']"`.
             partition_name: Look only there.
             filter_params: Values of `{placeholders}` in the filter.
+            if_version: Only if each row of `ids` has this version; else Conflict, and nothing is deleted.
+            where: Only if each row of `ids` passes this filter, as for `upsert`.
+            where_params: Values of `{placeholders}` in `where`.
 
         Returns:
             `{"delete_count": n}`
         """
         return self._run(
-            writes.delete(self._session, collection_name, ids, filter, partition_name, filter_params), timeout, unknown
+            writes.delete(
+                self._session,
+                collection_name,
+                ids,
+                filter,
+                partition_name,
+                filter_params,
+                if_version,
+                where,
+                where_params,
+            ),
+            timeout,
+            unknown,
         )
 
     def get(
@@ -363,11 +404,26 @@ class MilvusClient(SyncAdmin):
         partition_names: Sequence[str] | None = None,
         *,
         consistency_level: str | int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> QueryResult | list[dict[str, Any]]:
-        """Rows by primary key, whole if no `output_fields` are named. Keys that do not exist are left out."""
+        """Rows by primary key, whole if no `output_fields` are named. Keys that do not exist are left out.
+
+        `as_of` reads them as they were then; `timezone` and `time_fields` say how times are shown: see `query`."""
         return self._run(
-            reads.get(self._session, collection_name, ids, output_fields, partition_names, consistency_level),
+            reads.get(
+                self._session,
+                collection_name,
+                ids,
+                output_fields,
+                partition_names,
+                consistency_level,
+                as_of,
+                timezone,
+                time_fields,
+            ),
             timeout,
             unknown,
         )
@@ -387,6 +443,9 @@ class MilvusClient(SyncAdmin):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         guarantee_timestamp: int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> QueryResult:
         """Rows that match a filter, or have one of the given keys.
@@ -404,6 +463,10 @@ class MilvusClient(SyncAdmin):
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
             guarantee_timestamp: See every write up to this hybrid timestamp.
+            as_of: Read the rows as they were then: a hybrid timestamp, a datetime or ISO 8601 text. Deleted and
+                replaced rows are kept for `collection.retention.seconds`.
+            timezone: Show times as they are in this IANA time zone, instead of the collection's.
+            time_fields: Show times as lists of these numbers: year, month, day, hour, minute, second, microsecond.
 
         Returns:
             A list of dicts, made when it is looked into; `.to_arrow()`, `.to_numpy()`, `.to_pandas()` skip the dicts.
@@ -422,6 +485,9 @@ class MilvusClient(SyncAdmin):
                 consistency_level,
                 ignore_growing,
                 guarantee_timestamp,
+                as_of,
+                timezone,
+                time_fields,
             ),
             timeout,
             unknown,
@@ -445,6 +511,9 @@ class MilvusClient(SyncAdmin):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         guarantee_timestamp: int | None = None,
+        as_of: reads.Moment | None = None,
+        timezone: str | None = None,
+        time_fields: str | Sequence[str] | None = None,
         **unknown: Never,
     ) -> SearchResult:
         """The rows closest to each query vector.
@@ -465,6 +534,10 @@ class MilvusClient(SyncAdmin):
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
             guarantee_timestamp: See every write up to this hybrid timestamp.
+            as_of: Read the rows as they were then: a hybrid timestamp, a datetime or ISO 8601 text. Deleted and
+                replaced rows are kept for `collection.retention.seconds`.
+            timezone: Show times as they are in this IANA time zone, instead of the collection's.
+            time_fields: Show times as lists of these numbers: year, month, day, hour, minute, second, microsecond.
 
         Returns:
             One list of hits for each vector, made when it is looked into.
@@ -486,6 +559,9 @@ class MilvusClient(SyncAdmin):
                 consistency_level,
                 ignore_growing,
                 guarantee_timestamp,
+                as_of,
+                timezone,
+                time_fields,
             ),
             timeout,
             unknown,

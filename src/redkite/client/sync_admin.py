@@ -6,9 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from redkite.client.base import ClientBase
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
+from redkite.client.sync_evolution import SyncEvolution
+from redkite.client.sync_iterators import SyncIterators
+from redkite.client.sync_keeping import SyncKeeping
+from redkite.client.sync_upkeep import SyncUpkeep
 
 if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncAdmin(ClientBase):
+class SyncAdmin(SyncKeeping, SyncUpkeep, SyncEvolution, SyncIterators):
     """Partitions, loading, indexes, aliases, databases and the server, blocking."""
 
     @abstractmethod

@@ -12,23 +12,34 @@ import os
 import sys
 from collections.abc import Callable
 
+import msgspec
+
+from redkite.coordinator.compaction import CompactionPolicy
 from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.garbage import GRACE_SECONDS, Garbage
 from redkite.coordinator.loads import QueryCoordinator
+from redkite.coordinator.restores import RestoreJobs
 from redkite.coordinator.root import RootCoordinator
+from redkite.coordinator.snapshots import SnapshotCoordinator
 from redkite.env import Env, FileLock
 from redkite.logs import get_logger
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.service import Service
+from redkite.node.compactor import Compactor
 from redkite.node.data import DataNode
+from redkite.node.memory import MemoryBudget
 from redkite.node.peers import QueryPeer
 from redkite.node.querying import QueryNode
+from redkite.node.shard import Shard
 from redkite.node.streaming import SealPolicy, StreamingNode
 from redkite.node.topology import Topology
 from redkite.proxy.definitions import drop_data
 from redkite.proxy.service import Proxy
+from redkite.query.allowed import CACHE_BYTES
 from redkite.storage.catalog import Catalog, open_catalog
 from redkite.storage.local_log import LocalLog
 from redkite.storage.lock import lock_path
+from redkite.storage.log import LogSettings
 from redkite.storage.objects import FolderObjects
 
 log = get_logger(__name__)
@@ -37,9 +48,12 @@ log = get_logger(__name__)
 class Database:
     """An open database. `service` answers requests; `close` gives the path back."""
 
-    def __init__(self, topology: Topology, catalog: Catalog, log_: LocalLog, lock: FileLock) -> None:
+    def __init__(
+        self, topology: Topology, catalog: Catalog, log_: LocalLog, lock: FileLock, backups: str | None = None
+    ) -> None:
         self.topology = topology
-        self.service: Service = Proxy(topology)
+        self._proxy = Proxy(topology, backups)
+        self.service: Service = self._proxy
         self._catalog = catalog
         self._log = log_
         self._lock = lock
@@ -51,6 +65,7 @@ class Database:
             return
         self._closed = True
         try:
+            self._proxy.close()
             self.topology.close()
             self._log.close()
             self._catalog.close()
@@ -67,11 +82,23 @@ def open_database(
     streaming_nodes: int = 1,
     query_nodes: int = 1,
     threads: int = 0,
+    compaction: CompactionPolicy | None = None,
+    garbage_seconds: float = GRACE_SECONDS,
+    verify: bool = True,
+    log_settings: LogSettings | None = None,
+    backups: str | None = None,
+    memory_limit: int = 0,
+    memory_wait_seconds: float = 10.0,
 ) -> Database:
     """Open or create the database in folder `path`.
 
-    `threads` build indexes (0: one a core). Raises PathLocked when another process has the path, Corruption when what
-    is there cannot be read.
+    `threads` build indexes (0: one a core). Compacted segments become as large as sealed ones unless `compaction` says
+    otherwise. Objects that nothing needs any more are deleted after `garbage_seconds`. `verify` compares the checksum
+    of a segment or index before its first use. `backups` is the folder or URL below which backups may be made (None:
+    anywhere). `memory_limit` bounds
+    the private memory of this database, in bytes (0: not at all); a write that finds no room in it for
+    `memory_wait_seconds` raises MemoryLimitExceeded. Raises PathLocked when another process has the path, Corruption
+    when what is there cannot be read.
     """
     env = env or Env.real()
     root = os.path.abspath(path) if env.files.local_path(path) is not None else path
@@ -80,14 +107,22 @@ def open_database(
     try:
         catalog = open_catalog(env.files, f"{root}/catalog")
         opened.append(catalog.close)
-        local_log = LocalLog(env, f"{root}/log")
+        memory = MemoryBudget(env, memory_limit, memory_wait_seconds)
+        local_log = LocalLog(env, f"{root}/log", (log_settings or LogSettings()).within(memory_limit))
+        memory.watch("log queue", lambda: local_log.backlog.size)
+        memory.tight_when(lambda: local_log.backlog.is_full)
         opened.append(local_log.close)
-        store = FolderObjects(env.files, f"{root}/objects")
+        store = FolderObjects(env.files, f"{root}/objects", verify=verify)
+        policy = (policy or SealPolicy()).within(memory_limit)
+        compaction = compaction or CompactionPolicy(rows=policy.rows, bytes=policy.bytes)
+        if memory_limit:
+            compaction = msgspec.structs.replace(compaction, bytes=min(compaction.bytes, policy.bytes))
         topology = _topology(
-            env, limits, catalog, local_log, store, policy or SealPolicy(), streaming_nodes, query_nodes, threads
-        )
-        _sweep(topology, local_log, store)
-        return Database(topology, catalog, local_log, lock)
+            env, limits, catalog, local_log, store, policy, streaming_nodes, query_nodes, threads, compaction,
+            garbage_seconds, memory,
+        )  # fmt: skip
+        _sweep(topology, local_log)
+        return Database(topology, catalog, local_log, lock, backups)
     except BaseException:
         for close in reversed(opened):
             close()
@@ -105,37 +140,69 @@ def _topology(
     streaming_nodes: int,
     query_nodes: int,
     threads: int,
+    compaction: CompactionPolicy,
+    garbage_seconds: float,
+    memory: MemoryBudget,
 ) -> Topology:
     root = RootCoordinator(catalog, env, limits)
     data = DataCoordinator(catalog, lambda: root.oracle.allocate_ids(1), limits)
     scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
-    querying = tuple(QueryNode(number, store, scans) for number in range(1, query_nodes + 1))
+    cache_bytes = memory.cache_bytes(CACHE_BYTES, query_nodes)
+    querying = tuple(QueryNode(number, store, scans, cache_bytes) for number in range(1, query_nodes + 1))
     loads = QueryCoordinator(catalog, [node.node_id for node in querying])
     peers: dict[int, QueryPeer] = {node.node_id: node for node in querying}
-    data_node = DataNode(1, env, store, threads or os.cpu_count() or 1)
+    data_node = DataNode(1, env, store, threads or os.cpu_count() or 1, memory)
+    garbage = Garbage(env, store, data.object_names, garbage_seconds)
     streaming = tuple(
-        StreamingNode(number, env, log_, store, data, loads, peers, data_node, scans, root.oracle.allocate, policy)
+        StreamingNode(
+            number,
+            env,
+            log_,
+            store,
+            garbage,
+            data,
+            loads,
+            peers,
+            data_node,
+            scans,
+            root.oracle.allocate,
+            policy,
+            memory,
+        )
         for number in range(1, streaming_nodes + 1)
     )
-    return Topology(env, limits, store, root, data, loads, streaming, querying, (data_node,), scans)
+    memory.watch("growing segments", lambda: sum(node.growing_bytes() for node in streaming))
+    memory.watch("caches", lambda: sum(node.private_bytes() for node in querying))
+
+    def relieve(excess: int) -> None:
+        for node in streaming:
+            node.seal_for_memory(excess // len(streaming))
+
+    memory.relieve_with(relieve)
+
+    def open_shard(channel: str) -> Shard | None:
+        return next((shard for node in streaming if (shard := node.open_shard(channel)) is not None), None)
+
+    snapshots = SnapshotCoordinator(catalog, garbage, env.clock.now_ms)
+    compactor = Compactor(
+        env, store, root, data, garbage, data_node, open_shard, compaction, snapshots.protected_segments
+    )
+    restores = RestoreJobs(catalog, env.clock.now_ms)
+    return Topology(
+        env, limits, store, garbage, root, data, loads, streaming, querying, (data_node,), compactor, snapshots,
+        restores, scans, memory,
+    )  # fmt: skip
 
 
-def _sweep(topology: Topology, log_: LocalLog, store: FolderObjects) -> None:
+def _sweep(topology: Topology, log_: LocalLog) -> None:
     """Remove what a crash left behind: data of dropped collections, objects that no commit names."""
     existing = {meta.collection_id: meta for meta in topology.root.all_collections()}
     channels = {channel for meta in existing.values() for channel in meta.channels}
     for channel in log_.topics():
         if channel not in channels:
             log_.drop(channel)
-    named: set[str] = set()
-    for collection_id in topology.data.collections():
+    for collection_id in {*topology.data.collections(), *topology.snapshots.collections()}:
         if collection_id not in existing:
             log.info("removing what is left of dropped collection %d", collection_id)
             drop_data(topology, collection_id, topology.data.channels_of(collection_id))
-            continue
-        for segment in topology.data.segments(collection_id):
-            named.update((segment.rows_object, segment.order_object, segment.deletes_object))
-            named.update(file.object for file in segment.indexes)
-    for name in store.list("segments/"):
-        if name not in named:
-            store.delete(name)
+    topology.garbage.sweep("segments/")

@@ -12,7 +12,7 @@ from redkite.errors import Corruption, IndexNotFound, InvalidParameter
 from redkite.index.registry import needs_build
 from redkite.model.limits import Limits
 from redkite.model.schema import FieldSchema
-from redkite.model.segments import ChannelState, IndexFile, IndexMeta, IndexSpec, SegmentMeta
+from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMeta, IndexSpec, SegmentMeta
 from redkite.storage.catalog import Catalog
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def _load(catalog: Catalog, prefix: str, kind: type[T]) -> list[tuple[str, T]]:
     try:
         return [(key, msgspec.json.decode(value, type=kind)) for key, value in catalog.scan(prefix)]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the catalog's entries under {prefix} cannot be read: {error}") from error
 
 
@@ -36,12 +36,23 @@ class DataCoordinator:
         self._segments: dict[int, tuple[SegmentMeta, ...]] = {}
         self._indexes: dict[int, tuple[IndexMeta, ...]] = {}
         self._channels: dict[str, ChannelState] = {}
-        for _, segment in _load(catalog, "segment/", SegmentMeta):
-            self._segments[segment.collection_id] = (*self.segments(segment.collection_id), segment)
-        for _, index in _load(catalog, "index/", IndexMeta):
-            self._indexes[index.collection_id] = (*self.indexes(index.collection_id), index)
-        for key, state in _load(catalog, "channel/", ChannelState):
-            self._channels[key.removeprefix("channel/")] = state
+        self._flushed: Callable[[int, str], None] | None = None
+        self.reload()
+
+    def reload(self) -> None:
+        """Read everything from the catalog."""
+        segments: dict[int, tuple[SegmentMeta, ...]] = {}
+        for _, segment in _load(self._catalog, "segment/", SegmentMeta):
+            segments[segment.collection_id] = (*segments.get(segment.collection_id, ()), segment)
+        indexes: dict[int, tuple[IndexMeta, ...]] = {}
+        for _, index in _load(self._catalog, "index/", IndexMeta):
+            indexes[index.collection_id] = (*indexes.get(index.collection_id, ()), index)
+        states = {k.removeprefix("channel/"): state for k, state in _load(self._catalog, "channel/", ChannelState)}
+        self._segments, self._indexes, self._channels = segments, indexes, states
+
+    def when_flushed(self, call: Callable[[int, str], None]) -> None:
+        """Call this with collection id and channel whenever segments were sealed; it must be quick."""
+        self._flushed = call
 
     def allocate_id(self) -> int:
         return self._allocate_id()
@@ -54,6 +65,10 @@ class DataCoordinator:
         """Ids of the collections anything is recorded about."""
         return sorted({*self._segments, *self._indexes})
 
+    def object_names(self) -> frozenset[str]:
+        """Every object that a segment is made of."""
+        return frozenset(name for segments in self._segments.values() for s in segments for name in s.objects)
+
     def channels_of(self, collection_id: int) -> set[str]:
         return {s.channel for s in self.segments(collection_id)}
 
@@ -63,23 +78,29 @@ class DataCoordinator:
     def channel_state(self, channel: str) -> ChannelState:
         return self._channels.get(channel, ChannelState())
 
+    def note_end(self, channel: str, end: int) -> None:
+        """Remember where the log of a channel ended when it was closed: a witness beside the log itself."""
+        with self._lock:
+            state = self.channel_state(channel)
+            if end > state.known_end:
+                state = msgspec.structs.replace(state, end=end)
+                self._catalog.commit({f"channel/{channel}": msgspec.json.encode(state)})
+                self._channels = {**self._channels, channel: state}
+
     def commit_flush(
         self,
         collection_id: int,
         channel: str,
         state: ChannelState,
         added: Iterable[SegmentMeta],
-        deletes: Mapping[int, tuple[str, int]],
+        deletes: Mapping[int, DeletesFile],
     ) -> None:
-        """In one commit: sealed segments, delete objects (segment id -> object, deleted rows), the new checkpoint."""
+        """In one commit: sealed segments, their stored deletes by segment id, the new checkpoint."""
+        fresh = tuple(added)
         with self._lock:
             kept = [
-                msgspec.structs.replace(
-                    s, deletes_object=deletes[s.segment_id][0], deleted_rows=deletes[s.segment_id][1]
-                )
-                if s.segment_id in deletes
-                else s
-                for s in (*self.segments(collection_id), *added)
+                s.with_deletes(deletes[s.segment_id]) if s.segment_id in deletes else s
+                for s in (*self.segments(collection_id), *fresh)
             ]
             known = set(self.segments(collection_id))
             puts = {_segment_key(s): msgspec.json.encode(s) for s in kept if s not in known}
@@ -87,6 +108,50 @@ class DataCoordinator:
             self._catalog.commit(puts)
             self._segments = {**self._segments, collection_id: tuple(kept)}
             self._channels = {**self._channels, channel: state}
+        if fresh and self._flushed is not None:
+            self._flushed(collection_id, channel)
+
+    def commit_replace(
+        self,
+        collection_id: int,
+        channel: str,
+        state: ChannelState,
+        gone: Iterable[int],
+        added: Iterable[SegmentMeta],
+    ) -> None:
+        """In one commit: segments leave, others come in their place, and the channel's state changes. Files of an index
+        that was dropped meanwhile are not recorded: their objects are garbage."""
+        with self._lock:
+            out = set(gone)
+            removed = [s for s in self.segments(collection_id) if s.segment_id in out]
+            known = {i.index_id for i in self.indexes(collection_id)}
+            made = tuple(
+                msgspec.structs.replace(s, indexes=tuple(f for f in s.indexes if f.index_id in known)) for s in added
+            )
+            puts = {_segment_key(s): msgspec.json.encode(s) for s in made}
+            puts[f"channel/{channel}"] = msgspec.json.encode(state)
+            self._catalog.commit(puts, [_segment_key(s) for s in removed])
+            kept = tuple(s for s in self.segments(collection_id) if s.segment_id not in out)
+            self._segments = {**self._segments, collection_id: (*kept, *made)}
+            self._channels = {**self._channels, channel: state}
+
+    def adopt(
+        self,
+        collection_id: int,
+        states: Mapping[str, ChannelState],
+        segments: Iterable[SegmentMeta],
+        indexes: Iterable[IndexMeta],
+    ) -> None:
+        """In one commit: everything about a collection that was made elsewhere, and that nobody knows yet."""
+        segments, indexes = tuple(segments), tuple(indexes)
+        puts = {_segment_key(s): msgspec.json.encode(s) for s in segments}
+        puts |= {_index_key(i): msgspec.json.encode(i) for i in indexes}
+        puts |= {f"channel/{c}": msgspec.json.encode(state) for c, state in states.items()}
+        with self._lock:
+            self._catalog.commit(puts)
+            self._segments = {**self._segments, collection_id: segments}
+            self._indexes = {**self._indexes, collection_id: indexes}
+            self._channels = {**self._channels, **states}
 
     def remove_segments(self, collection_id: int, gone: Callable[[SegmentMeta], bool]) -> list[SegmentMeta]:
         """Forget segments; returns them, so that their objects can be deleted afterwards."""
@@ -184,6 +249,19 @@ class DataCoordinator:
             changed = tuple(made if s.segment_id == segment_id else s for s in segments)
             self._segments = {**self._segments, collection_id: changed}
             return True
+
+    def forget_index_file(self, collection_id: int, segment_id: int, file: IndexFile) -> SegmentMeta | None:
+        """Take a damaged index file from its segment, so that it is built again; returns the segment, if it exists."""
+        with self._lock:
+            segments = self.segments(collection_id)
+            segment = next((s for s in segments if s.segment_id == segment_id), None)
+            if segment is None or file not in segment.indexes:
+                return segment
+            made = msgspec.structs.replace(segment, indexes=tuple(f for f in segment.indexes if f != file))
+            self._catalog.commit({_segment_key(made): msgspec.json.encode(made)})
+            changed = tuple(made if s.segment_id == segment_id else s for s in segments)
+            self._segments = {**self._segments, collection_id: changed}
+            return made
 
     def wants_build(self, segment: SegmentMeta, index: IndexMeta) -> bool:
         """Whether this index over this segment is still to be built."""

@@ -7,6 +7,7 @@ from threading import Lock
 
 import msgspec
 
+from redkite.errors import Corruption
 from redkite.model.segments import LoadEntry
 from redkite.storage.catalog import Catalog
 
@@ -18,11 +19,16 @@ class QueryCoordinator:
         self._catalog = catalog
         self._lock = Lock()
         self._rows_on = dict.fromkeys(nodes, 0)
-        self._loaded = {
-            entry.collection_id: entry
-            for _, value in catalog.scan("load/")
-            for entry in [msgspec.json.decode(value, type=LoadEntry)]
-        }
+        self._loaded: dict[int, LoadEntry] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read everything from the catalog."""
+        try:
+            found = [msgspec.json.decode(value, type=LoadEntry) for _, value in self._catalog.scan("load/")]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Corruption(f"the catalog's entries under load/ cannot be read: {error}") from error
+        self._loaded = {entry.collection_id: entry for entry in found}
 
     def entry(self, collection_id: int) -> LoadEntry | None:
         return self._loaded.get(collection_id)

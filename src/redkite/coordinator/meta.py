@@ -23,7 +23,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     def from_bytes(cls: type[M], data: bytes) -> M:
         try:
             return msgspec.msgpack.decode(data, type=cls)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corruption(f"catalog entry is not a valid {cls.__name__}: {error}") from error
 
 
@@ -61,7 +61,9 @@ class CollectionMeta(Meta, frozen=True, kw_only=True):
     created_timestamp: int
     """Hybrid."""
     update_timestamp: int
-    """Hybrid: the version of the schema. Renames, partitions and aliases leave it alone."""
+    """Hybrid: moves with the fields and the properties. Renames, partitions and aliases leave it alone."""
+    max_field_id: int = 0
+    """The highest field id ever given out here: the column of a dropped field is never taken for another's."""
 
     @property
     def name(self) -> str:
@@ -70,6 +72,10 @@ class CollectionMeta(Meta, frozen=True, kw_only=True):
     @property
     def has_partition_key(self) -> bool:
         return self.schema.partition_key is not None
+
+    @property
+    def next_field_id(self) -> int:
+        return max(self.max_field_id, *(f.field_id for f in self.schema.fields)) + 1
 
     @property
     def physical_channels(self) -> tuple[str, ...]:

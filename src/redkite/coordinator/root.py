@@ -8,11 +8,13 @@ knows what happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from datetime import tzinfo
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from redkite.coordinator.creation import engine_schema, first_partitions, new_collection, same_or_raise
 from redkite.coordinator.meta import CollectionMeta, DatabaseMeta, PartitionMeta
 from redkite.coordinator.namespace import Namespace
 from redkite.coordinator.tso import TimestampOracle
@@ -26,29 +28,26 @@ from redkite.errors import (
     InvalidParameter,
     LimitReached,
     MilvusException,
-    Unimplemented,
 )
 from redkite.model.limits import LIMITS, Limits
+from redkite.model.moments import zone_of
 from redkite.model.results import AliasInfo
+from redkite.model.rules.field_rules import with_settled_default
 from redkite.model.rules.names import (
     check_alias,
     check_collection_name,
     check_database_name,
     check_partition_name,
 )
+from redkite.model.rules.property_rules import TIMEZONE, check_database_properties
 from redkite.model.rules.schema_rules import check_schema
-from redkite.model.schema import (
-    DEFAULT_DATABASE,
-    DEFAULT_PARTITION,
-    FIRST_FIELD_ID,
-    META_FIELD,
-    CollectionSchema,
-    FieldSchema,
-)
-from redkite.model.types import ConsistencyLevel, DataType
+from redkite.model.schema import DEFAULT_DATABASE, DEFAULT_PARTITION, CollectionSchema
+from redkite.model.types import ConsistencyLevel
 
 if TYPE_CHECKING:
     from redkite.storage.catalog import Catalog
+
+T = TypeVar("T")
 
 _DATABASES = "root/database/"
 _COLLECTIONS = "root/collection/"
@@ -60,14 +59,20 @@ class RootCoordinator:
     """Safe from any thread. An empty `database` means `default`; a missing one raises DatabaseNotFound. Where a
     collection is named, an alias does as well unless the method says otherwise."""
 
-    def __init__(self, catalog: Catalog, env: Env, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, catalog: Catalog, env: Env, limits: Limits = LIMITS, oracle: TimestampOracle | None = None
+    ) -> None:
         self._catalog = catalog
         self._limits = limits
         self._ddl = threading.Lock()
-        self.oracle = TimestampOracle(catalog, env.clock)
+        self.oracle = oracle or TimestampOracle(catalog, env.clock)
         self._space = self._load()
         if DEFAULT_DATABASE not in self._space.databases:
-            self._add_database(DEFAULT_DATABASE)
+            self._add_database(DEFAULT_DATABASE, {})
+
+    def reload(self) -> None:
+        """Take over what another process has committed."""
+        self._space = self._load()
 
     def _load(self) -> Namespace:
         return Namespace.of(
@@ -83,8 +88,7 @@ class RootCoordinator:
     # -- databases ------------------------------------------------------------------------------
     def create_database(self, name: str, properties: Mapping[str, str] | None = None) -> DatabaseMeta:
         check_database_name(name, self._limits)
-        for key in properties or ():
-            raise Unimplemented(f"the database property {key} is not built in this version")
+        check_database_properties(properties or {})
         with self._ddl:
             databases = self._space.databases
             if name in databases:
@@ -92,15 +96,31 @@ class RootCoordinator:
             limit = self._limits.max_databases
             if len(databases) >= limit:
                 raise LimitReached(f"exceeded the limit number of database[limit={limit}]", code=_DATABASE_LIMIT)
-            return self._add_database(name)
+            return self._add_database(name, properties or {})
 
-    def _add_database(self, name: str) -> DatabaseMeta:
+    def _add_database(self, name: str, properties: Mapping[str, str]) -> DatabaseMeta:
         database = DatabaseMeta(
-            name=name, database_id=self.oracle.allocate_ids(1), created_timestamp=self.oracle.allocate()
+            name=name,
+            database_id=self.oracle.allocate_ids(1),
+            created_timestamp=self.oracle.allocate(),
+            properties=dict(properties),
         )
+        return self._put_database(database)
+
+    def _put_database(self, database: DatabaseMeta) -> DatabaseMeta:
         self._commit({f"{_DATABASES}{database.database_id}": database.to_bytes()})
         self._space = self._space.with_database(database)
         return database
+
+    def alter_database(self, name: str, properties: Mapping[str, str], delete_keys: Iterable[str]) -> DatabaseMeta:
+        """Set some properties, take others away."""
+        check_database_properties(properties)
+        check_database_properties(dict.fromkeys(delete_keys, ""))
+        gone = set(delete_keys)
+        with self._ddl:
+            database = self._database(self._space, name)
+            kept = {key: value for key, value in database.properties.items() if key not in gone}
+            return self._put_database(msgspec.structs.replace(database, properties={**kept, **properties}))
 
     def drop_database(self, name: str) -> DatabaseMeta | None:
         """Missing is success (None)."""
@@ -124,6 +144,17 @@ class RootCoordinator:
     def describe_database(self, name: str) -> DatabaseMeta:
         return self._database(self._space, name)
 
+    def zone_of(self, meta: CollectionMeta) -> tzinfo:
+        """The time zone of a collection: its own, else its database's, else UTC."""
+        return self._zone(meta.database, meta.properties)
+
+    def _zone(self, database: str, properties: Mapping[str, str]) -> tzinfo:
+        name = properties.get(TIMEZONE)
+        if not name:
+            known = self._space.databases.get(database)
+            name = "" if known is None else known.properties.get(TIMEZONE, "")
+        return zone_of(name)
+
     # -- collections ----------------------------------------------------------------------------
     def create_collection(
         self,
@@ -138,40 +169,36 @@ class RootCoordinator:
         for schemas with a partition key, 0 means the default number."""
         wanted = msgspec.structs.replace(schema, properties={**schema.properties, **(properties or {})})
         check_schema(wanted, self._limits, partitions, shards)
-        wanted = _engine_schema(wanted)
+        wanted = engine_schema(wanted)
         shards = shards or 1
-        names = _first_partitions(wanted, partitions or self._limits.default_key_partitions)
+        names = first_partitions(wanted, partitions or self._limits.default_key_partitions)
         with self._ddl:
             home = self._database(self._space, database).name
+            zone = self._zone(home, wanted.properties)
+            settled = tuple(with_settled_default(field, zone) for field in wanted.fields)
+            wanted = msgspec.structs.replace(wanted, fields=settled)
             existing = self._space.names.get((home, wanted.name))
             if existing is not None:
-                return _same_or_raise(existing, wanted, shards, len(names), consistency)
+                return same_or_raise(existing, wanted, shards, len(names), consistency)
             self._check_room(home, shards * len(names))
-            meta = self._new_collection(home, wanted, shards, names, consistency)
+            collection_id = self.oracle.allocate_ids(1 + len(names))
+            now = self.oracle.allocate()
+            meta = new_collection(home, wanted, shards, names, consistency, collection_id, now)
             self._replace([], [meta])
             return meta
 
-    def _new_collection(
-        self, home: str, schema: CollectionSchema, shards: int, names: list[str], consistency: ConsistencyLevel
-    ) -> CollectionMeta:
-        collection_id = self.oracle.allocate_ids(1 + len(names))
-        now = self.oracle.allocate()
-        return CollectionMeta(
-            collection_id=collection_id,
-            database=home,
-            schema=schema,
-            shards=shards,
-            channels=tuple(f"by-dev-rootcoord-dml_{shard}_{collection_id}v{shard}" for shard in range(shards)),
-            partitions=tuple(
-                PartitionMeta(name=name, partition_id=collection_id + 1 + i, created_timestamp=now)
-                for i, name in enumerate(names)
-            ),
-            aliases=(),
-            consistency_level=consistency,
-            properties=schema.properties,
-            created_timestamp=now,
-            update_timestamp=now,
-        )
+    def check_adoptable(self, database: str, name: str) -> None:
+        """Raise unless a collection could be made there under that name now."""
+        check_collection_name(name, self._limits)
+        if (self._database(self._space, database).name, name) in self._space.names:
+            raise InvalidParameter(f"collection {name} already exists in database {database or DEFAULT_DATABASE}")
+
+    def adopt_collection(self, meta: CollectionMeta) -> None:
+        """Make known a collection whose segments, indexes and channels are recorded already."""
+        with self._ddl:
+            self.check_adoptable(meta.database, meta.name)
+            self._check_room(meta.database, meta.shards * len(meta.partitions))
+            self._replace([], [meta])
 
     def _check_room(self, home: str, more: int) -> None:
         limit = self._limits.max_collections
@@ -217,6 +244,10 @@ class RootCoordinator:
             raise CollectionNotFound(f"collection not found[collection={collection_id}]")
         return found
 
+    def current(self, meta: CollectionMeta) -> CollectionMeta:
+        """What a collection is now; itself when it is dropped."""
+        return self._space.collections.get(meta.collection_id, meta)
+
     def exists(self, database: str, name: str) -> bool:
         space = self._space
         return (self._database(space, database).name, name) in space.names
@@ -251,6 +282,25 @@ class RootCoordinator:
                 raise InvalidParameter("fail to rename db name, must drop all aliases of this collection before rename")
             schema = msgspec.structs.replace(meta.schema, name=new_name)
             return self._change(meta, schema=schema, database=target)
+
+    def change_collection(
+        self, database: str, name: str, change: Callable[[CollectionMeta], CollectionMeta]
+    ) -> CollectionMeta:
+        """Change the fields or the properties of a collection: `change` gives what it shall be from what it is, or
+        raises. The commit is the moment of the change. What changes nothing is no new version."""
+        with self._ddl:
+            meta = self.find(database, name)
+            changed = change(meta)
+            if changed == meta:
+                return meta
+            changed = msgspec.structs.replace(changed, update_timestamp=self.oracle.allocate())
+            self._replace([meta], [changed])
+            return changed
+
+    def while_unchanged(self, database: str, name: str, act: Callable[[CollectionMeta], T]) -> T:
+        """What `act` makes of a collection, none of which changes meanwhile."""
+        with self._ddl:
+            return act(self.find(database, name))
 
     # -- partitions -----------------------------------------------------------------------------
     def create_partition(self, database: str, collection: str, name: str) -> PartitionMeta:
@@ -379,56 +429,6 @@ class RootCoordinator:
         if found is None:
             raise DatabaseNotFound.named(name)
         return found
-
-
-def _engine_schema(schema: CollectionSchema) -> CollectionSchema:
-    """The checked schema with field ids, trimmed names and, when dynamic, `$meta`."""
-    fields = [
-        msgspec.structs.replace(
-            field,
-            name=field.name.strip(),
-            field_id=FIRST_FIELD_ID + i,
-            auto_id=field.auto_id or (schema.auto_id and field.is_primary),
-        )
-        for i, field in enumerate(schema.fields)
-    ]
-    if schema.enable_dynamic_field:
-        fields.append(
-            FieldSchema(
-                name=META_FIELD,
-                data_type=DataType.JSON,
-                field_id=FIRST_FIELD_ID + len(fields),
-                is_dynamic=True,
-                description="dynamic schema",
-            )
-        )
-    return msgspec.structs.replace(schema, fields=tuple(fields))
-
-
-def _first_partitions(schema: CollectionSchema, of_key: int) -> list[str]:
-    if schema.partition_key is None:
-        return [DEFAULT_PARTITION]
-    return [f"{DEFAULT_PARTITION}_{i}" for i in range(of_key)]
-
-
-def _same_or_raise(
-    existing: CollectionMeta, schema: CollectionSchema, shards: int, partitions: int, consistency: ConsistencyLevel
-) -> CollectionMeta:
-    """The existing collection when a second creation asks for exactly it."""
-    if existing.name != schema.name:
-        raise AliasConflict(
-            "please choose a unique name: alias and collection name conflict"
-            f"[database={existing.database}][alias={schema.name}]"
-        )
-    same = (
-        existing.schema == schema
-        and existing.shards == shards
-        and existing.consistency_level == consistency
-        and (not existing.has_partition_key or len(existing.partitions) == partitions)
-    )
-    if not same:
-        raise InvalidParameter(f"create duplicate collection with different parameters, collection: {schema.name}")
-    return existing
 
 
 def _without(aliases: tuple[str, ...], alias: str) -> tuple[str, ...]:

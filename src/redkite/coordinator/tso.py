@@ -6,12 +6,13 @@ above it, so no number is ever given twice, whatever the clock does.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
 from redkite.env import Clock
-from redkite.errors import Corruption
-from redkite.model.timestamps import LOGICAL_BITS, compose
+from redkite.errors import Corruption, ReadOnlyDatabase
+from redkite.model.timestamps import LOGICAL_BITS, MAX_LOGICAL, compose
 
 if TYPE_CHECKING:
     from redkite.storage.catalog import Catalog
@@ -53,6 +54,14 @@ class TimestampOracle:
             self._last = last
         return first
 
+    def now(self) -> int:
+        """A timestamp to read at: none handed out later is as small, and none before exceeds it. Costs no commit."""
+        now = (self._now_ms() << LOGICAL_BITS) - 1
+        with self._lock:
+            if now > self._last:
+                self._last = now
+            return self._last
+
     def allocate_ids(self, n: int) -> int:
         """The first of `n` consecutive ids. They share the sequence of the timestamps."""
         return self.allocate(n)
@@ -68,6 +77,27 @@ class TimestampOracle:
     def _commit(self, bound: int) -> None:
         self._catalog.commit({_KEY: bound.to_bytes(_WIDTH, "big")})
         self._bound = bound
+
+
+class FollowingOracle(TimestampOracle):
+    """Of a database that another process writes: it reads the clock and hands out nothing that is stored."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        super().__init__(catalog, clock)
+        self._ids = itertools.count(1)
+
+    def now(self) -> int:
+        return compose(self._now_ms(), MAX_LOGICAL)
+
+    def allocate(self, n: int = 1) -> int:  # noqa: ARG002  refused whatever it is
+        raise ReadOnlyDatabase("no timestamps are handed out: the database was opened with read_only=True")
+
+    def allocate_ids(self, n: int) -> int:
+        """Numbers of this process only."""
+        return next(self._ids) if n == 1 else self.allocate(n)
+
+    def close(self) -> None:
+        """The writer's oracle is elsewhere."""
 
 
 def _load(catalog: Catalog) -> int:

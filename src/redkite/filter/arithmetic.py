@@ -6,6 +6,7 @@ from redkite.errors import InvalidParameter
 from redkite.filter import bound
 from redkite.filter.constants import ConstantError, Value, fold_arithmetic, is_number, not_numbers
 from redkite.filter.literals import fits_int64
+from redkite.filter.moments import bind_shift, is_time
 from redkite.filter.scope import Scope, Term
 from redkite.filter.syntax import Binary, Operator, Template, Unary
 from redkite.model.types import DataType
@@ -18,6 +19,8 @@ def bind_binary(scope: Scope, node: Binary, left: Term, right: Term) -> Term:
     operator = node.operator
     if operator in (Operator.SHL, Operator.SHR):
         raise scope.error("shift is not supported", node)
+    if is_time(left) or is_time(right):
+        return bind_shift(scope, node, left, right)
     if isinstance(left, Value) and isinstance(right, Value):
         if left.template or right.template:
             detail = f"placeholder was not supported between two constants with operator: {operator}"

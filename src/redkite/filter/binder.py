@@ -9,12 +9,14 @@ from __future__ import annotations
 from redkite.filter import bound, calls, comparisons, syntax
 from redkite.filter.arithmetic import bind_binary, bind_unary
 from redkite.filter.bound import JsonValue
-from redkite.filter.constants import Value
+from redkite.filter.constants import Moment, Value
 from redkite.filter.literals import text_value
+from redkite.filter.moments import bind_literal
 from redkite.filter.scope import Opaque, Scope, Term
 from redkite.filter.syntax import Comparison, Node
 from redkite.model.types import DataType
 
+_NO_TRUTH = Opaque | bound.Path | bound.List | bound.Length | bound.Arithmetic | Moment | bound.Span | bound.Shifted
 _MERGED = 3
 """From this many equalities on one operand a set is cheaper than a chain."""
 
@@ -73,7 +75,7 @@ class _Binder:
             return bound.Constant(bool(term.value) != negated) if literal else None
         if isinstance(term, bound.Column | bound.Element):
             return bound.Compare(term, Comparison.EQ, True, negated) if term.data_type is DataType.BOOL else None
-        if isinstance(term, Opaque | bound.Path | bound.List | bound.Length | bound.Arithmetic):
+        if isinstance(term, _NO_TRUTH):
             return None
         return term
 
@@ -176,7 +178,7 @@ class _Binder:
         if isinstance(node, syntax.StructPath):
             raise scope.struct_path(node)
         if isinstance(node, syntax.TimeLiteral):
-            raise scope.unsupported(f"{node.unit} literal")
+            return bind_literal(scope, node)
         if isinstance(node, syntax.Keyword):
             raise scope.error(f"unexpected argument {node.name}", node)
         found = self.predicate(node, negated=False)
@@ -201,9 +203,9 @@ class _Binder:
         term = self.term(node)
         if isinstance(term, Value):
             return term.type_name
-        if isinstance(term, Opaque | bound.Column | bound.Element | bound.Path | bound.List | bound.Length):
-            return term.data_type.wire_name
-        return term.data_type.wire_name if isinstance(term, bound.Arithmetic) else "Bool"
+        if isinstance(term, bound.Span):
+            return "Interval"
+        return term.data_type.wire_name if isinstance(term, Opaque | Moment | bound.Operand) else "Bool"
 
 
 def _is_equality(predicate: bound.Compare, unequal: bool) -> bool:

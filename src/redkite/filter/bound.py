@@ -25,7 +25,7 @@ JsonValue: TypeAlias = "JsonScalar | list[JsonValue]"
 
 # -- operands -----------------------------------------------------------------------------------
 class Column(msgspec.Struct, frozen=True):
-    """A BOOL, number or VARCHAR field."""
+    """A BOOL, number, VARCHAR or TIMESTAMPTZ (UTC microseconds) field."""
 
     field: str
     data_type: DataType
@@ -69,7 +69,26 @@ class Arithmetic(msgspec.Struct, frozen=True):
     data_type: DataType
 
 
-Operand: TypeAlias = Column | Element | Path | List | Length | Arithmetic
+class Span(msgspec.Struct, frozen=True):
+    """A length of time: calendar months, and microseconds."""
+
+    months: int
+    micros: int
+
+    def negated(self) -> Span:
+        return Span(-self.months, -self.micros)
+
+
+class Shifted(msgspec.Struct, frozen=True):
+    """A TIMESTAMPTZ field moved by a length of time: first by calendar months in UTC, then by microseconds. A day that
+    its month does not have is counted on from the month's end: a month after January 31 is March 3, or March 2."""
+
+    operand: Column
+    span: Span
+    data_type: DataType = DataType.TIMESTAMPTZ
+
+
+Operand: TypeAlias = Column | Element | Path | List | Length | Arithmetic | Shifted
 
 
 # -- members of `in` ------------------------------------------------------------------------------
@@ -245,7 +264,7 @@ def cost(predicate: Predicate) -> int:
     if isinstance(predicate, And | Or):
         return predicate.cost
     if isinstance(predicate, CompareColumns):
-        return 2 if predicate.left.data_type.is_number else 30
+        return 30 if predicate.left.data_type.is_string else 2
     if isinstance(predicate, Constant | IsNull):
         return 1
     operand = _source(predicate.operand)
@@ -257,6 +276,6 @@ def cost(predicate: Predicate) -> int:
 
 
 def _source(operand: Operand) -> Column | Element | Path | List:
-    while isinstance(operand, Arithmetic | Length):
-        operand = operand.operand if isinstance(operand, Arithmetic) else operand.of
+    while isinstance(operand, Arithmetic | Length | Shifted):
+        operand = operand.of if isinstance(operand, Length) else operand.operand
     return operand

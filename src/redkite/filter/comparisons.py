@@ -12,6 +12,7 @@ from redkite.filter.bound import JsonScalar, JsonValue
 from redkite.filter.constants import ConstantError, Value, cast, is_number, shown
 from redkite.filter.like import PatternError, compile_pattern
 from redkite.filter.literals import pattern_value
+from redkite.filter.moments import bind_time_comparison, bind_time_range, is_time
 from redkite.filter.numbers import NumberSet
 from redkite.filter.scope import Opaque, Scope, Term
 from redkite.filter.syntax import Comparison, Node
@@ -22,6 +23,8 @@ _OPERANDS = bound.Column | bound.Element | bound.Path | bound.List | bound.Lengt
 
 def bind_comparison(scope: Scope, node: syntax.Compare, left: Term, right: Term, negated: bool) -> bound.Predicate:
     operator = node.operator
+    if is_time(left) or is_time(right):
+        return bind_time_comparison(scope, node, left, right, negated)
     if isinstance(left, Value) and isinstance(right, Value):
         return _fold(scope, node, left, right, negated)
     for term in (left, right):
@@ -105,6 +108,8 @@ def _not_comparable(scope: Scope, node: Node, left: str, right: str) -> InvalidP
 
 # -- ranges -------------------------------------------------------------------------------------
 def bind_range(scope: Scope, node: syntax.Range, terms: tuple[Term, Term, Term], negated: bool) -> bound.Predicate:
+    if any(map(is_time, terms)):
+        return bind_time_range(scope, node, terms, negated)
     low, middle, high = terms
     if isinstance(middle, Opaque):
         raise scope.unsupported(f"comparison of {middle.data_type.wire_name} field {middle.field}")
@@ -138,6 +143,8 @@ def bind_membership(scope: Scope, node: syntax.In, operand: Term, items: Term, n
         raise scope.unsupported(f"comparison of {operand.data_type.wire_name} field {operand.field}")
     if not isinstance(operand, bound.Column | bound.Element | bound.Path | bound.Length):
         raise scope.error(f"'term' can only be used on single field, but got: {scope.text(node.operand)}", node)
+    if operand.data_type is DataType.TIMESTAMPTZ:
+        raise scope.error("'term' is not supported on Timestamptz fields", node, "join comparisons by or")
     return in_list(scope, node, operand, items.value, negated != node.negated)
 
 
@@ -170,7 +177,7 @@ def members_of(data_type: DataType, values: list[JsonScalar]) -> bound.Members:
     if data_type is DataType.BOOL:
         return frozenset(v for v in values if isinstance(v, bool))
     numbers = [v for v in values if not isinstance(v, str)]
-    if data_type.is_integer:
+    if data_type.is_integer or data_type is DataType.TIMESTAMPTZ:
         return NumberSet(numbers, np.int64)
     with np.errstate(over="ignore"):
         return NumberSet(numbers, np.float32 if data_type is DataType.FLOAT else np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Any
 
 from redkite.filter import bound
@@ -13,6 +14,7 @@ from redkite.filter.diagnostics import Purpose, Source
 from redkite.filter.evaluate import evaluate
 from redkite.filter.numbers import Mask
 from redkite.filter.parser import parse
+from redkite.filter.pruning import Range, can_prune, may_match
 from redkite.filter.scope import Scope
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.schema import CollectionSchema
@@ -27,21 +29,28 @@ class Filter:
     Two filters of one schema with equal `key` keep the same rows.
     """
 
-    __slots__ = ("always_true", "fields", "json_paths", "key", "predicate", "primary_keys", "text")
+    __slots__ = ("always_true", "can_prune", "fields", "json_paths", "key", "predicate", "primary_keys", "text")
 
     def __init__(self, text: str, key: str, predicate: bound.Predicate, primary_field: str) -> None:
         self.text = text
         self.key = key
-        """The text and the parameters it uses; long ones are digested."""
+        """The text, the parameters and the time zone it uses; long ones are digested."""
         self.predicate = predicate
         """What an index may answer instead of a scan."""
         self.always_true = predicate == bound.Constant(True)
+        self.can_prune = can_prune(predicate)
+        """Whether `may_match` ever says no."""
         self.fields = bound.fields_of(predicate)
         """Names of the columns `evaluate` reads; `$meta` for dynamic keys."""
         self.json_paths = bound.json_paths_of(predicate)
         """(field, path) of every JSON path that `evaluate` reads: `shred` reads all of a field's in one pass."""
         self.primary_keys = _primary_keys(predicate, primary_field)
         """When the whole filter is `pk == c` or `pk in [...]`: the keys as written, else None."""
+
+    def may_match(self, ranges: Mapping[str, Range]) -> bool:
+        """False when no row whose fields lie in these ranges (least and greatest value by field, nulls aside) passes;
+        a field that is not listed may hold anything."""
+        return may_match(self.predicate, ranges)
 
     def evaluate(self, columns: Columns) -> Mask:
         """(columns.rows,) True only where the filter is TRUE; a fresh array."""
@@ -63,14 +72,16 @@ def compile_filter(
     params: Mapping[str, Any] = _NO_PARAMS,
     purpose: Purpose = "query",
     limits: Limits = LIMITS,
+    zone: tzinfo = UTC,
 ) -> Filter:
     """Compile a filter for a schema; `params` are the values of its `{name}` templates, unused ones are ignored.
+    `zone` is that of times without an offset.
 
     Raises InvalidParameter (1100) for what is not a filter of this schema, and Unimplemented (10) for a function that
     this version does not evaluate. `purpose` is named in the error.
     """
     source = Source(text, purpose)
-    scope = Scope(schema, source, params)
+    scope = Scope(schema, source, params, zone)
     scope.check_text()
     node = parse(source, limits)
     predicate = bind(scope, node) if node is not None else bound.Constant(True)
@@ -82,6 +93,8 @@ def _key(text: str, scope: Scope) -> str:
     key = text.strip()
     if scope.used:
         key += "\0" + repr(sorted(scope.used.items()))
+    if scope.uses_zone:
+        key += f"\0{scope.zone}"
     if len(key) > _LONG_KEY:
         return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     return key

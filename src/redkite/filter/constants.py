@@ -30,6 +30,13 @@ class Value(msgspec.Struct, frozen=True):
         return type_of(self.value).wire_name
 
 
+class Moment(msgspec.Struct, frozen=True):
+    """A time: UTC microseconds."""
+
+    micros: int
+    data_type: DataType = DataType.TIMESTAMPTZ
+
+
 def type_of(value: JsonValue) -> DataType:
     if isinstance(value, bool):
         return DataType.BOOL
@@ -67,7 +74,7 @@ def cast(value: JsonValue, data_type: DataType) -> JsonScalar | None:
         return value if isinstance(value, bool) else None
     if isinstance(value, bool):
         return None
-    if data_type.is_integer:
+    if data_type.is_integer or data_type is DataType.TIMESTAMPTZ:
         return value if isinstance(value, int) else None
     if data_type.is_float:
         return value if isinstance(value, int | float) else None

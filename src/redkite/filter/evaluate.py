@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from redkite.filter import bound, json_match, lists, numbers, texts
 from redkite.filter.columns import Columns
+from redkite.filter.moments import shifted
 from redkite.filter.numbers import Mask, Values, settled
 from redkite.model.types import DataType
 
@@ -143,6 +144,9 @@ def _numbers(operand: bound.Operand, columns: Columns) -> tuple[Values, Mask | N
     if isinstance(operand, bound.Arithmetic):
         values, valid = _numbers(operand.operand, columns)
         return numbers.arithmetic(values, operand.operator, operand.constant), valid
+    if isinstance(operand, bound.Shifted):
+        values, valid = columns.numbers(operand.operand.field)
+        return shifted(values, operand.span), valid
     if isinstance(operand, bound.Element):
         return lists.element_numbers(columns.arrays(operand.field), operand.index)
     if isinstance(operand, bound.Length):

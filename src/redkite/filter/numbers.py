@@ -125,6 +125,12 @@ class NumberSet:
     def __len__(self) -> int:
         return len(self._sorted)
 
+    def has_between(self, low: int | float, high: int | float) -> bool:
+        """Whether a member lies between two values, both included."""
+        members = self._sorted
+        first, last = np.searchsorted(members, low, "left"), np.searchsorted(members, high, "right")
+        return bool(first < last)
+
     def mask(self, values: Values) -> Mask:
         """(rows,) True where the value is a member."""
         if len(self._sorted) <= _FEW:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Any, TypeAlias
 
 import msgspec
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.filter import bound
-from redkite.filter.bound import JsonValue
-from redkite.filter.constants import ConstantError, Value, check_text, from_parameter
+from redkite.filter.bound import JsonValue, Span
+from redkite.filter.constants import ConstantError, Moment, Value, check_text, from_parameter
 from redkite.filter.diagnostics import Source, nearest
 from redkite.filter.syntax import Name, Node, Path, StructPath, Template
+from redkite.model.moments import BadMoment, parse_moment
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
+
+_COLUMN_TYPES = frozenset({DataType.BOOL, DataType.VARCHAR, DataType.TIMESTAMPTZ})
 
 
 class Opaque(msgspec.Struct, frozen=True):
@@ -24,17 +28,21 @@ class Opaque(msgspec.Struct, frozen=True):
     data_type: DataType
 
 
-Term: TypeAlias = Value | Opaque | bound.Operand | bound.Predicate
+Term: TypeAlias = Value | Moment | Span | Opaque | bound.Operand | bound.Predicate
 
 
 class Scope:
     """Resolves names and templates, and words the errors. One per compilation."""
 
-    __slots__ = ("_fields", "_given", "schema", "source", "used")
+    __slots__ = ("_fields", "_given", "schema", "source", "used", "uses_zone", "zone")
 
-    def __init__(self, schema: CollectionSchema, source: Source, params: Mapping[str, Any]) -> None:
+    def __init__(self, schema: CollectionSchema, source: Source, params: Mapping[str, Any], zone: tzinfo = UTC) -> None:
         self.schema = schema
         self.source = source
+        self.zone = zone
+        """The time zone of times without an offset."""
+        self.uses_zone = False
+        """Whether the text holds times, which may mean something else in another zone."""
         self.used: dict[str, JsonValue] = {}
         """The parameters the text names, as plain values."""
         self._given = params
@@ -74,6 +82,14 @@ class Scope:
                 raise self.error(str(error), node) from None
         return Value(self.used[node.name], node.name)
 
+    def moment(self, text: str, node: Node) -> Moment:
+        """A time of the filter, or of one of its parameters."""
+        self.uses_zone = True
+        try:
+            return Moment(parse_moment(text, self.zone))
+        except BadMoment as error:
+            raise self.error(str(error), node) from None
+
     # -- names ----------------------------------------------------------------------------------
     def field(self, name: str) -> FieldSchema | None:
         return self._fields.get(name)
@@ -100,7 +116,7 @@ class Scope:
             return bound.List(field.name, field.element_type)
         if data_type is DataType.TEXT:
             raise self.error(f"filter on text field ({field.name}) is not supported yet", node)
-        if data_type is DataType.BOOL or data_type.is_number or data_type is DataType.VARCHAR:
+        if data_type in _COLUMN_TYPES or data_type.is_number:
             return bound.Column(field.name, data_type)
         if data_type.is_vector:
             raise self.error(f"filter on vector field ({field.name}) is not supported", node)

@@ -47,7 +47,10 @@ def exact_search(
     ]
     others = [pool.submit(_candidates, some, queries, k, metric, known) for _, some, known in pieces[1:]]
     found = [_candidates(pieces[0][1], queries, k, metric, pieces[0][2])]
-    found += [future.result() + start for future, (start, _, _) in zip(others, pieces[1:], strict=True)]
+    for future, (start, some, known) in zip(others, pieces[1:], strict=True):
+        # A piece that no thread has begun yet, because all are busy, is not waited for.
+        rows_of = _candidates(some, queries, k, metric, known) if future.cancel() else future.result()
+        found.append(rows_of + start)
     return ranked(vectors, queries, np.concatenate(found, axis=1), k, metric)
 
 

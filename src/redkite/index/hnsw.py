@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, normalized
 from redkite.index.threads import CORES, faiss, use_threads
@@ -24,6 +23,7 @@ SAMPLE = 256
 SAMPLE_NEIGHBOURS = 10
 BUILD_STEP = 8_192
 """Rows added between two looks at whether the build is still wanted."""
+SERIALIZE_STEP = 1 << 20
 EF_WORK = 60
 """Distances computed per unit of ef, for guessing a call's cost."""
 
@@ -70,8 +70,11 @@ class HnswIndex:
         return int(codes + links)
 
     def serialize(self) -> memoryview:
-        data: npt.NDArray[np.uint8] = faiss.serialize_index(self._graph)
-        return memoryview(data.data)
+        # Piece by piece: faiss's own serialisation holds the index four times.
+        data = bytearray()
+        writer = _faiss.PyCallbackIOWriter(data.extend, SERIALIZE_STEP)
+        _faiss.write_index(self._graph, writer)
+        return memoryview(data)
 
     @classmethod
     def open(cls, path: str | None, data: memoryview, metric: Metric) -> HnswIndex:

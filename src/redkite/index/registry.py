@@ -28,6 +28,12 @@ def build(spec: IndexSpec, vectors: Vectors, wanted: Callable[[], bool], threads
     return build_hnsw(vectors, spec.metric or Metric.COSINE, m, ef_construction, wanted, threads).serialize()
 
 
+def build_bytes(spec: IndexSpec, rows: int, dim: int) -> int:
+    """Memory that building and storing an index takes at most, about: codes and links, and all of it again as bytes."""
+    links = 10 * spec.build.get("M", AUTO_M)
+    return 2 * rows * (4 * dim + links + 64)
+
+
 def open_index(spec: IndexSpec, path: str | None, data: memoryview) -> VectorIndex:
     if spec.index_type not in HNSW_TYPES:
         raise Unimplemented(f"index type {spec.index_type} cannot be opened in this version")

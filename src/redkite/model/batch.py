@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.errors import InvalidParameter
+from redkite.model.moments import parse_moment
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 
@@ -58,6 +59,28 @@ def arrow_type(field: FieldSchema) -> pa.DataType:
     if kind is DataType.BINARY_VECTOR:
         return pa.binary(field.dim // 8)
     raise InvalidParameter(f"data type {kind.wire_name} of field {field.name} cannot hold rows")
+
+
+EMPTY_OBJECT = b"{}"
+"""What `$meta` holds when a row has no dynamic keys."""
+
+
+def absent_column(field: FieldSchema, rows: int) -> pa.Array:
+    """The column of a field that these rows say nothing about: its default in each of them, else null."""
+    kind = arrow_type(field)
+    if field.is_dynamic:
+        return pa.repeat(pa.scalar(EMPTY_OBJECT, kind), rows)
+    if field.default_value is not None:
+        return pa.repeat(default_scalar(field), rows)
+    return pa.nulls(rows, kind)
+
+
+def default_scalar(field: FieldSchema) -> pa.Scalar:
+    """The default value of a field that has one, as its column holds it."""
+    value = field.default_value
+    if field.data_type is DataType.TIMESTAMPTZ:
+        value = parse_moment(str(value))
+    return pa.scalar(value, arrow_type(field))
 
 
 def numbers_to_arrow(values: npt.NDArray[Any]) -> pa.Array:
@@ -97,7 +120,11 @@ def batch_field(field: FieldSchema) -> pa.Field:
 
 def typed_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch:
     """The same columns with the Milvus types of a schema's fields remembered; other columns stay as they are."""
-    fields = [batch_field(known) if (known := schema.field(f.name)) is not None else f for f in rows.schema]
+    fields = [
+        f if (known := schema.field(f.name)) is None
+        else arrow_field(f.name, known.data_type, f.type, nullable=known.nullable)
+        for f in rows.schema
+    ]  # fmt: skip
     return pa.RecordBatch.from_arrays(rows.columns, schema=pa.schema(fields)) if fields else rows
 
 

@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_rows_to_index: int = 1_024
     """A sealed segment below this is scanned exactly."""
     max_ttl_seconds: int = 3_155_760_000
+    max_compaction_protection_seconds: int = 604_800
 
 
 LIMITS = Limits()

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.model.schema import CollectionSchema
-from redkite.model.types import ConsistencyLevel, DataType
+from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.types import ConsistencyLevel, DataType, FieldOp
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +111,45 @@ class RenameCollection(Request, frozen=True):
 
 class TruncateCollection(Request, frozen=True):
     collection: str
+
+
+class AddCollectionField(Request, frozen=True):
+    """The rows that are there have the field's default, else null."""
+
+    collection: str
+    field: FieldSchema
+
+
+class DropCollectionField(Request, frozen=True):
+    """By name, or without one by id."""
+
+    collection: str
+    field: str = ""
+    field_id: int = 0
+
+
+class AlterCollectionField(Request, frozen=True):
+    """Either sets params of a field or deletes some. Stored values stay as they are."""
+
+    collection: str
+    field: str
+    properties: dict[str, str] = {}
+    delete_keys: tuple[str, ...] = ()
+
+
+class AlterCollection(Request, frozen=True):
+    """Either sets properties or deletes some."""
+
+    collection: str
+    properties: dict[str, str] = {}
+    delete_keys: tuple[str, ...] = ()
+
+
+class AlterDatabase(Request, frozen=True):
+    """Either sets properties of `database` or deletes some."""
+
+    properties: dict[str, str] = {}
+    delete_keys: tuple[str, ...] = ()
 
 
 class GetCollectionStatistics(Request, frozen=True):
@@ -260,14 +299,29 @@ class Insert(Request, frozen=True):
     """`update_timestamp` of the schema the client used; 0 = unknown. Older than the collection's: error 109."""
 
 
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """What must hold of every row that a write names, or nothing is written (Conflict)."""
+
+    versions: tuple[int, ...] = ()
+    """The version (`$version`) each row must have, or one for all; 0: there must be no such row. Empty: any."""
+    where: str = ""
+    """A filter that each row must be there for and pass."""
+    where_params: dict[str, Any] = {}
+
+
 class Upsert(Request, frozen=True):
-    """-> Mutation. Replaces rows of equal primary key."""
+    """-> Mutation. Replaces rows of equal primary key. `partial`: only the given fields change; a key that is not there
+    yet is inserted."""
 
     collection: str
     rows: pa.RecordBatch
     partition: str = ""
+    """With `partial` and none named, rows stay in the partition they are in."""
     schema_timestamp: int = 0
     partial: bool = False
+    field_ops: dict[str, FieldOp] = {}
+    """Of array fields, with `partial`."""
+    condition: Condition | None = None
 
 
 class Delete(Request, frozen=True):
@@ -277,6 +331,8 @@ class Delete(Request, frozen=True):
     filter: str
     partition: str = ""
     filter_params: dict[str, Any] = {}
+    condition: Condition | None = None
+    """Only of deletes by primary key."""
 
 
 class Flush(Request, frozen=True):
@@ -317,6 +373,16 @@ class Queries(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.raw) if self.vectors is None else len(self.vectors)
 
 
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which page of a search iterator: `limit` is its size. Pages after the first are read as of the first one's
+    `session_timestamp`."""
+
+    token: str = ""
+    """As the first page told; empty for the first."""
+    last_bound: float | None = None
+    """The score of the last hit of the page before."""
+
+
 class Search(Request, frozen=True):
     """-> Hits. `params` are the index's search parameters as given (`ef`, `nprobe`, `radius` …)."""
 
@@ -338,6 +404,16 @@ class Search(Request, frozen=True):
     consistency_level: ConsistencyLevel | None = None
     """None: the collection's own level."""
     guarantee_timestamp: int = 0
+    as_of: int = 0
+    """Read the rows as they were at this hybrid timestamp; 0: the newest."""
+    collection_id: int = 0
+    """Refuse if the name stands for another collection by now; 0: any."""
+    timezone: str = ""
+    """IANA name: times are shown as they are there; empty: the collection's."""
+    time_fields: tuple[str, ...] = ()
+    """Show times as lists of these parts (`moments.TIME_PARTS`); empty: as texts."""
+    page: Page | None = None
+    """One query, no offset: the rows behind the page before, in order, none left out."""
 
 
 class Query(Request, frozen=True):
@@ -353,3 +429,170 @@ class Query(Request, frozen=True):
     ignore_growing: bool = False
     consistency_level: ConsistencyLevel | None = None
     guarantee_timestamp: int = 0
+    as_of: int = 0
+    """Read the rows as they were at this hybrid timestamp; 0: the newest."""
+    collection_id: int = 0
+    """Refuse if the name stands for another collection by now; 0: any."""
+    timezone: str = ""
+    """IANA name: times are shown as they are there; empty: the collection's."""
+    time_fields: tuple[str, ...] = ()
+    """Show times as lists of these parts (`moments.TIME_PARTS`); empty: as texts."""
+
+
+# -- compaction and segments --------------------------------------------------------------------
+class Compact(Request, frozen=True):
+    """-> CompactionJob. By name or id. Flushes first; then merges small segments and drops rows that are gone for good
+    (`clustering`: splits by ranges of the clustering key; `level0`: only writes deletes down)."""
+
+    collection: str = ""
+    collection_id: int = 0
+    clustering: bool = False
+    level0: bool = False
+    partition_id: int = 0
+    channel: str = ""
+    segment_ids: tuple[int, ...] = ()
+    """Of these three 0 and empty mean all."""
+    target_megabytes: int = 0
+    """How large segments are to become; 0: as the policy says."""
+
+
+class GetCompactionState(Request, frozen=True):
+    """-> CompactionProgress"""
+
+    job_id: int
+
+
+class GetCompactionPlans(Request, frozen=True):
+    """-> CompactionPlans, of one job, or of a collection (by name or id) when `job_id` is 0."""
+
+    job_id: int = 0
+    collection: str = ""
+    collection_id: int = 0
+
+
+class ListPersistentSegments(Request, frozen=True):
+    """-> Segments. Without `states`: those that are flushed."""
+
+    collection: str
+    states: tuple[int, ...] = ()
+
+
+class ListLoadedSegments(Request, frozen=True):
+    """-> Segments. Not loaded: error 101."""
+
+    collection: str
+
+
+# -- named snapshots ----------------------------------------------------------------------------
+class CreateSnapshot(Request, frozen=True):
+    """Keep a collection's rows as they are now under a name that is unique within the collection. Compaction leaves
+    their segments alone for the seconds given. Dropping a missing one is success, a pinned one error 2601."""
+
+    collection: str
+    name: str
+    description: str = ""
+    compaction_protection_seconds: int = 0
+
+
+class DropSnapshot(Request, frozen=True):
+    collection: str
+    name: str
+
+
+class ListSnapshots(Request, frozen=True):
+    """-> Snapshots, those of the whole database when no collection is named."""
+
+    collection: str = ""
+
+
+class DescribeSnapshot(Request, frozen=True):
+    """-> SnapshotInfo. Missing is error 2600."""
+
+    collection: str
+    name: str
+
+
+class RestoreSnapshot(Request, frozen=True):
+    """-> JobStarted. Makes a new collection, with the indexes, not loaded; in the snapshot's own database by default.
+    `rewrite_data`: write every byte anew, rather than share files with the snapshot where the store can."""
+
+    collection: str
+    name: str
+    target_collection: str
+    target_database: str = ""
+    rewrite_data: bool = False
+
+
+class GetRestoreSnapshotState(Request, frozen=True):
+    """-> RestoreJobInfo"""
+
+    job_id: int
+
+
+class ListRestoreSnapshotJobs(Request, frozen=True):
+    """-> RestoreJobInfos, of one target collection or of all in the database."""
+
+    collection: str = ""
+
+
+class PinSnapshotData(Request, frozen=True):
+    """-> PinId. The snapshot cannot be dropped until it is unpinned or `ttl_seconds` (0: no end) are over."""
+
+    collection: str
+    name: str
+    ttl_seconds: int = 0
+
+
+class UnpinSnapshotData(Request, frozen=True):
+    pin_id: int
+
+
+# -- backups ------------------------------------------------------------------------------------
+class CreateBackup(Request, frozen=True):
+    """-> JobStarted. A copy of collections (names in `database`, or `database.name`) and whole databases, everything
+    when neither is given, as they are at one timestamp. `destination`: a folder or a URL; no `name`: made of the time.
+    """
+
+    destination: str
+    name: str = ""
+    databases: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+
+
+class RestoreBackup(Request, frozen=True):
+    """-> JobStarted. Makes new collections out of a backup (names as in CreateBackup; none: all), with their indexes,
+    not loaded. `renames`: collection in the backup -> new name, either may be `database.name`; `suffix` is added to the
+    other names, and `into_database` is where they go (empty: the database they came from)."""
+
+    destination: str
+    name: str
+    collections: tuple[str, ...] = ()
+    renames: dict[str, str] = {}
+    suffix: str = ""
+    into_database: str = ""
+
+
+class VerifyBackup(Request, frozen=True):
+    """-> JobStarted. Reads a whole backup; the job fails naming every object that is damaged."""
+
+    destination: str
+    name: str
+
+
+class DeleteBackup(Request, frozen=True):
+    """Delete a backup and the objects that it alone needs. Missing is error 2701."""
+
+    destination: str
+    name: str
+
+
+class ListBackups(Request, frozen=True):
+    """-> Backups, the oldest first; whole ones only."""
+
+    destination: str
+
+
+class GetBackupJob(Request, frozen=True):
+    """-> BackupJobInfo"""
+
+    job_id: int

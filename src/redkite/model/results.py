@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.model.schema import CollectionSchema
-from redkite.model.types import ConsistencyLevel, IndexState, LoadState
+from redkite.model.types import ConsistencyLevel, IndexState, JobState, LoadState
+from redkite.model.upkeep import CompactionPlanInfo, CompactionState, SegmentInfo
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +168,13 @@ class Flushed(Result, frozen=True):
     collections: tuple[FlushedCollection, ...]
 
 
+class PageEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page of a search iterator ended."""
+
+    token: str
+    last_bound: float
+
+
 class Hits(Result, frozen=True):
     """Flat over all queries: query i owns `topks[i]` consecutive entries of ids, scores and rows."""
 
@@ -182,6 +190,7 @@ class Hits(Result, frozen=True):
     collection: str
     session_timestamp: int
     recalls: tuple[float, ...] = ()
+    page: PageEnd | None = None
 
 
 class Rows(Result, frozen=True):
@@ -192,3 +201,117 @@ class Rows(Result, frozen=True):
     primary_field: str
     collection: str
     session_timestamp: int
+
+
+# -- compaction and segments --------------------------------------------------------------------
+class CompactionJob(Result, frozen=True):
+    """`job_id` is -1 when there is nothing to do."""
+
+    job_id: int
+    plans: int
+
+
+class CompactionProgress(Result, frozen=True):
+    state: CompactionState
+    executing: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class CompactionPlans(Result, frozen=True):
+    state: CompactionState
+    plans: tuple[CompactionPlanInfo, ...]
+
+
+class Segments(Result, frozen=True):
+    segments: tuple[SegmentInfo, ...]
+
+
+# -- named snapshots ----------------------------------------------------------------------------
+class Snapshots(Result, frozen=True):
+    names: tuple[str, ...]
+    """In order of creation."""
+
+
+class SnapshotInfo(Result, frozen=True):
+    name: str
+    description: str
+    collection: str
+    partitions: tuple[str, ...]
+    created_ms: int
+    location: str
+    """Where the catalog keeps it."""
+    timestamp: int = 0
+    """Hybrid: the snapshot holds the rows of this moment."""
+
+
+class JobStarted(Result, frozen=True):
+    job_id: int
+
+
+class RestoreJobInfo(Result, frozen=True):
+    """`database` and `collection` are the target's; `progress` in percent; `reason` why it failed."""
+
+    job_id: int
+    snapshot: str
+    database: str
+    collection: str
+    state: JobState
+    progress: int
+    reason: str
+    started_ms: int
+    took_ms: int
+
+
+class RestoreJobInfos(Result, frozen=True):
+    jobs: tuple[RestoreJobInfo, ...]
+
+
+class PinId(Result, frozen=True):
+    pin_id: int
+
+
+# -- backups ------------------------------------------------------------------------------------
+class BackupCollection(msgspec.Struct, frozen=True, kw_only=True):
+    database: str
+    name: str
+    rows: int
+    """Rows that are not deleted."""
+    bytes: int
+
+
+class BackupInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One whole backup."""
+
+    name: str
+    created_ms: int
+    timestamp: int
+    """Hybrid: every collection is as it was at this moment."""
+    collections: tuple[BackupCollection, ...]
+    objects: int
+    bytes: int
+    copied_objects: int
+    """Those that this backup brought; the others were there already."""
+    copied_bytes: int
+
+
+class Backups(Result, frozen=True):
+    backups: tuple[BackupInfo, ...]
+
+
+class BackupJobInfo(Result, frozen=True):
+    job_id: int
+    kind: str
+    """`create`, `restore` or `verify`."""
+    state: JobState
+    done_bytes: int = 0
+    total_bytes: int = 0
+    """0 as long as it is not known."""
+    reason: str = ""
+    """Why it failed."""
+    code: int = 0
+    """The error's code when it failed."""
+    backup: BackupInfo | None = None
+    """Of a finished job: the backup made, restored or verified."""
+    restored: tuple[str, ...] = ()
+    """`database.collection` of each collection that a restore made."""

@@ -12,6 +12,10 @@ ROW_ID_FIELD = 0
 TIMESTAMP_FIELD = 1
 FIRST_FIELD_ID = 100
 META_FIELD = "$meta"
+VERSION_FIELD = "$version"
+"""An output field that every row has: the timestamp it was written at."""
+PARTITION_FIELD = "$partition"
+"""Likewise: the id of the partition a row is in. Only the engine asks for it."""
 DEFAULT_PARTITION = "_default"
 DEFAULT_DATABASE = "default"
 
@@ -84,6 +88,8 @@ class CollectionSchema(msgspec.Struct, frozen=True, kw_only=True):
     struct_fields: tuple[StructFieldSchema, ...] = ()
     functions: tuple[FunctionSchema, ...] = ()
     properties: dict[str, str] = {}
+    version: int = 0
+    """Of the fields: higher with each change of them. Equal versions of one collection have equal fields."""
 
     @property
     def primary(self) -> FieldSchema:
@@ -107,6 +113,9 @@ class CollectionSchema(msgspec.Struct, frozen=True, kw_only=True):
 
     def field(self, name: str) -> FieldSchema | None:
         return next((f for f in self.fields if f.name == name), None)
+
+    def field_by_id(self, field_id: int) -> FieldSchema | None:
+        return next((f for f in self.fields if f.field_id == field_id), None)
 
     def to_builtins(self) -> dict[str, Any]:
         result: dict[str, Any] = msgspec.to_builtins(self)

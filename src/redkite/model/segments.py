@@ -37,6 +37,25 @@ class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
 
 
+class FieldRange(msgspec.Struct, frozen=True, array_like=True):
+    """Between which values a number or string field lies in one segment; nulls aside. Bounds may be wider than what is
+    there, never narrower."""
+
+    field_id: int
+    low: int | float | str
+    high: int | float | str
+
+
+class DeletesFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored deletes of one sealed segment."""
+
+    object: str
+    size: int
+    crc: int
+    rows: int
+    """How many are deleted."""
+
+
 class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
     """One sealed segment: an immutable `rows` file, its deletes so far, its indexes."""
 
@@ -59,15 +78,43 @@ class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
     """Deletes up to the channel's checkpoint; empty when there are none."""
     deleted_rows: int = 0
     indexes: tuple[IndexFile, ...] = ()
+    level: int = 1
+    """1: rows as they were written; 2: split by ranges of the clustering key."""
+    ranges: tuple[FieldRange, ...] = ()
+    """Of scalar fields; what is not listed may hold anything."""
+    order_crc: int = 0
+    """CRC-32 of the order object, whose size is four bytes a row."""
+    deletes_size: int = 0
+    deletes_crc: int = 0
 
     def index(self, index_id: int) -> IndexFile | None:
         return next((f for f in self.indexes if f.index_id == index_id), None)
+
+    def with_deletes(self, file: DeletesFile) -> SegmentMeta:
+        return msgspec.structs.replace(
+            self, deletes_object=file.object, deletes_size=file.size, deletes_crc=file.crc, deleted_rows=file.rows
+        )
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Every object of the store that this segment is made of."""
+        named = (self.rows_object, self.order_object, self.deletes_object, *(f.object for f in self.indexes))
+        return tuple(name for name in named if name)
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
     """Where recovery of a channel starts: rows of earlier records are in sealed segments."""
 
     checkpoint: int = 0
+    readable_from: int = 0
+    """Rows deleted or expired before this timestamp may be gone: no read goes further back."""
+    end: int = 0
+    """The log reached this position when it was last closed: one that ends before has lost its end."""
+
+    @property
+    def known_end(self) -> int:
+        """The log cannot end before this position."""
+        return max(self.checkpoint, self.end)
 
 
 class LoadEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,6 +88,27 @@ class FunctionType(IntEnum):
     MINHASH = 4
 
 
+class FieldOp(IntEnum):
+    """How one field of a partial upsert combines with what is stored."""
+
+    REPLACE = 0
+    ARRAY_APPEND = 1
+    ARRAY_REMOVE = 2
+    """Every element that equals one of the given."""
+
+    @classmethod
+    def replace(cls) -> FieldOp:
+        return cls.REPLACE
+
+    @classmethod
+    def array_append(cls) -> FieldOp:
+        return cls.ARRAY_APPEND
+
+    @classmethod
+    def array_remove(cls) -> FieldOp:
+        return cls.ARRAY_REMOVE
+
+
 class IndexState(IntEnum):
     NONE = 0
     UNISSUED = 1
@@ -108,6 +129,16 @@ class LoadState(IntEnum):
 
     def __repr__(self) -> str:
         return f"<LoadState: {self.name}>"
+
+
+class JobState(IntEnum):
+    """Of work in the background. Numbers of the wire."""
+
+    NONE = 0
+    PENDING = 1
+    EXECUTING = 2
+    COMPLETED = 3
+    FAILED = 4
 
 
 class Metric(StrEnum):

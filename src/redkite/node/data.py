@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from redkite.env import Env
 from redkite.errors import MilvusException
 from redkite.index.hnsw import BuildCancelled
-from redkite.index.registry import build
+from redkite.index.registry import build, build_bytes
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
+from redkite.node.memory import MemoryBudget
 from redkite.segment.deletes import Deletes
-from redkite.segment.files import segment_prefix, write_segment
+from redkite.segment.files import index_object, write_segment
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.sealed import SealedSegment
 from redkite.storage.objects import ObjectStore
@@ -24,10 +25,11 @@ log = get_logger(__name__)
 class DataNode:
     """Stateless: everything it needs comes with the job, everything it makes goes to the object store."""
 
-    def __init__(self, node_id: int, env: Env, store: ObjectStore, threads: int) -> None:
+    def __init__(self, node_id: int, env: Env, store: ObjectStore, threads: int, memory: MemoryBudget) -> None:
         self.node_id = node_id
         self._store = store
         self._threads = threads
+        self.memory = memory
         self._closing = False
         self._builds = env.tasks.executor(f"build-{node_id}", 1)
 
@@ -54,24 +56,35 @@ class DataNode:
         wanted: Callable[[], bool],
         built: Callable[[IndexFile], None],
     ) -> None:
-        def still_wanted() -> bool:
-            return not self._closing and wanted()
-
-        if not still_wanted():
-            return
         try:
-            segment = SealedSegment(self._store, meta, schema, Deletes())
-            vectors, _ = segment.vectors(index.field, meta.rows)
-            data = build(index.spec, vectors, still_wanted, self._threads)
-            name = f"{segment_prefix(meta.collection_id, meta.segment_id)}index-{index.index_id}"
-            stored = self._store.put(name, [data])
-        except BuildCancelled:
-            return
+            made = self.make_index(meta, index, schema, wanted)
         except MilvusException:
             # The rows stay searchable without the index; the build is tried again when the collection opens next.
             log.exception("index %s over segment %d could not be built", index.name, meta.segment_id)
             return
-        built(IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=meta.rows))
+        if made is not None:
+            built(made)
+
+    def make_index(
+        self, meta: SegmentMeta, index: IndexMeta, schema: CollectionSchema, wanted: Callable[[], bool]
+    ) -> IndexFile | None:
+        """Build an index in the caller's thread and store it; None when it is not wanted any more."""
+
+        def still_wanted() -> bool:
+            return not self._closing and wanted()
+
+        if not still_wanted():
+            return None
+        segment = SealedSegment(self._store, meta, schema, Deletes())
+        vectors, _ = segment.vectors(index.field, meta.rows)
+        with self.memory.work("index builds", build_bytes(index.spec, *vectors.shape)):
+            try:
+                data = build(index.spec, vectors, still_wanted, self._threads)
+            except BuildCancelled:
+                return None
+            name = index_object(self._store, meta, index.index_id)
+            stored = self._store.put(name, [data])
+        return IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=meta.rows)
 
     def close(self) -> None:
         """Stop a running build at its next step; it is done again when the database is opened next."""

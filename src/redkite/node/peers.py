@@ -26,7 +26,9 @@ class QueryPeer(Protocol):
         schema: CollectionSchema,
         deleted: tuple[RowNumbers, npt.NDArray[np.uint64]],
         indexes: Iterable[IndexMeta],
-    ) -> None: ...
+    ) -> list[IndexFile]:
+        """Returns the index files that are damaged: searches do without them until they are built again."""
+        ...
 
     def release_segments(self, segment_ids: Iterable[int]) -> None: ...
 

@@ -9,31 +9,39 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.env import Executor
-from redkite.errors import CollectionNotLoaded
+from redkite.errors import Corruption, SegmentGone
 from redkite.index.base import VectorIndex, Vectors
 from redkite.index.registry import open_index
+from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
-from redkite.query.allowed import AllowedCache
+from redkite.query.allowed import CACHE_BYTES, AllowedCache
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.pruning import possible_segments
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.sealed import SealedSegment
 from redkite.storage.objects import ObjectStore
 
+log = get_logger(__name__)
+
 Stamps = npt.NDArray[np.uint64]
+DELETE_BYTES = 32
+"""What one deleted row takes, about."""
 
 
 class QueryNode:
     """Reads may come from any thread. Segments come and go by replacing one dict."""
 
-    def __init__(self, node_id: int, store: ObjectStore, scans: Executor) -> None:
+    def __init__(self, node_id: int, store: ObjectStore, scans: Executor, cache_bytes: int = CACHE_BYTES) -> None:
         self.node_id = node_id
         self._store = store
         self._scans = scans
         self._lock = Lock()
-        self._cache = AllowedCache()
+        self._cache = AllowedCache(cache_bytes)
         self._segments: dict[int, SealedSegment] = {}
+        self.pruned = 0
+        """Segments that reads passed over because of their ranges; about, when reads run side by side."""
 
     # -- what is held ---------------------------------------------------------------------------
     def load_segment(
@@ -42,24 +50,41 @@ class QueryNode:
         schema: CollectionSchema,
         deleted: tuple[RowNumbers, Stamps],
         indexes: Iterable[IndexMeta],
-    ) -> None:
-        """Map a segment and the indexes built over it so far."""
+    ) -> list[IndexFile]:
+        """Map a segment and the indexes built over it so far; returns the index files that are damaged."""
         segment = SealedSegment(self._store, meta, schema, Deletes.from_entries(*deleted, meta.rows))
         segment.cache = self._cache
+        damaged = []
         for index in indexes:
             file = meta.index(index.index_id)
             if file is not None:
-                segment.attach_index(index.field, self._open(index, file))
+                try:
+                    segment.attach_index(index.field, self._open(index, file))
+                except Corruption as error:
+                    log.warning("%s; its segment is searched exactly until it is built again", error.message)
+                    damaged.append(file)
         with self._lock:
             self._segments = {**self._segments, meta.segment_id: segment}
+        return damaged
 
     def _open(self, index: IndexMeta, file: IndexFile) -> VectorIndex:
-        return open_index(index.spec, self._store.local_path(file.object), self._store.map(file.object))
+        """Raises Corruption. Only sound bytes reach the index's reader, which is native code."""
+        self._store.verify(file.object, file.size, file.crc)
+        try:
+            found = open_index(index.spec, self._store.local_path(file.object), self._store.map(file.object))
+        except RuntimeError as error:
+            raise Corruption(f"object '{file.object}' is no index that can be read: {error}") from error
+        if found.rows != file.rows:
+            raise Corruption(f"object '{file.object}' has {found.rows} rows, the catalog says {file.rows}")
+        return found
 
     def release_segments(self, segment_ids: Iterable[int]) -> None:
         gone = set(segment_ids)
         with self._lock:
+            released = [s for i, s in self._segments.items() if i in gone]
             self._segments = {i: s for i, s in self._segments.items() if i not in gone}
+        for segment in released:
+            segment.release()
         for segment_id in gone:
             self._cache.forget(segment_id)
 
@@ -85,17 +110,30 @@ class QueryNode:
         segment = self._segments.get(segment_id)
         return segment is not None and segment.index(field) is not None
 
+    def private_bytes(self) -> int:
+        """Memory that is not mapped from files, about: what the cache keeps, and the deletes of each segment."""
+        deleted = sum(s.deletes.count for s in self._segments.values())
+        return self._cache.held + deleted * DELETE_BYTES
+
     # -- reads ----------------------------------------------------------------------------------
     def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Vectors, timestamp: int) -> SearchPartial:
-        return search_segments(self._held(segment_ids, plan.schema), plan, queries, timestamp, self._scans)
+        held = self._prune(self._held(segment_ids, plan.schema), plan)
+        return search_segments(held, plan, queries, timestamp, self._scans)
 
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial:
-        return query_segments(self._held(segment_ids, plan.schema), plan, timestamp)
+        return query_segments(self._prune(self._held(segment_ids, plan.schema), plan), plan, timestamp)
+
+    def _prune(self, segments: list[SealedSegment], plan: SearchPlan | QueryPlan) -> list[SealedSegment]:
+        """Without those in which no row can pass the filter."""
+        if plan.filter is None or not plan.filter.can_prune:
+            return segments
+        kept = possible_segments(segments, plan.filter, plan.schema)
+        self.pruned += len(segments) - len(kept)
+        return kept
 
     def _held(self, segment_ids: Sequence[int], schema: CollectionSchema) -> list[SealedSegment]:
         try:
             segments = self._segments
             return [segments[i] for i in segment_ids]
-        except KeyError:
-            # The collection was released or dropped after the view was taken.
-            raise CollectionNotLoaded.named(schema.name) from None
+        except KeyError as error:
+            raise SegmentGone(f"segment {error} of collection {schema.name} is not held here") from None

@@ -1,7 +1,9 @@
 """How a write lies in the log.
 
 record   = header length (uint32 LE) | header (MessagePack) | body
-insert   : the body is an Arrow IPC stream of one batch; rows of equal primary key written earlier are replaced
+insert   : the body is an Arrow IPC stream of one batch whose columns are named by field id, so that a field that is
+           dropped and made anew does not find old values; `parts` says which rows go to which partition; rows of equal
+           primary key written earlier are replaced
 delete   : the body is an Arrow IPC stream of one column, the primary keys
 """
 
@@ -14,37 +16,62 @@ import pyarrow as pa
 
 from redkite.env import Buffer
 from redkite.errors import Corruption
+from redkite.model.schema import CollectionSchema
 
 INSERT, DELETE = 1, 2
 _LENGTH = struct.Struct("<I")
+_KEY = "key"
+
+Parts = tuple[tuple[int, int], ...]
+"""(partition id, rows), in the order of the rows."""
 
 
 class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     kind: int
     timestamp: int
     collection_id: int
-    partition_id: int
-    """0 for deletes: they concern all partitions."""
+    parts: Parts = ()
+    """Empty for deletes: they concern all partitions."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RecordHeader).decode
 
 
-def encode_record(header: RecordHeader, batch: pa.RecordBatch) -> list[Buffer]:
-    """Buffers to append to the log, without copying the rows twice."""
+def encode_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> memoryview:
+    """The body of an insert: one column per schema field, in schema order."""
+    return _stream(pa.RecordBatch.from_arrays(rows.columns, [str(f.field_id) for f in schema.fields]))
+
+
+def encode_keys(keys: pa.Array) -> memoryview:
+    """The body of a delete."""
+    return _stream(pa.RecordBatch.from_arrays([keys], [_KEY]))
+
+
+def _stream(batch: pa.RecordBatch) -> memoryview:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
+    return memoryview(sink.getvalue())
+
+
+def with_header(header: RecordHeader, body: Buffer) -> list[Buffer]:
+    """Buffers to append to the log, without copying the rows twice."""
     head = _encode(header)
-    return [_LENGTH.pack(len(head)) + head, memoryview(sink.getvalue())]
+    return [_LENGTH.pack(len(head)) + head, body]
 
 
 def decode_record(payload: Buffer) -> tuple[RecordHeader, pa.RecordBatch]:
+    """The header, and the batch as it was written: columns named by field id, or the keys of a delete."""
     view = memoryview(payload)
     try:
         (length,) = _LENGTH.unpack_from(view)
         header = _decode(view[_LENGTH.size : _LENGTH.size + length])
-        return header, pa.ipc.open_stream(pa.py_buffer(view[_LENGTH.size + length :])).read_next_batch()
+        batch = pa.ipc.open_stream(pa.py_buffer(view[_LENGTH.size + length :])).read_next_batch()
     except (msgspec.DecodeError, pa.ArrowInvalid, OSError, ValueError, StopIteration, struct.error) as error:
         raise Corruption(f"a log record cannot be read: {error}") from error
+    if header.kind not in (INSERT, DELETE):
+        raise Corruption(f"a log record is of the unknown kind {header.kind}")
+    if header.kind == INSERT and sum(rows for _, rows in header.parts) != batch.num_rows:
+        raise Corruption(f"a log record has {batch.num_rows} rows, its header says {header.parts}")
+    return header, batch

@@ -1,63 +1,65 @@
 """One shard: a virtual channel with its log, its growing segments, and the truth about deletes in its sealed ones.
 
-Every write is one log record. When the record is durable it is applied, in log order: rows go to the growing segment of
-their partition, older rows of equal primary key are marked deleted wherever they are. Then a new view is published, and
-only then is the writer answered.
+Every write is one log record. When the record is durable it is applied, in log order: rows go to the growing segments
+of their partitions, older rows of equal primary key are marked deleted wherever they are. Then a new view is published,
+and only then is the writer answered.
+
+Four locks, always taken in this order: `_order` (who stamps and logs next), `_flushing` (who moves rows to sealed
+segments or changes those), `_apply` (who changes what the view is made of). Reads take `view` and never lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import numpy as np
+import msgspec
 import pyarrow as pa
 
 from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
-from redkite.env import Executor
-from redkite.errors import CollectionNotFound
+from redkite.env import Buffer, Executor
+from redkite.errors import CollectionNotFound, CollectionNotLoaded, Corruption, SegmentGone
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
-from redkite.model.segments import ChannelState, IndexFile, IndexMeta, SegmentMeta
+from redkite.model.schema import CollectionSchema
+from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMeta, SegmentMeta
 from redkite.node.data import DataNode
+from redkite.node.holdings import Holding, Holdings
 from redkite.node.peers import QueryPeer
-from redkite.node.records import DELETE, INSERT, RecordHeader, decode_record, encode_record
-from redkite.node.view import Placement, ShardView
+from redkite.node.records import (
+    DELETE,
+    INSERT,
+    Parts,
+    RecordHeader,
+    decode_record,
+    encode_keys,
+    encode_rows,
+    with_header,
+)
+from redkite.node.view import P, ShardImage, ShardView
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
-from redkite.segment.deletes import Deletes, RowNumbers
-from redkite.segment.files import open_deletes, open_keys, write_deletes
+from redkite.segment.base import BufferState
+from redkite.segment.evolution import conform, identified
+from redkite.segment.files import write_deletes
 from redkite.segment.growing import GrowingSegment
-from redkite.segment.keys import Key, SealedKeys
+from redkite.segment.keys import Key
 from redkite.storage.log import Topic
 from redkite.storage.objects import ObjectStore
 
-
-class _Sealed:
-    """What the shard keeps of a sealed segment: where its keys are, which of its rows are deleted, who serves it."""
-
-    __slots__ = ("_keys", "deletes", "meta", "peer", "saved_version")
-
-    def __init__(self, meta: SegmentMeta, deletes: Deletes) -> None:
-        self.meta = meta
-        self.deletes = deletes
-        self.saved_version = deletes.version
-        self.peer: QueryPeer | None = None
-        self._keys: SealedKeys | None = None
-
-    def find(self, keys: Sequence[Key], store: ObjectStore, collection: CollectionMeta) -> RowNumbers:
-        """Rows of these keys, deleted ones included."""
-        if self._keys is None:
-            self._keys = open_keys(store, self.meta, collection.schema)
-        return self._keys.find(keys)
+if TYPE_CHECKING:
+    from redkite.segment.compaction import MadeSegment
 
 
 class Shard:
-    """Writes are serialised; reads take `view` and never lock."""
+    """Writes are serialised by `turn`; several shards are written at one timestamp by `node.turns.turns`."""
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Shard:
         channel: str,
         topic: Topic,
         store: ObjectStore,
+        garbage: Garbage,
         data: DataCoordinator,
         loads: QueryCoordinator,
         peers: dict[int, QueryPeer],
@@ -76,270 +79,436 @@ class Shard:
         self.channel = channel
         self.touched_ms = clock_ms()
         """When the last write was applied."""
+        self.unflushed_since_ms: int | None = None
+        """When the first write was applied that is only in the log."""
         self._clock_ms = clock_ms
         self._topic = topic
         self._store = store
+        self._garbage = garbage
         self._data = data
-        self._loads = loads
-        self._peers = peers
         self._data_node = data_node
         self._scans = scans
         self._order = Lock()
-        self._apply = Lock()
         self._flushing = Lock()
+        self._apply = Lock()
         self._growing: dict[int, GrowingSegment] = {}
         self._frozen: list[GrowingSegment] = []
-        self._sealed: dict[int, _Sealed] = {}
-        self._sealed_rows = 0
-        self._unindexed = 0
+        self._sealed = Holdings(store, data, loads, peers)
         self._dropped = False
+        self._stamping = False
+        self._last: Future[int] | None = None
+        """Of the newest record; when it is done, all are."""
         self._state = data.channel_state(channel)
         self._end = self._state.checkpoint
         self._recover()
 
     # -- recovery -------------------------------------------------------------------------------
     def _recover(self) -> None:
-        for meta in self._data.segments_of(self.collection.collection_id, self.channel):
-            self._sealed[meta.segment_id] = _Sealed(meta, open_deletes(self._store, meta))
-        newest = max((s.meta.max_timestamp for s in self._sealed.values()), default=self.collection.created_timestamp)
-        newest = max([newest, *(s.deletes.newest for s in self._sealed.values())])
-        self.view = ShardView(newest, (), ())
+        self._sealed.recover(self._data.segments_of(self.collection.collection_id, self.channel))
+        newest = max((h.meta.max_timestamp for h in self._sealed), default=self.collection.created_timestamp)
+        newest = max([newest, *(h.deletes.newest for h in self._sealed)])
+        if self._topic.end < self._state.known_end:
+            raise Corruption(
+                f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
+                "records were acknowledged; `redkite doctor` says what can be done"
+            )
         for record in self._topic.read(self._state.checkpoint):
             header, batch = decode_record(record.payload)
             newest = max(newest, header.timestamp)
             if header.kind == DELETE:
                 self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
-            elif self.collection.partition_by_id(header.partition_id) is None:
-                # The partition is dropped, but what these rows replaced in others stays replaced.
-                keys = batch.column(self.collection.schema.primary.name).to_pylist()
-                self._delete_everywhere(keys, header.timestamp)
             else:
-                self._insert_rows(header.partition_id, batch, header.timestamp, record.position)
+                rows = conform(batch, self.collection.schema)
+                self._insert_parts(header.parts, rows, self._keys_of(rows), header.timestamp, record.position)
             self._end = record.position + 1
-        self.view = ShardView(newest, (), ())
+        self.view = ShardView(newest, (), (), self._state.readable_from)
         self.reload()
 
+    def _keys_of(self, rows: pa.RecordBatch) -> list[Key]:
+        keys: list[Key] = rows.column(self.collection.schema.primary.name).to_pylist()
+        return keys
+
     # -- writes ---------------------------------------------------------------------------------
-    def insert(self, partition_id: int, rows: pa.RecordBatch, allocate: Callable[[], int]) -> tuple[int, Future[int]]:
-        """Log rows (one column per schema field). Returns their timestamp and a future that is done when they are
-        durable and visible."""
-        keys = rows.column(self.collection.schema.primary.name).to_pylist()
+    @contextmanager
+    def turn(self, *, settled: bool = False) -> Iterator[None]:
+        """Nobody else logs a write here meanwhile. `settled`: everything logged before is applied and can be read."""
         with self._order:
-            self._check_exists()
+            if self._dropped:
+                raise CollectionNotFound.named(self.collection.database, self.collection.name)
+            if settled:
+                self._wait(self._last)
+            self._stamping = True
+            try:
+                yield
+            finally:
+                self._stamping = False
+
+    def insert(
+        self,
+        parts: Parts,
+        rows: pa.RecordBatch,
+        allocate: Callable[[], int],
+        schema: CollectionSchema | None = None,
+    ) -> tuple[int, Future[int]]:
+        """Log rows (one column per field of the schema they were checked by; None: the shard's own) as one write.
+        Returns their timestamp and a future that is done when they are durable and visible."""
+        schema = schema or self.collection.schema
+        keys, body = self._keys_of(rows), encode_rows(rows, schema)
+        with self.turn():
             timestamp = allocate()
-            header = RecordHeader(INSERT, timestamp, self.collection.collection_id, partition_id)
-            apply = partial(self._apply_insert, partition_id, rows, keys, timestamp)
-            return timestamp, self._topic.append(encode_record(header, rows), apply)
+            return timestamp, self.log_rows(parts, rows, timestamp, schema, keys, body)
+
+    def log_rows(
+        self,
+        parts: Parts,
+        rows: pa.RecordBatch,
+        timestamp: int,
+        schema: CollectionSchema | None = None,
+        keys: list[Key] | None = None,
+        body: Buffer | None = None,
+    ) -> Future[int]:
+        """Within a turn. Rows that were checked by an older schema are logged as they are, and read as the present one
+        has them: they came before its change."""
+        schema = schema or self.collection.schema
+        known = self._keys_of(rows) if keys is None else keys
+        apply = partial(self._apply_insert, parts, rows, schema, known, timestamp)
+        header = RecordHeader(INSERT, timestamp, self.collection.collection_id, parts)
+        return self._log(header, encode_rows(rows, schema) if body is None else body, apply)
 
     def delete(self, keys: pa.Array, allocate: Callable[[], int]) -> tuple[int, Future[int]]:
         """Log a delete of primary keys, in all partitions."""
-        with self._order:
-            self._check_exists()
+        with self.turn():
             timestamp = allocate()
-            header = RecordHeader(DELETE, timestamp, self.collection.collection_id, 0)
-            batch = pa.RecordBatch.from_arrays([keys], ["key"])
-            apply = partial(self._apply_delete, keys.to_pylist(), timestamp)
-            return timestamp, self._topic.append(encode_record(header, batch), apply)
+            return timestamp, self.log_keys(keys, timestamp)
+
+    def log_keys(self, keys: pa.Array, timestamp: int) -> Future[int]:
+        """Within a turn."""
+        header = RecordHeader(DELETE, timestamp, self.collection.collection_id)
+        return self._log(header, encode_keys(keys), partial(self._apply_delete, keys.to_pylist(), timestamp))
+
+    def _log(self, header: RecordHeader, body: Buffer, apply: Callable[[int], None]) -> Future[int]:
+        self._last = self._topic.append(with_header(header, body), apply)
+        return self._last
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every write that has its timestamp is applied."""
+        last = self._last
+        return not self._stamping and (last is None or last.done())
+
+    def settle(self) -> None:
+        """Wait until every write that has its timestamp by now is applied."""
+        if not self.is_settled:
+            with self._order:
+                last = self._last
+            self._wait(last)
+
+    @staticmethod
+    def _wait(last: Future[int] | None) -> None:
+        if last is not None and not last.done():
+            last.exception()  # whoever wrote it is told; here only that it is over matters
 
     def _apply_insert(
-        self, partition_id: int, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int
+        self,
+        parts: Parts,
+        rows: pa.RecordBatch,
+        schema: CollectionSchema,
+        keys: list[Key],
+        timestamp: int,
+        position: int,
     ) -> None:
         with self._apply:
-            if self._dropped:
-                return  # the write came before the drop, and went with it
-            if self.collection.partition_by_id(partition_id) is None:
-                # Dropped after the write was checked, so it came before the drop: what recovery makes of the record.
-                self._delete_everywhere(keys, timestamp)
-            else:
-                self._insert_rows(partition_id, rows, timestamp, position, keys)
-            self._applied(timestamp, position)
+            if not self._dropped:  # else the write came before the drop, and went with it
+                present = self.collection.schema
+                if schema.version != present.version:
+                    rows = conform(identified(rows, schema), present)
+                self._insert_parts(parts, rows, keys, timestamp, position)
+                self._applied(timestamp, position)
 
     def _apply_delete(self, keys: list[Key], timestamp: int, position: int) -> None:
         with self._apply:
-            if self._dropped:
-                return
-            self._delete_everywhere(keys, timestamp)
-            self._applied(timestamp, position)
+            if not self._dropped:
+                self._delete_everywhere(keys, timestamp)
+                self._applied(timestamp, position)
 
     def _applied(self, timestamp: int, position: int) -> None:
         self._end = position + 1
         self.touched_ms = self._clock_ms()
+        if self.unflushed_since_ms is None:
+            self.unflushed_since_ms = self.touched_ms
         view = self.view
-        self.view = ShardView(timestamp, self._growing_now(), view.placements)
+        self.view = ShardView(timestamp, self._growing_now(), view.placements, view.readable_from)
 
-    def _insert_rows(
-        self, partition_id: int, rows: pa.RecordBatch, timestamp: int, position: int, keys: list[Key] | None = None
-    ) -> None:
-        if keys is None:
-            keys = rows.column(self.collection.schema.primary.name).to_pylist()
-        growing = self._growing.get(partition_id)
-        if growing is None:
-            growing = GrowingSegment(self._data.allocate_id(), partition_id, self.collection.schema, position)
-            self._growing[partition_id] = growing
-        self._delete_everywhere(keys, timestamp, but=growing)
-        growing.append(rows, keys, timestamp)
+    def _insert_parts(self, parts: Parts, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int) -> None:
+        at = 0
+        for partition_id, count in parts:
+            whole = count == rows.num_rows
+            some = rows if whole else rows.slice(at, count)
+            named = keys if whole else keys[at : at + count]
+            at += count
+            if self.collection.partition_by_id(partition_id) is None:
+                # Dropped after the write was checked, so it came before the drop. What these rows replaced in other
+                # partitions stays replaced.
+                self._delete_everywhere(named, timestamp)
+                continue
+            growing = self._growing.get(partition_id)
+            if growing is None:
+                growing = GrowingSegment(self._data.allocate_id(), partition_id, self.collection.schema, position)
+                self._growing[partition_id] = growing
+            self._delete_everywhere(named, timestamp, but=growing)
+            growing.append(some, named, timestamp)
 
     def _delete_everywhere(self, keys: list[Key], timestamp: int, but: GrowingSegment | None = None) -> None:
         for growing in (*self._growing.values(), *self._frozen):
             if growing is not but:
                 growing.delete(keys, timestamp)
-        for sealed in self._sealed.values():
-            rows = sealed.find(keys, self._store, self.collection)
-            if len(rows) and sealed.deletes.mark(rows, timestamp, sealed.meta.rows) and sealed.peer is not None:
-                stamps = np.full(len(rows), timestamp, np.uint64)
-                sealed.peer.apply_deletes(sealed.meta.segment_id, rows, stamps)
+        self._sealed.delete(keys, timestamp, self.collection.schema)
 
     def _growing_now(self) -> tuple[GrowingSegment, ...]:
         return (*self._frozen, *self._growing.values())
 
     # -- reads ----------------------------------------------------------------------------------
-    def search(self, plan: SearchPlan, queries: Vectors) -> tuple[int, list[SearchPartial]]:
-        """Answers of the nodes that hold this shard's rows, and the timestamp they were read at."""
-        view = self.view
-        partials = []
-        growing = [] if plan.ignore_growing else view.growing_in(plan.partitions)
-        if growing:
-            partials.append(search_segments(growing, plan, queries, view.timestamp, self._scans))
-        for placement in view.placements:
-            segments = placement.within(plan.partitions)
-            if segments:
-                partials.append(placement.peer.search(segments, plan, queries, view.timestamp))
-        return view.timestamp, partials
+    def search(
+        self, plan: SearchPlan, queries: Vectors, timestamp: int | None = None
+    ) -> tuple[int, list[SearchPartial]]:
+        """Answers of the nodes that hold this shard's rows, and the timestamp they were read at (None: the newest)."""
+        return self._read(
+            plan,
+            timestamp,
+            lambda segments, at: search_segments(segments, plan, queries, at, self._scans),
+            lambda peer, ids, at: peer.search(ids, plan, queries, at),
+        )
 
-    def query(self, plan: QueryPlan) -> tuple[int, list[QueryPartial]]:
-        view = self.view
-        partials = []
-        growing = [] if plan.ignore_growing else view.growing_in(plan.partitions)
-        if growing:
-            partials.append(query_segments(growing, plan, view.timestamp))
-        for placement in view.placements:
-            segments = placement.within(plan.partitions)
-            if segments:
-                partials.append(placement.peer.query(segments, plan, view.timestamp))
-        return view.timestamp, partials
+    def query(self, plan: QueryPlan, timestamp: int | None = None) -> tuple[int, list[QueryPartial]]:
+        return self._read(
+            plan,
+            timestamp,
+            lambda segments, at: query_segments(segments, plan, at),
+            lambda peer, ids, at: peer.query(ids, plan, at),
+        )
+
+    def _read(
+        self,
+        plan: SearchPlan | QueryPlan,
+        timestamp: int | None,
+        here: Callable[[list[GrowingSegment], int], P],
+        there: Callable[[QueryPeer, Sequence[int], int], P],
+    ) -> tuple[int, list[P]]:
+        while True:
+            view = self.view
+            try:
+                return view.read(self.collection.name, plan, timestamp, here, there)
+            except SegmentGone:
+                if view is self.view:
+                    raise CollectionNotLoaded.named(self.collection.name) from None
+                # Else segments were swapped for others after the view was taken.
 
     def rows(self, partitions: frozenset[int] | None = None) -> int:
         """Rows alive, exactly."""
         with self._apply:
             growing = [(g.partition_id, g.rows, g.deletes) for g in self._growing_now()]
-            sealed = [(s.meta.partition_id, s.meta.rows, s.deletes) for s in self._sealed.values()]
+            sealed = [(h.meta.partition_id, h.meta.rows, h.deletes) for h in self._sealed]
             counted = (*growing, *sealed)
             return sum(rows - d.count for p, rows, d in counted if partitions is None or p in partitions)
 
     def unindexed_rows(self) -> int:
         """Rows that a search has to compare one by one."""
-        return self._unindexed + self.growing_rows
+        return self._sealed.unindexed + self.growing_rows
 
     @property
     def row_slots(self) -> int:
         """Rows held, deleted ones included: what a filter has to look at."""
-        return self._sealed_rows + self.growing_rows
-
-    def _count(self) -> None:
-        """Keep the counts that every read asks for. Under the lock that guards `_sealed`."""
-        ids = [i.index_id for i in self._data.indexes(self.collection.collection_id)]
-        metas = [s.meta for s in self._sealed.values()]
-        self._sealed_rows = sum(m.rows for m in metas)
-        self._unindexed = sum(m.rows for m in metas if not any(m.index(i) for i in ids))
+        return self._sealed.sealed_rows + self.growing_rows
 
     @property
     def growing_rows(self) -> int:
         return sum(g.rows for g in self.view.growing)
+
+    def buffers(self) -> tuple[GrowingSegment, ...]:
+        """The segments that are not sealed yet, oldest first, each with its `state`."""
+        return self.view.growing
+
+    def growing_bytes(self) -> int:
+        """Memory of the rows that are not sealed yet, about."""
+        return sum(growing.memory() for growing in self.view.growing)
 
     def largest_growing(self) -> tuple[int, int]:
         """(rows, bytes) of the fullest segment that takes writes."""
         return max(((g.rows, g.size) for g in list(self._growing.values())), default=(0, 0))
 
     # -- sealing --------------------------------------------------------------------------------
+    def roll(self) -> None:
+        """What is written from now on goes to new growing segments."""
+        with self._apply:
+            self._roll()
+
+    def _roll(self) -> None:
+        full = [g for g in self._growing.values() if g.rows]
+        for growing in full:
+            growing.state = BufferState.FULL
+        self._frozen = [*self._frozen, *full]
+        self._growing = {}
+
     def flush(self, allocate: Callable[[], int]) -> tuple[int, list[SegmentMeta]]:
         """Seal everything written so far. Returns a timestamp that no sealed row exceeds, and the new segments."""
         with self._flushing:
-            with self._apply:
-                self._check_exists()
-                # What an earlier flush could not write is still frozen, and tried again.
-                frozen = [*self._frozen, *(g for g in self._growing.values() if g.rows)]
-                self._frozen = frozen
-                self._growing = {}
-                state = ChannelState(checkpoint=self._end)
-                timestamp = self.view.timestamp
-            if frozen or self._unsaved():
-                metas = [self._data_node.write_segment(self.collection.collection_id, self.channel, g) for g in frozen]
-                self._commit(frozen, metas, state)
-                return timestamp, metas
-            return max(timestamp, allocate()), []
+            timestamp, metas = self._flush()
+            return max(timestamp, allocate()) if not metas else timestamp, metas
 
-    def _unsaved(self) -> bool:
-        return any(s.deletes.version != s.saved_version for s in self._sealed.values())
+    def _flush(self) -> tuple[int, list[SegmentMeta]]:
+        with self._apply:
+            if self._dropped:
+                raise CollectionNotFound.named(self.collection.database, self.collection.name)
+            # What an earlier flush could not write is still frozen, and tried again.
+            self._roll()
+            frozen = self._frozen
+            self.unflushed_since_ms = None
+            state = msgspec.structs.replace(self._state, checkpoint=self._end)
+            timestamp = self.view.timestamp
+        if not frozen and self._sealed.all_saved():
+            return timestamp, []
+        for growing in frozen:
+            growing.state = BufferState.FLUSHING
+        try:
+            metas = [self._data_node.write_segment(self.collection.collection_id, self.channel, g) for g in frozen]
+            self._commit(frozen, metas, state)
+        finally:
+            for growing in frozen:
+                growing.state = BufferState.FULL if growing in self._frozen else BufferState.FLUSHED
+        return timestamp, metas
 
     def _commit(self, frozen: list[GrowingSegment], metas: list[SegmentMeta], state: ChannelState) -> None:
         """Make new segments, deletes up to the checkpoint, and the checkpoint one catalog commit; then switch."""
-        saved: dict[int, tuple[str, int]] = {}
+        fresh = [Holding(m, g.deletes, 0) for m, g in zip(metas, frozen, strict=True)]
+        saved: dict[int, DeletesFile] = {}
         versions: dict[int, int] = {}
-        current = [(s.meta, s.deletes) for s in self._sealed.values() if s.deletes.version != s.saved_version]
-        fresh = [(m, g.deletes) for m, g in zip(metas, frozen, strict=True) if g.deletes.count]
-        for meta, deletes in (*current, *fresh):
-            versions[meta.segment_id] = deletes.version
-            saved[meta.segment_id] = (write_deletes(self._store, meta, deletes), deletes.count)
-        stale = [m.deletes_object for m, _ in current if m.deletes_object]
+        stale = []
+        for holding in (*self._sealed, *fresh):
+            meta, deletes = holding.meta, holding.deletes
+            if not holding.is_saved:
+                versions[meta.segment_id] = deletes.version
+                saved[meta.segment_id] = write_deletes(self._store, meta, deletes)
+                stale += [meta.deletes_object] if meta.deletes_object else []
         self._data.commit_flush(self.collection.collection_id, self.channel, state, metas, saved)
-        by_id = {m.segment_id: m for m in self._data.segments_of(self.collection.collection_id, self.channel)}
+        by_id = {m.segment_id: m for m in self.segments()}
+        for holding in (*self._sealed, *fresh):
+            holding.meta = by_id[holding.meta.segment_id]
+            holding.saved_version = versions.get(holding.meta.segment_id, holding.saved_version)
+        self._serve(fresh)
         with self._apply:
             self._state = state
-            for segment_id, known in self._sealed.items():
-                known.meta = by_id[segment_id]
-                known.saved_version = versions.get(segment_id, known.saved_version)
-            for meta, growing in zip(metas, frozen, strict=True):
-                sealed = _Sealed(by_id[meta.segment_id], growing.deletes)
-                sealed.saved_version = versions.get(meta.segment_id, growing.deletes.version)
-                self._sealed[meta.segment_id] = sealed
-            self._place()
+            for holding in fresh:
+                self._sealed.add(holding)
+                self._sealed.catch_up(holding)
             self._frozen = [g for g in self._frozen if g not in frozen]
             self._publish()
         self._topic.truncate(state.checkpoint)
-        for name in stale:
-            if name not in {s.meta.deletes_object for s in self._sealed.values()}:
-                self._store.delete(name)
+        used = {h.meta.deletes_object for h in self._sealed}
+        self._garbage.discard(name for name in stale if name not in used)
         for meta in metas:
             self.build_missing(meta.segment_id)
+
+    def _serve(self, fresh: Iterable[Holding]) -> None:
+        """Open segments on query nodes before the view that names them is published."""
+        for holding in fresh:
+            if self._sealed.is_wanted(holding.meta):
+                self._sealed.serve(holding, self.collection)
+
+    def segments(self) -> list[SegmentMeta]:
+        """The sealed ones, as the catalog has them."""
+        return self._data.segments_of(self.collection.collection_id, self.channel)
+
+    def image(self, timestamp: int, hold: Callable[[ShardImage], None]) -> ShardImage | None:
+        """Every row up to `timestamp` in sealed segments, their deletes saved; `hold` is called before anything can
+        change. The caller took `timestamp` in a turn in which it called `roll`. None when rows of a later time have
+        been merged into these segments meanwhile: try again with a new timestamp."""
+        with self._flushing:
+            self._flush()
+            segments = tuple(m for m in self.segments() if m.min_timestamp <= timestamp)
+            if self._state.readable_from > timestamp or any(m.max_timestamp > timestamp for m in segments):
+                return None
+            image = ShardImage(timestamp, self._state.checkpoint, segments)
+            hold(image)
+            return image
+
+    def replace(self, sources: Sequence[int], made: Sequence[MadeSegment], readable_from: int) -> bool:
+        """Swap sealed segments for ones made of the same rows, in one catalog commit and one view; deletes that came
+        meanwhile go along. `readable_from`: rows deleted or expired up to it were left out. False when a source is
+        gone by now: the caller discards what it made."""
+        with self._flushing:
+            old = [self._sealed.get(i) for i in sources]
+            if self._dropped or any(h is None for h in old):
+                return False
+            state = msgspec.structs.replace(self._state, readable_from=max(self._state.readable_from, readable_from))
+            fresh = []
+            for segment in made:
+                self._carry_deletes(segment)
+                deletes, meta = segment.deletes, segment.meta
+                version = deletes.version
+                if deletes.count:
+                    meta = meta.with_deletes(write_deletes(self._store, meta, deletes))
+                fresh.append(Holding(meta, deletes, version))
+            self._data.commit_replace(
+                self.collection.collection_id, self.channel, state, sources, [h.meta for h in fresh]
+            )
+            self._serve(fresh)
+            with self._apply:
+                self._state = state
+                for segment, holding in zip(made, fresh, strict=True):
+                    self._carry_deletes(segment)
+                    self._sealed.catch_up(holding)
+                    self._sealed.add(holding)
+                gone = self._sealed.remove(sources)
+                self._publish()
+            self._sealed.release(gone)
+        for holding in fresh:
+            self.build_missing(holding.meta.segment_id)
+        return True
+
+    def _carry_deletes(self, made: MadeSegment) -> None:
+        for source, moved in made.origin:
+            holding = self._sealed.get(source)
+            if holding is not None:
+                rows, stamps = holding.deletes.entries()
+                places = moved[rows]
+                kept = places >= 0
+                made.deletes.merge(places[kept], stamps[kept], made.meta.rows)
 
     # -- placement ------------------------------------------------------------------------------
     def reload(self) -> None:
         """Follow the collection's load state: place what is loaded, take away what is not."""
-        with self._apply:
-            self._place()
-            self._publish()
-        for segment_id in list(self._sealed):
-            self.build_missing(segment_id)
-
-    def _place(self) -> None:
-        entry = self._loads.entry(self.collection.collection_id)
-        for segment_id, sealed in self._sealed.items():
-            wanted = entry is not None and entry.covers(sealed.meta.partition_id)
-            if wanted and sealed.peer is None:
-                peer = self._peers[self._loads.place(sealed.meta.rows)]
-                indexes = self._data.indexes(self.collection.collection_id)
-                peer.load_segment(sealed.meta, self.collection.schema, sealed.deletes.entries(), indexes)
-                sealed.peer = peer
-            elif not wanted and sealed.peer is not None:
-                self._loads.unplace(sealed.peer.node_id, sealed.meta.rows)
-                sealed.peer.release_segments([segment_id])
-                sealed.peer = None
+        with self._flushing:
+            fresh = self._sealed.unserved()
+            self._serve(fresh)
+            with self._apply:
+                for holding in fresh:
+                    self._sealed.catch_up(holding)
+                self._publish()
+            self._sealed.release(self._sealed.unwanted())
+        self.build_all()
 
     def _publish(self) -> None:
-        by_node: dict[int, list[_Sealed]] = {}
-        for sealed in self._sealed.values():
-            if sealed.peer is not None:
-                by_node.setdefault(sealed.peer.node_id, []).append(sealed)
-        placements = tuple(
-            Placement(
-                self._peers[node],
-                tuple((s.meta.partition_id, s.meta.segment_id) for s in held),
-                tuple(s.meta.segment_id for s in held),
-            )
-            for node, held in by_node.items()
-        )
-        self.view = ShardView(self.view.timestamp, self._growing_now(), placements)
-        self._count()
+        placements = self._sealed.placements()
+        self.view = ShardView(self.view.timestamp, self._growing_now(), placements, self._state.readable_from)
+        self._sealed.count(self.collection.collection_id)
+
+    def follow(self, current: Callable[[], CollectionMeta]) -> None:
+        """Take over what the collection is now. When its fields have changed, rows written from now on have the new
+        ones, and those written before are read through them. What `current` gives later is never older."""
+        if current().schema.version == self.collection.schema.version:
+            with self._apply:
+                found = current()
+                if found.schema.version == self.collection.schema.version:
+                    self.collection = found
+                    return
+        with self.turn(settled=True), self._apply:
+            found = current()
+            if found.schema.version != self.collection.schema.version:
+                # Frozen ones stay what they are: somebody may be writing them to disk.
+                self._growing = {p: g.evolved(found.schema) for p, g in self._growing.items()}
+            self.collection = found
+            view = self.view
+            self.view = ShardView(view.timestamp, self._growing_now(), view.placements, view.readable_from)
 
     # -- indexes --------------------------------------------------------------------------------
     def build_missing(self, segment_id: int) -> list[Future[None]]:
@@ -347,7 +516,6 @@ class Shard:
         sealed = self._sealed.get(segment_id)
         if sealed is None:
             return []
-        collection_id = self.collection.collection_id
         return [
             self._data_node.build_index(
                 sealed.meta,
@@ -356,12 +524,12 @@ class Shard:
                 wanted=partial(self._wants, segment_id, index),
                 built=partial(self._built, segment_id, index),
             )
-            for index in self._data.indexes(collection_id)
+            for index in self._data.indexes(self.collection.collection_id)
             if self._data.wants_build(sealed.meta, index)
         ]
 
     def build_all(self) -> None:
-        for segment_id in list(self._sealed):
+        for segment_id in self._sealed.ids():
             self.build_missing(segment_id)
 
     def _wants(self, segment_id: int, index: IndexMeta) -> bool:
@@ -371,64 +539,53 @@ class Shard:
 
     def _built(self, segment_id: int, index: IndexMeta, file: IndexFile) -> None:
         if not self._data.add_index_file(self.collection.collection_id, segment_id, file):
-            self._store.delete(file.object)
+            self._garbage.discard([file.object])
             return
         with self._apply:
-            sealed = self._sealed[segment_id]
-            sealed.meta = next(
-                m
-                for m in self._data.segments_of(self.collection.collection_id, self.channel)
-                if m.segment_id == segment_id
-            )
-            if sealed.peer is not None:
+            self._sealed.refresh(self.segments())
+            sealed = self._sealed.get(segment_id)
+            if sealed is not None and sealed.peer is not None:
                 sealed.peer.attach_index(segment_id, index, file)
-            self._count()
+            self._sealed.count(self.collection.collection_id)
 
     def drop_index(self, index: IndexMeta) -> None:
         with self._apply:
-            by_id = {m.segment_id: m for m in self._data.segments_of(self.collection.collection_id, self.channel)}
-            for segment_id, sealed in self._sealed.items():
-                sealed.meta = by_id.get(segment_id, sealed.meta)
-                if sealed.peer is not None:
-                    sealed.peer.detach_index(segment_id, index.field)
-            self._count()
+            self._sealed.refresh(self.segments())
+            for holding in self._sealed:
+                if holding.peer is not None:
+                    holding.peer.detach_index(holding.meta.segment_id, index.field)
+            self._sealed.count(self.collection.collection_id)
 
     # -- removal --------------------------------------------------------------------------------
     def forget(self, partitions: Iterable[int] | None = None) -> None:
         """Drop the rows of some partitions (None: all) from memory and from the query nodes."""
         gone = None if partitions is None else set(partitions)
         with self._flushing, self._apply:
-            kept: dict[int, _Sealed] = {}
-            for segment_id, sealed in self._sealed.items():
-                if gone is not None and sealed.meta.partition_id not in gone:
-                    kept[segment_id] = sealed
-                elif sealed.peer is not None:
-                    self._loads.unplace(sealed.peer.node_id, sealed.meta.rows)
-                    sealed.peer.release_segments([segment_id])
-            self._sealed = kept
+            removed = self._sealed.remove(
+                h.meta.segment_id for h in self._sealed if gone is None or h.meta.partition_id in gone
+            )
             self._growing = {p: g for p, g in self._growing.items() if gone is not None and p not in gone}
             self._frozen = [g for g in self._frozen if gone is not None and g.partition_id not in gone]
             self._publish()
+            self._sealed.release(removed)
 
     def truncate(self, allocate: Callable[[], int]) -> list[SegmentMeta]:
         """Drop every row written so far, durably; returns the segments whose objects may be deleted."""
-        no_keys = pa.array([], self._key_type())
-        with self._order:
-            self._check_exists()
+        no_keys = pa.array([], arrow_type(self.collection.schema.primary))
+        with self.turn():
             # The record marks the place: when it is applied, everything before it is too, and nothing comes after.
-            header = RecordHeader(DELETE, allocate(), self.collection.collection_id, 0)
-            batch = pa.RecordBatch.from_arrays([no_keys], ["key"])
-            end = self._topic.append(encode_record(header, batch)).result() + 1
+            timestamp = allocate()
+            end = self.log_keys(no_keys, timestamp).result() + 1
             self.forget()
             self._end = end
-            self._state = ChannelState(checkpoint=end)
+            self._state = ChannelState(checkpoint=end, readable_from=timestamp)
             collection_id = self.collection.collection_id
-            self._data.commit_flush(collection_id, self.channel, self._state, (), {})
+            gone = self.segments()
+            self._data.commit_replace(collection_id, self.channel, self._state, [m.segment_id for m in gone], ())
             self._topic.truncate(end)
-            return self._data.remove_segments(collection_id, lambda s: s.channel == self.channel)
-
-    def _key_type(self) -> pa.DataType:
-        return arrow_type(self.collection.schema.primary)
+            with self._apply:
+                self._publish()
+            return gone
 
     def drop(self) -> None:
         """The collection is gone: whoever still holds this shard is told so, and nothing new is written."""
@@ -436,10 +593,8 @@ class Shard:
             self._dropped = True
         self.forget()
 
-    def _check_exists(self) -> None:
-        if self._dropped:
-            raise CollectionNotFound.named(self.collection.database, self.collection.name)
-
     def close(self) -> None:
         with self._flushing:
             self._topic.close()
+            if not self._dropped:
+                self._data.note_end(self.channel, self._end)

@@ -8,23 +8,13 @@ import msgspec
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import (
-    CollectionNotFound,
-    CollectionNotLoaded,
-    DatabaseNotFound,
-    IndexNotFound,
     InvalidParameter,
-    PartitionNotFound,
-    PartitionNotLoaded,
-    Unimplemented,
 )
 from redkite.model import requests as rq
 from redkite.model import results as rs
-from redkite.model.rules.names import check_index_name
-from redkite.model.schema import DEFAULT_DATABASE, FieldSchema
-from redkite.model.segments import IndexMeta, SegmentMeta
-from redkite.model.types import DataType, IndexState, LoadState
+from redkite.model.schema import DEFAULT_DATABASE
+from redkite.model.segments import SegmentMeta
 from redkite.node.topology import Topology
-from redkite.proxy.rules.index_rules import check_index
 from redkite.segment.files import segment_prefix
 
 DONE = rs.Done()
@@ -46,9 +36,7 @@ class Definitions:
 
     def _refresh(self, meta: CollectionMeta) -> None:
         """Tell open shards what their collection looks like now."""
-        current = self._root.find_by_id(meta.collection_id)
-        for shard in self._topology.open_shards(current):
-            shard.collection = current
+        self._topology.follow(meta)
 
     # -- databases ------------------------------------------------------------------------------
     def create_database(self, request: rq.CreateDatabase) -> rs.Done:
@@ -89,6 +77,9 @@ class Definitions:
         return DONE
 
     def drop_collection(self, request: rq.DropCollection) -> rs.Done:
+        if self._root.exists(request.database, request.collection):
+            found = self._find(request, request.collection)
+            self._topology.snapshots.check_collection_droppable(found.collection_id)
         meta = self._root.drop_collection(request.database, request.collection)
         if meta is not None:
             self._changed()
@@ -149,7 +140,7 @@ class Definitions:
 
     def _delete_objects(self, segments: Iterable[SegmentMeta]) -> None:
         for segment in segments:
-            self._topology.store.delete_prefix(segment_prefix(segment.collection_id, segment.segment_id))
+            self._topology.garbage.discard_prefix(segment_prefix(segment.collection_id, segment.segment_id))
 
     # -- partitions -----------------------------------------------------------------------------
     def create_partition(self, request: rq.CreatePartition) -> rs.Done:
@@ -218,152 +209,12 @@ class Definitions:
             database=request.database or DEFAULT_DATABASE,
         )
 
-    # -- load states ----------------------------------------------------------------------------
-    def load_collection(self, request: rq.LoadCollection) -> rs.Done:
-        meta = self._find(request, request.collection)
-        self._check_load(meta, request)
-        self._loads.load(meta.collection_id, None)
-        return self._reload(meta)
-
-    def load_partitions(self, request: rq.LoadPartitions) -> rs.Done:
-        meta = self._find(request, request.collection)
-        if meta.has_partition_key:
-            raise InvalidParameter("disable load partitions if partition key mode is used")
-        if not request.partitions:
-            raise InvalidParameter("no partition specified")
-        wanted = [meta.need_partition(name).partition_id for name in request.partitions]
-        self._check_load(meta, request)
-        self._loads.load(meta.collection_id, wanted)
-        return self._reload(meta)
-
-    def _check_load(self, meta: CollectionMeta, request: rq.LoadCollection | rq.LoadPartitions) -> None:
-        if request.replicas > 1:
-            raise Unimplemented(f"replica_number={request.replicas}: this version keeps one replica")
-        if any(group != DEFAULT_RESOURCE_GROUP for group in request.resource_groups):
-            raise Unimplemented(f"resource_groups={list(request.resource_groups)}: this version has one resource group")
-        every = {f.name for f in meta.schema.user_fields}
-        if (request.load_fields and set(request.load_fields) != every) or request.skip_dynamic_field:
-            raise Unimplemented("load_fields and skip_load_dynamic_field: this version loads all fields")
-        self._check_indexed(meta)
-
-    def _check_indexed(self, meta: CollectionMeta) -> None:
-        """Every float vector field wants an index. (Other vectors can be stored and read back, not searched.)"""
-        indexed = {i.field for i in self._data.indexes(meta.collection_id)}
-        bare = [
-            f.name for f in meta.schema.vector_fields if f.data_type is DataType.FLOAT_VECTOR and f.name not in indexed
-        ]
-        if bare and not indexed:
-            raise IndexNotFound.of_collection(meta.name)
-        if bare:
-            raise InvalidParameter(
-                f"there is no vector index on field: [{' '.join(bare)}], please create index firstly"
-            )
-
-    def release_collection(self, request: rq.ReleaseCollection) -> rs.Done:
-        meta = self._find(request, request.collection)
-        self._loads.release(meta.collection_id, None, ())
-        return self._reload(meta)
-
-    def release_partitions(self, request: rq.ReleasePartitions) -> rs.Done:
-        meta = self._find(request, request.collection)
-        if meta.has_partition_key:
-            raise InvalidParameter("disable release partitions if partition key mode is used")
-        gone = [meta.need_partition(name).partition_id for name in request.partitions]
-        self._loads.release(meta.collection_id, gone, [p.partition_id for p in meta.partitions])
-        return self._reload(meta)
-
-    def _reload(self, meta: CollectionMeta) -> rs.Done:
-        self._changed()
-        for shard in self._topology.shards(meta):
-            shard.reload()
-        return DONE
-
-    def loading_progress(self, request: rq.GetLoadingProgress) -> rs.LoadProgress:
-        meta = self._find(request, request.collection)
-        entry = self._loads.entry(meta.collection_id)
-        if entry is None:
-            raise CollectionNotLoaded.named(meta.name)
-        for name in request.partitions:
-            if not entry.covers(meta.need_partition(name).partition_id):
-                raise PartitionNotLoaded.named(name)
-        return rs.LoadProgress(percent=100)
-
-    def load_state(self, request: rq.GetLoadState) -> rs.LoadStateInfo:
-        try:
-            meta = self._find(request, request.collection)
-        except (CollectionNotFound, DatabaseNotFound):
-            return rs.LoadStateInfo(state=LoadState.NotExist)
-        entry = self._loads.entry(meta.collection_id)
-        loaded = entry is not None
-        for name in request.partitions:
-            partition = meta.partition(name)
-            if partition is None:
-                raise PartitionNotFound.named(name)
-            loaded = loaded and entry is not None and entry.covers(partition.partition_id)
-        return rs.LoadStateInfo(state=LoadState.Loaded if loaded else LoadState.NotLoad)
-
-    # -- indexes --------------------------------------------------------------------------------
-    def create_index(self, request: rq.CreateIndex) -> rs.Done:
-        check_index_name(request.index_name, self._topology.limits)
-        meta = self._find(request, request.collection)
-        field = self._index_field(meta, request.field)
-        spec = check_index(field, request.params, self._topology.limits)
-        self._data.create_index(
-            meta.collection_id, field, request.index_name, request.params, spec, self._root.oracle.allocate()
-        )
-        self._changed()
-        for shard in self._topology.shards(meta):
-            shard.build_all()
-        return DONE
-
-    @staticmethod
-    def _index_field(meta: CollectionMeta, name: str) -> FieldSchema:
-        field = meta.schema.field(name)
-        if field is None or field.is_dynamic:
-            raise InvalidParameter(f"cannot create index on non-exist field: {name}")
-        return field
-
-    def describe_index(self, request: rq.DescribeIndex) -> rs.Indexes:
-        meta = self._find(request, request.collection)
-        found = self._data.find_indexes(meta.collection_id, meta.name, request.index_name, request.field)
-        return rs.Indexes(indexes=tuple(self._index_info(i) for i in found))
-
-    def _index_info(self, index: IndexMeta) -> rs.IndexInfo:
-        total = sum(s.rows for s in self._data.segments(index.collection_id))
-        pending = self._data.pending_rows(index)
-        return rs.IndexInfo(
-            index_name=index.name,
-            index_id=index.index_id,
-            field=index.field,
-            params=index.params,
-            total_rows=total,
-            indexed_rows=total - pending,
-            pending_rows=pending,
-            state=IndexState.IN_PROGRESS if pending else IndexState.FINISHED,
-        )
-
-    def drop_index(self, request: rq.DropIndex) -> rs.Done:
-        meta = self._find(request, request.collection)
-        try:
-            found = self._data.find_indexes(meta.collection_id, meta.name, request.index_name, request.field)
-        except IndexNotFound:
-            return DONE
-        for index in found:
-            if self._loads.entry(meta.collection_id) is not None:
-                raise InvalidParameter(f"vector index cannot be dropped on loaded collection: {meta.collection_id}")
-            files = self._data.drop_index(index)
-            self._changed()
-            for shard in self._topology.open_shards(meta):
-                shard.drop_index(index)
-            for file in files:
-                self._topology.store.delete(file.object)
-        return DONE
-
 
 def drop_data(topology: Topology, collection_id: int, channels: Iterable[str]) -> None:
     """Forget everything of a collection that no longer exists. Safe to repeat."""
     topology.loads.release(collection_id, None, ())
+    topology.snapshots.drop_collection(collection_id)
     for channel in channels:
         topology.owner(channel).drop_channel(channel)
     topology.data.drop_collection(collection_id, channels)
-    topology.store.delete_prefix(f"segments/{collection_id}/")
+    topology.garbage.discard_prefix(f"segments/{collection_id}/")

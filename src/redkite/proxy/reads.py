@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,22 +17,32 @@ from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
 from redkite.model.schema import CollectionSchema, FieldSchema
-from redkite.model.types import Metric
+from redkite.model.types import ConsistencyLevel, Metric
+from redkite.node.shard import Shard
 from redkite.node.topology import Topology
+from redkite.proxy.pages import Pages
 from redkite.proxy.rules.index_rules import check_search_params
 from redkite.proxy.rules.read_rules import (
+    check_as_of,
+    check_guarantee,
     check_metric,
+    check_page,
     check_queries,
     check_query_window,
     check_round_decimal,
+    check_same_collection,
     check_search_window,
     choose_partitions,
     choose_vector_field,
     expand_output_fields,
     is_count,
 )
+from redkite.proxy.times import TimeView, time_view
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_hits, empty_rows, merge_hits, merge_rows
+from redkite.segment.expiry import expires, expiry_at
+
+P = TypeVar("P", SearchPlan, QueryPlan)
 
 MAX_PLANS = 1024
 QUICK_FLOATS = 4_000_000
@@ -45,6 +57,7 @@ class _Planned(msgspec.Struct, frozen=True):
     primary: str
     ambiguous: bool
     """Whether the rows have to say their Milvus types."""
+    times: TimeView | None
 
 
 class Reads:
@@ -55,7 +68,8 @@ class Reads:
         self._root = topology.root
         self._limits = topology.limits
         self._plans: dict[tuple[Any, ...], _Planned] = {}
-        self._filters: dict[tuple[int, str], tuple[CollectionSchema, Filter]] = {}
+        self._pages = Pages(topology.env)
+        self._filters: dict[tuple[int, str, tzinfo], tuple[CollectionSchema, Filter]] = {}
 
     def forget_plans(self) -> None:
         """Called when indexes or load states change."""
@@ -64,29 +78,38 @@ class Reads:
     # -- search ---------------------------------------------------------------------------------
     def search(self, request: rq.Search) -> rs.Hits:
         planned = self._planned(request)
-        meta, plan = planned.meta, planned.plan
+        meta = planned.meta
+        check_same_collection(meta, request.collection_id)
+        plan = self._expiring(planned.plan, meta, request.as_of)
+        if request.page is not None:
+            check_page(request)
+            plan = msgspec.structs.replace(plan, after=self._pages.start(request.page))
         check_queries(planned.field, request.queries)
         queries = request.queries.vectors
         assert queries is not None
+        shards = self._topology.shards(meta)
+        moment = self._moment(meta, shards, request)
         timestamp = 0
         partials: list[SearchPartial] = []
-        for shard in self._topology.shards(meta):
-            stamp, answers = shard.search(plan, queries)
+        for shard in shards:
+            stamp, answers = shard.search(plan, queries, moment)
             timestamp = max(timestamp, stamp)
             partials += answers
         merged = merge_hits(partials, plan) if partials else empty_hits(plan, len(queries))
         if request.offset:
             merged = _skip(merged, request.offset)
         scores = merged.scores if request.round_decimal < 0 else np.round(merged.scores, request.round_decimal)
+        rows = typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows
         return rs.Hits(
             topks=merged.topks,
             ids=merged.ids,
             scores=scores,
-            rows=typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows,
+            rows=rows if planned.times is None else planned.times.show(rows),
             output_fields=planned.shown,
             primary_field=planned.primary,
             collection=request.collection,
             session_timestamp=timestamp,
+            page=None if request.page is None else self._pages.end(request.page, merged),
         )
 
     def _planned(self, request: rq.Search) -> _Planned:
@@ -103,6 +126,8 @@ class Reads:
             request.ignore_growing,
             request.round_decimal,
             request.queries.nq,
+            request.timezone,
+            request.time_fields,
             *request.params.items(),
         )
         if request.filter_params:
@@ -145,7 +170,10 @@ class Reads:
             columns=columns,
             ignore_growing=request.ignore_growing,
         )
-        return _Planned(meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns))
+        return _Planned(
+            meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns),
+            self._time_view(meta, columns, request),
+        )  # fmt: skip
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
         """The partitions to read; None when that is all of them."""
@@ -167,19 +195,21 @@ class Reads:
         if not text:
             return None
         if params:
-            condition = compile_filter(text, meta.schema, params)
+            condition = compile_filter(text, meta.schema, params, zone=self._root.zone_of(meta))
             return None if condition.always_true else condition
-        known = self._filters.get((meta.collection_id, text))
+        zone = self._root.zone_of(meta)
+        known = self._filters.get((meta.collection_id, text, zone))
         if known is None or known[0] is not meta.schema:
             if len(self._filters) >= MAX_PLANS:
                 self._filters = {}
-            known = (meta.schema, compile_filter(text, meta.schema, limits=self._limits))
-            self._filters[meta.collection_id, text] = known
+            known = (meta.schema, compile_filter(text, meta.schema, limits=self._limits, zone=zone))
+            self._filters[meta.collection_id, text, zone] = known
         return None if known[1].always_true else known[1]
 
     # -- query ----------------------------------------------------------------------------------
     def query(self, request: rq.Query) -> rs.Rows:
         meta = self._root.find(request.database, request.collection)
+        check_same_collection(meta, request.collection_id)
         partitions = self._partitions(meta, request.partitions)
         condition = self._condition(meta, request.filter, request.filter_params)
         count = is_count(request.output_fields)
@@ -196,10 +226,14 @@ class Reads:
             count=count,
             ignore_growing=request.ignore_growing,
         )
+        plan = self._expiring(plan, meta, request.as_of)
+        times = self._time_view(meta, columns, request)
+        shards = self._topology.shards(meta)
+        moment = self._moment(meta, shards, request)
         timestamp = 0
         partials: list[QueryPartial] = []
-        for shard in self._topology.shards(meta):
-            stamp, answers = shard.query(plan)
+        for shard in shards:
+            stamp, answers = shard.query(plan, moment)
             timestamp = max(timestamp, stamp)
             partials += answers
         if count:
@@ -208,6 +242,7 @@ class Reads:
             shown = ("count(*)",)
         else:
             rows = typed_rows(_merged_rows(partials, plan).slice(request.offset), meta.schema)
+            rows = rows if times is None else times.show(rows)
         return rs.Rows(
             rows=rows,
             output_fields=shown,
@@ -215,6 +250,66 @@ class Reads:
             collection=request.collection,
             session_timestamp=timestamp,
         )
+
+    def rows_now(
+        self,
+        meta: CollectionMeta,
+        shards: Sequence[Shard],
+        condition: Filter,
+        columns: tuple[str, ...],
+        within: frozenset[int] | None = None,
+    ) -> pa.RecordBatch:
+        """The rows that pass, as writes need them: of all partitions or those `within`, which must be loaded."""
+        entry = self._topology.loads.entry(meta.collection_id)
+        if entry is None:
+            raise CollectionNotLoaded.named(meta.name)
+        for partition in meta.partitions:
+            if (within is None or partition.partition_id in within) and not entry.covers(partition.partition_id):
+                raise PartitionNotLoaded.named(partition.name)
+        plan = QueryPlan(
+            collection_id=meta.collection_id,
+            schema=meta.schema,
+            filter=condition,
+            partitions=within,
+            limit=None,
+            columns=columns,
+            expiry=expiry_at(meta.properties, self._root.oracle.now()),
+        )
+        return _merged_rows([p for shard in shards for p in shard.query(plan)[1]], plan)
+
+    # -- time -----------------------------------------------------------------------------------
+    def _expiring(self, plan: P, meta: CollectionMeta, as_of: int) -> P:
+        """The plan with what has expired at the moment it reads."""
+        if not expires(meta.properties):
+            return plan
+        expiry = expiry_at(meta.properties, as_of or self._root.oracle.now())
+        return msgspec.structs.replace(plan, expiry=expiry)
+
+    def _time_view(
+        self, meta: CollectionMeta, columns: tuple[str, ...], request: rq.Search | rq.Query
+    ) -> TimeView | None:
+        return time_view(meta.schema, columns, self._root.zone_of(meta), request.timezone, request.time_fields)
+
+    def _moment(self, meta: CollectionMeta, shards: Sequence[Shard], request: rq.Search | rq.Query) -> int | None:
+        """The timestamp that all shards are read at; None: a lone shard's own newest."""
+        now = self._root.oracle.now()
+        if request.as_of:
+            check_as_of(meta, request.as_of, now)
+            for shard in shards:
+                shard.settle()
+            return request.as_of
+        check_guarantee(request.guarantee_timestamp, now)
+        if all(shard.is_settled for shard in shards):
+            return now
+        if len(shards) == 1:
+            return None
+        level = meta.consistency_level if request.consistency_level is None else request.consistency_level
+        if level is ConsistencyLevel.Eventually:
+            return min(now if shard.is_settled else shard.view.timestamp for shard in shards)
+        # One of these writes may have its place before one that this reader knows of.
+        for shard in shards:
+            shard.settle()
+        return now
 
     # -- cost -----------------------------------------------------------------------------------
     def is_quick(self, request: rq.Search | rq.Query) -> bool:

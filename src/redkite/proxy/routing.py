@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
+from redkite.node.records import Parts
 
 
 def hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
@@ -31,25 +32,55 @@ def partition_numbers(meta: CollectionMeta, key_column: pa.Array) -> npt.NDArray
     return (hashes(key_column) % np.uint64(len(meta.partitions))).astype(np.int64)
 
 
+Partition = int | npt.NDArray[np.int64] | None
+"""Where rows go: one partition, one for each row, or None: by the partition key."""
+
+
 def pieces(
-    meta: CollectionMeta, rows: pa.RecordBatch, partition_id: int | None
-) -> Iterator[tuple[int, int, pa.RecordBatch]]:
-    """(shard number, partition id, rows) of one write. `partition_id` None: by the partition key."""
-    keys = rows.column(meta.schema.primary.name)
-    if meta.shards == 1 and partition_id is not None:
-        yield 0, partition_id, rows
+    meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition
+) -> Iterator[tuple[int, Parts, pa.RecordBatch]]:
+    """(shard number, parts, rows) of one write: the rows of a shard, partition by partition."""
+    if meta.shards == 1 and isinstance(partition, int):
+        yield 0, ((partition, rows.num_rows),), rows
         return
-    shard = (hashes(keys) % np.uint64(meta.shards)).astype(np.int64)
-    if partition_id is None:
-        assert meta.schema.partition_key is not None
-        partition = partition_numbers(meta, rows.column(meta.schema.partition_key.name))
-    else:
-        partition = np.zeros(rows.num_rows, np.int64)
-    groups = shard * len(meta.partitions) + partition
-    for group in np.unique(groups):
-        number, ordinal = divmod(int(group), len(meta.partitions))
-        owner = meta.partitions[ordinal].partition_id if partition_id is None else partition_id
-        yield number, owner, rows.take(pa.array(np.flatnonzero(groups == group)))
+    if partition is None:
+        rows = _last_of_each_key(rows, meta.schema.primary.name)
+    owners = _owners(meta, rows, partition)
+    shard = (hashes(rows.column(meta.schema.primary.name)) % np.uint64(meta.shards)).astype(np.int64)
+    for number in np.unique(shard):
+        here = np.flatnonzero(shard == number)
+        here = here[np.argsort(owners[here], kind="stable")]
+        ids, counts = np.unique(owners[here], return_counts=True)
+        yield int(number), tuple(zip(ids.tolist(), counts.tolist(), strict=True)), rows.take(pa.array(here))
+
+
+def _owners(meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> npt.NDArray[np.int64]:
+    """The partition id of each row."""
+    if isinstance(partition, int):
+        return np.full(rows.num_rows, partition)
+    if partition is not None:
+        return partition
+    assert meta.schema.partition_key is not None
+    ids = np.array([p.partition_id for p in meta.partitions])
+    owners: npt.NDArray[np.int64] = ids[partition_numbers(meta, rows.column(meta.schema.partition_key.name))]
+    return owners
+
+
+def _last_of_each_key(rows: pa.RecordBatch, primary: str) -> pa.RecordBatch:
+    """Without rows that a later one of the same batch replaces: sorted by partition, they would not stand before it."""
+    keys = rows.column(primary).to_pylist()
+    last = dict(zip(keys, range(len(keys)), strict=True))
+    if len(last) == len(keys):
+        return rows
+    return rows.take(pa.array(sorted(last.values())))
+
+
+def shards_of(meta: CollectionMeta, keys: pa.Array) -> list[int]:
+    """The shards that hold rows of these primary keys."""
+    if meta.shards == 1:
+        return [0]
+    numbers: list[int] = np.unique(hashes(keys) % np.uint64(meta.shards)).tolist()
+    return numbers
 
 
 def shard_keys(meta: CollectionMeta, keys: pa.Array) -> Iterator[tuple[int, pa.Array]]:

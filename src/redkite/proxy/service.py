@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
+from redkite.backup.backups import Backups
+from redkite.backup.snapshots import Snapshots
 from redkite.errors import MilvusException, Unimplemented
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.version import PROTOCOL_VERSION
 from redkite.node.topology import Topology
 from redkite.proxy.definitions import Definitions
+from redkite.proxy.evolution import Evolution
+from redkite.proxy.indexes import Indexes
+from redkite.proxy.loading import Loading
 from redkite.proxy.reads import Reads
+from redkite.proxy.upkeep import Upkeep
 from redkite.proxy.writes import Writes
+from redkite.segment.evolution import SchemaMoved
 
 _WRITES = (rq.Insert, rq.Upsert)
 _READS = (rq.Search, rq.Query)
@@ -21,20 +29,31 @@ _LIGHT = (
     rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.AllocTimestamp, rq.ListDatabases,
     rq.DescribeDatabase, rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.HasPartition,
     rq.ShowPartitions, rq.DescribeAlias, rq.ListAliases, rq.GetLoadingProgress, rq.GetLoadState, rq.DescribeIndex,
-    rq.GetFlushState, rq.GetFlushAllState,
+    rq.GetFlushState, rq.GetFlushAllState, rq.GetCompactionState, rq.GetCompactionPlans,
 )  # fmt: skip
+
+
+_REPLANS = 8
+"""How often in a row a read may meet a schema newer than its plan. Each time somebody's change was stored meanwhile."""
 
 
 class Proxy:
     """Implements `model.service.Service` over a topology of nodes."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, backups: str | None = None) -> None:
+        """`backups`: the folder or URL below which backups may be made; None: anywhere."""
         self._topology = topology
         self._reads = Reads(topology)
-        self._writes = Writes(topology)
-        self._methods = self._table(Definitions(topology, self._reads.forget_plans))
+        self._writes = Writes(topology, self._reads)
+        self._snapshots = Snapshots(topology)
+        self._backups = Backups(topology, backups)
+        self._methods = self._table()
 
-    def _table(self, d: Definitions) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
+    def _table(self) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
+        topology, changed = self._topology, self._reads.forget_plans
+        d, loading = Definitions(topology, changed), Loading(topology, changed)
+        indexes, evolution = Indexes(topology, changed), Evolution(topology, changed)
+        upkeep = Upkeep(topology)
         return {
             rq.Connect: self._connect,
             rq.GetVersion: lambda _: rs.Version(version=PROTOCOL_VERSION),
@@ -52,6 +71,11 @@ class Proxy:
             rq.ShowCollections: d.show_collections,
             rq.RenameCollection: d.rename_collection,
             rq.TruncateCollection: d.truncate_collection,
+            rq.AddCollectionField: evolution.add_field,
+            rq.DropCollectionField: evolution.drop_field,
+            rq.AlterCollectionField: evolution.alter_field,
+            rq.AlterCollection: evolution.alter_collection,
+            rq.AlterDatabase: evolution.alter_database,
             rq.GetCollectionStatistics: d.collection_statistics,
             rq.CreatePartition: d.create_partition,
             rq.DropPartition: d.drop_partition,
@@ -63,31 +87,82 @@ class Proxy:
             rq.AlterAlias: d.alter_alias,
             rq.DescribeAlias: d.describe_alias,
             rq.ListAliases: d.list_aliases,
-            rq.LoadCollection: d.load_collection,
-            rq.ReleaseCollection: d.release_collection,
-            rq.LoadPartitions: d.load_partitions,
-            rq.ReleasePartitions: d.release_partitions,
-            rq.GetLoadingProgress: d.loading_progress,
-            rq.GetLoadState: d.load_state,
-            rq.CreateIndex: d.create_index,
-            rq.DescribeIndex: d.describe_index,
-            rq.DropIndex: d.drop_index,
-            rq.Insert: self._writes.insert,
-            rq.Upsert: self._writes.upsert,
+            rq.LoadCollection: loading.load_collection,
+            rq.ReleaseCollection: loading.release_collection,
+            rq.LoadPartitions: loading.load_partitions,
+            rq.ReleasePartitions: loading.release_partitions,
+            rq.GetLoadingProgress: loading.loading_progress,
+            rq.GetLoadState: loading.load_state,
+            rq.CreateIndex: indexes.create_index,
+            rq.DescribeIndex: indexes.describe_index,
+            rq.DropIndex: indexes.drop_index,
+            rq.Insert: partial(self._admitted, self._writes.insert),
+            rq.Upsert: partial(self._admitted, self._writes.upsert),
             rq.Delete: self._writes.delete,
+            rq.Compact: upkeep.compact,
+            rq.GetCompactionState: upkeep.compaction_state,
+            rq.GetCompactionPlans: upkeep.compaction_plans,
+            rq.ListPersistentSegments: upkeep.persistent_segments,
+            rq.ListLoadedSegments: upkeep.loaded_segments,
             rq.Flush: self._writes.flush,
             rq.GetFlushState: self._writes.flush_state,
             rq.FlushAll: self._writes.flush_all,
             rq.GetFlushAllState: lambda _: rs.Flag(value=True),
+            **self._keeping(),
             rq.Search: self._reads.search,
             rq.Query: self._reads.query,
         }
+
+    def _keeping(self) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
+        snapshots, backups = self._snapshots, self._backups
+        return {
+            rq.CreateSnapshot: snapshots.create,
+            rq.DropSnapshot: snapshots.drop,
+            rq.ListSnapshots: snapshots.names,
+            rq.DescribeSnapshot: snapshots.describe,
+            rq.RestoreSnapshot: snapshots.restore,
+            rq.GetRestoreSnapshotState: snapshots.restore_state,
+            rq.ListRestoreSnapshotJobs: snapshots.restore_jobs,
+            rq.PinSnapshotData: snapshots.pin,
+            rq.UnpinSnapshotData: snapshots.unpin,
+            rq.CreateBackup: backups.create,
+            rq.RestoreBackup: backups.restore,
+            rq.VerifyBackup: backups.verify,
+            rq.DeleteBackup: backups.delete,
+            rq.ListBackups: backups.whole,
+            rq.GetBackupJob: backups.job,
+        }
+
+    def forget_plans(self) -> None:
+        """What reads were planned by has changed elsewhere."""
+        self._reads.forget_plans()
+
+    def close(self) -> None:
+        """Stop what runs in the background on somebody's request."""
+        self._snapshots.close()
+        self._backups.close()
 
     def call(self, request: rq.Request) -> rs.Result | Future[rs.Result]:
         method = self._methods.get(type(request))
         if method is None:
             raise Unimplemented(f"{type(request).__name__} is not built in this version")
+        for _ in range(_REPLANS):
+            try:
+                return method(request)
+            except SchemaMoved:
+                continue  # the schema changed after the read was planned, and before anything was done
         return method(request)
+
+    def _admitted(self, write: Callable[[Any], Future[rs.Result]], request: rq.Insert | rq.Upsert) -> Future[rs.Result]:
+        """A write, within the memory there is for it until it is applied."""
+        done = self._topology.memory.admit(request.rows.nbytes)
+        try:
+            future = write(request)
+        except BaseException:
+            done()
+            raise
+        future.add_done_callback(lambda _: done())
+        return future
 
     def is_quick(self, request: rq.Request) -> bool:
         if isinstance(request, _LIGHT):
@@ -95,9 +170,11 @@ class Proxy:
         try:
             if isinstance(request, _READS):
                 return self._reads.is_quick(request)
+            if isinstance(request, rq.Upsert) and (request.partial or request.condition is not None):
+                return False  # it waits for the writes before it
             if isinstance(request, _WRITES):
                 meta = self._topology.root.find(request.database, request.collection)
-                return len(self._topology.open_shards(meta)) == meta.shards
+                return not self._topology.memory.is_tight and len(self._topology.open_shards(meta)) == meta.shards
         except MilvusException:
             return True  # the call itself says what is wrong, at once
         return False

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import CollectionNotLoaded, InvalidParameter, SchemaMismatch, Unimplemented
-from redkite.filter import Filter, compile_filter
+from redkite.errors import InvalidParameter, SchemaMismatch
+from redkite.filter import compile_filter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_type
@@ -18,47 +18,53 @@ from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
+from redkite.node.turns import turns
+from redkite.proxy.changes import Changes
+from redkite.proxy.merging import check_field_ops
 from redkite.proxy.pending import when_all
-from redkite.proxy.routing import pieces, shard_keys
+from redkite.proxy.reads import Reads
+from redkite.proxy.routing import Partition, pieces, shard_keys
 from redkite.proxy.rules.row_rules import rules_of
-from redkite.query.plan import QueryPlan
-from redkite.query.reduce import merge_rows
 
 
 class Writes:
     """Requests that change rows. Each answers a future that is done when the change is durable and visible."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, reads: Reads) -> None:
         self._topology = topology
         self._root = topology.root
         self._allocate: Callable[[], int] = topology.root.oracle.allocate
+        self._changes = Changes(topology, reads, self._allocate)
 
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
-        meta = self._root.find(request.database, request.collection)
-        self._check_schema_age(meta, request.schema_timestamp)
+        meta = self._find(request)
         rules = rules_of(meta.schema, self._topology.limits)
         auto_ids = self._auto_ids(meta, request.rows) if rules.needs_ids(request.rows, upsert=False) else None
-        rows = rules.check(request.rows, upsert=False, auto_ids=auto_ids)
+        rows = rules.check(request.rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
         return self._write(meta, rows, self._partition(meta, request.partition))
 
     def upsert(self, request: rq.Upsert) -> Future[rs.Result]:
-        if request.partial:
-            raise Unimplemented("partial_update is not built in this version: send all fields of the rows")
-        meta = self._root.find(request.database, request.collection)
-        self._check_schema_age(meta, request.schema_timestamp)
+        meta = self._find(request)
         rules = rules_of(meta.schema, self._topology.limits)
-        rows = rules.check(request.rows, upsert=True, auto_ids=None)
-        return self._write(meta, rows, self._partition(meta, request.partition))
+        zone = self._root.zone_of(meta)
+        partition: Partition = self._partition(meta, request.partition)
+        if not request.partial and request.condition is None:
+            check_field_ops(meta.schema, request.field_ops, partial=False)
+            return self._write(meta, rules.check(request.rows, upsert=True, zone=zone), partition)
+        if request.partial:
+            rows = rules.check_part(request.rows, zone)
+            partition = partition if request.partition else None
+        else:
+            rows = rules.check(request.rows, upsert=True, zone=zone)
+        timestamp, logged = self._changes.upsert(meta, request, rows, partition, rules)
+        return self._written(rows.column(meta.schema.primary.name), timestamp, logged)
 
-    @staticmethod
-    def _check_schema_age(meta: CollectionMeta, schema_timestamp: int) -> None:
-        if 0 < schema_timestamp < meta.update_timestamp:
+    def _find(self, request: rq.Insert | rq.Upsert) -> CollectionMeta:
+        """The collection; a client that names an older schema than it has is told so."""
+        meta = self._root.find(request.database, request.collection)
+        if 0 < request.schema_timestamp < meta.update_timestamp:
             raise SchemaMismatch.named(meta.name)
-
-    def _auto_ids(self, meta: CollectionMeta, rows: pa.RecordBatch) -> pa.Array:
-        first = self._root.oracle.allocate_ids(max(rows.num_rows, 1))
-        ids = pa.array(np.arange(first, first + rows.num_rows))
-        return ids if pa.types.is_integer(arrow_type(meta.schema.primary)) else ids.cast(pa.string())
+        return meta
 
     @staticmethod
     def _partition(meta: CollectionMeta, name: str) -> int | None:
@@ -70,74 +76,61 @@ class Writes:
             return None
         return meta.need_partition(name or DEFAULT_PARTITION).partition_id
 
-    def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition_id: int | None) -> Future[rs.Result]:
-        shards = self._topology.shards(meta)
-        ids = rows.column(meta.schema.primary.name)
-        writes: list[Future[int]] = []
-        timestamp = 0
-        touched: list[Shard] = []
-        for number, partition, piece in pieces(meta, rows, partition_id):
-            stamp, future = shards[number].insert(partition, piece, self._allocate)
-            timestamp = max(timestamp, stamp)
-            writes.append(future)
-            touched.append(shards[number])
+    def _auto_ids(self, meta: CollectionMeta, rows: pa.RecordBatch) -> pa.Array:
+        first = self._root.oracle.allocate_ids(max(rows.num_rows, 1))
+        ids = pa.array(np.arange(first, first + rows.num_rows))
+        return ids if pa.types.is_integer(arrow_type(meta.schema.primary)) else ids.cast(pa.string())
 
+    def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> Future[rs.Result]:
+        shards = self._topology.shards(meta)
+        routed = [(shards[number], parts, piece) for number, parts, piece in pieces(meta, rows, partition)]
+        if len(routed) == 1:
+            shard, parts, piece = routed[0]
+            timestamp, future = shard.insert(parts, piece, self._allocate, meta.schema)
+            logged = [(shard, future)]
+        else:
+            with turns(shard for shard, _, _ in routed):
+                timestamp = self._allocate()
+                logged = [(s, s.log_rows(parts, piece, timestamp, meta.schema)) for s, parts, piece in routed]
+        return self._written(rows.column(meta.schema.primary.name), timestamp, logged)
+
+    def _written(self, ids: pa.Array, timestamp: int, logged: list[tuple[Shard, Future[int]]]) -> Future[rs.Result]:
         def answer() -> rs.Result:
-            for shard in touched:
+            for shard, _ in logged:
                 self._topology.owner(shard.channel).seal_if_full(shard)
             return rs.Mutation(ids=ids, count=len(ids), timestamp=timestamp)
 
-        return when_all(self._topology.env.tasks, writes, answer)
+        return when_all(self._topology.env.tasks, [future for _, future in logged], answer)
 
     def delete(self, request: rq.Delete) -> Future[rs.Result]:
         meta = self._root.find(request.database, request.collection)
-        condition = compile_filter(request.filter, meta.schema, request.filter_params, purpose="delete")
+        condition = compile_filter(
+            request.filter, meta.schema, request.filter_params, purpose="delete", zone=self._root.zone_of(meta)
+        )
         if condition.always_true:
             raise InvalidParameter(f"delete plan can't be empty or always true : {request.filter}")
         if request.partition:
             meta.need_partition(request.partition)
         key_type = arrow_type(meta.schema.primary)
-        if condition.primary_keys is not None and not request.partition:
+        if condition.primary_keys is not None and not request.partition and request.condition is None:
             keys = pa.array(condition.primary_keys, key_type)
+            shards = self._topology.shards(meta)
+            routed = [(shards[number], some) for number, some in shard_keys(meta, keys) if len(some)]
+            count = len(keys)
+            with turns(shard for shard, _ in routed):
+                timestamp = self._allocate()
+                logged = [(shard, shard.log_keys(some, timestamp)) for shard, some in routed]
         else:
-            keys = self._matching_keys(meta, condition, request.partition)
-        count = len(keys)
-        shards = self._topology.shards(meta)
-        writes = []
-        timestamp = 0
-        for number, some in shard_keys(meta, keys):
-            timestamp, future = shards[number].delete(some, self._allocate)
-            writes.append(future)
-        if not writes:
-            return self._done(rs.Mutation(ids=pa.array([], key_type), count=0, timestamp=self._allocate()))
-        stamp = timestamp
-        return when_all(
-            self._topology.env.tasks,
-            writes,
-            lambda: rs.Mutation(ids=pa.array([], key_type), count=count, timestamp=stamp),
-        )
+            count, (timestamp, logged) = self._changes.delete(meta, request, condition)
+        done = rs.Mutation(ids=pa.array([], key_type), count=count, timestamp=timestamp)
+        if not logged:
+            return self._done(done)
+        return when_all(self._topology.env.tasks, [future for _, future in logged], lambda: done)
 
     def _done(self, result: rs.Result) -> Future[rs.Result]:
         future: Future[rs.Result] = self._topology.env.tasks.future()
         future.set_result(result)
         return future
-
-    def _matching_keys(self, meta: CollectionMeta, condition: Filter, partition: str) -> pa.Array:
-        if self._topology.loads.entry(meta.collection_id) is None:
-            raise CollectionNotLoaded.named(meta.name)
-        within = frozenset([meta.need_partition(partition).partition_id]) if partition else None
-        plan = QueryPlan(
-            collection_id=meta.collection_id,
-            schema=meta.schema,
-            filter=condition,
-            partitions=within,
-            limit=None,
-            columns=(meta.schema.primary.name,),
-        )
-        partials = [p for shard in self._topology.shards(meta) for p in shard.query(plan)[1]]
-        if not partials:
-            return pa.array([], arrow_type(meta.schema.primary))
-        return merge_rows(partials, plan).ids
 
     # -- flush ----------------------------------------------------------------------------------
     def flush(self, request: rq.Flush) -> rs.Flushed:

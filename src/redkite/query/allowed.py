@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import Future
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from redkite.env import Executor
 from redkite.filter import Filter
-from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, lengths_of
+from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors
+from redkite.index.cells import Cells, build_cells
+from redkite.model.types import Metric
+from redkite.query.expired import Expired, ExpiryWindows, expired_of
+from redkite.query.nearby import Gathered, Nearby, Reach
 from redkite.segment.base import Segment
 from redkite.segment.deletes import Mask
+from redkite.segment.expiry import Expiry
 
 CACHE_BYTES = 256 * 1024 * 1024
 """Masks and gathered vectors kept per query node."""
 CACHE_SHARE = 0.5
 """No gathered block may take more of the cache than this."""
+GATHER_AFTER = 4
+"""Searches that need some of the allowed rows take them from where they are so often, before all are gathered."""
 
 
 class Allowed:
     """Allowed rows as a mask, and what is derived from it on demand."""
 
-    __slots__ = ("_bitmap", "_blocks", "_lengths", "_rows", "count", "mask")
+    __slots__ = ("_bitmap", "_gathered", "_nearby", "_reaches", "_rows", "_uses", "count", "mask")
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.count = int(np.count_nonzero(mask))
         self._bitmap: Bitmap | None = None
         self._rows: RowNumbers | None = None
-        self._blocks: dict[str, Vectors] = {}
-        self._lengths: dict[str, Scores] = {}
+        self._gathered: dict[str, Gathered] = {}
+        self._nearby: dict[str, Nearby] = {}
+        self._reaches: dict[str, Reach] = {}
+        self._uses = 0
 
     @property
     def bitmap(self) -> Bitmap:
@@ -44,32 +56,66 @@ class Allowed:
             self._rows = np.flatnonzero(self.mask)
         return self._rows
 
-    def block(self, field: str, vectors: Vectors, cache: AllowedCache | None) -> Vectors:
+    def gathered(self, field: str, vectors: Vectors, cache: AllowedCache | None) -> Gathered:
         """The vectors of the allowed rows in one piece; kept, within the limits of the cache this is in."""
-        block = self._blocks.get(field)
-        if block is None:
-            block = vectors[self.rows]
-            if cache is not None and block.nbytes <= cache.capacity * CACHE_SHARE:
-                self._blocks = {**self._blocks, field: block}
+        known = self._gathered.get(field)
+        nearby = self._nearby.get(field)
+        rows = self.rows if nearby is None else nearby.rows
+        if known is None or known.rows is not rows:
+            known = Gathered(rows, vectors[rows])
+            if cache is not None and known.vectors.nbytes <= cache.capacity * CACHE_SHARE:
+                self._gathered = {**self._gathered, field: known}
                 cache.trim()
-        return block
-
-    def lengths(self, field: str, block: Vectors) -> Scores:
-        """Lengths of the rows of `block`, kept as long as the block is."""
-        known = self._lengths.get(field)
-        if known is None:
-            known = lengths_of(block)
-            if field in self._blocks:
-                self._lengths = {**self._lengths, field: known}
         return known
 
+    def kept(self, field: str, vectors: Vectors, cache: AllowedCache) -> Gathered | None:
+        """The same for who needs only some of the rows: None until that has been asked often enough to gather all."""
+        self._uses += 1
+        size = vectors.itemsize * vectors.shape[1] * self.count
+        if self._uses <= GATHER_AFTER or size > cache.capacity * CACHE_SHARE:
+            return None
+        return self.gathered(field, vectors, cache)
+
+    def nearby(self, field: str, cells: Cells) -> Nearby:
+        """The allowed rows by cell. What is gathered from now on is in their order."""
+        known = self._nearby.get(field)
+        if known is None or known.cells is not cells:
+            known = Nearby(cells, self.rows)
+            self._nearby = {**self._nearby, field: known}
+        return known
+
+    def reach(self, field: str) -> Reach:
+        """What has been learned about the distances of neighbours under this filter."""
+        known = self._reaches.get(field)
+        if known is None:
+            known = self._reaches[field] = Reach()
+        return known
+
+    def learn_from(self, earlier: Allowed) -> None:
+        """Go on with what was learned when fewer rows were deleted."""
+        self._reaches = earlier._reaches
+
     def size(self) -> int:
-        blocks = sum(b.nbytes for b in self._blocks.values())
-        return self.mask.nbytes + (0 if self._rows is None else self._rows.nbytes) + blocks
+        gathered = sum(g.vectors.nbytes for g in self._gathered.values())
+        numbers = sum(n.rows.nbytes for n in self._nearby.values())
+        return self.mask.nbytes + (0 if self._rows is None else self._rows.nbytes) + gathered + numbers
 
 
-Key = tuple[int, str, str]
-"""(segment id, filter, vector field)"""
+Key = tuple[int, int, str, str]
+"""(segment id, version of the schema, filter, vector field)"""
+Version = tuple[int, ...]
+"""Of the deletes, and of what has expired: an entry of another version is stale."""
+_UNEXPIRED = "\0unexpired"
+"""Marks the keys of entries without what has expired."""
+
+
+class Scored(NamedTuple):
+    """The scores of all rows of a segment for one query, between the pages of an iterator."""
+
+    scores: Scores
+
+    def size(self) -> int:
+        return self.scores.nbytes
 
 
 class AllowedCache:
@@ -77,10 +123,15 @@ class AllowedCache:
 
     def __init__(self, capacity: int = CACHE_BYTES) -> None:
         self.capacity = capacity
+        self.held = 0
+        """Bytes kept, as of the last change."""
         self._lock = Lock()
-        self._entries: OrderedDict[Key, tuple[int, Allowed]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[Version, Allowed]] = OrderedDict()
+        self._cells: dict[tuple[int, int, str, Metric], Future[Cells]] = {}
+        self._scores: OrderedDict[Key, Scored] = OrderedDict()
+        self.windows = ExpiryWindows()
 
-    def get(self, key: Key, version: int) -> Allowed | None:
+    def get(self, key: Key, version: Version) -> Allowed | None:
         entry = self._entries.get(key)
         if entry is None or entry[0] != version:
             return None
@@ -89,8 +140,11 @@ class AllowedCache:
                 self._entries.move_to_end(key)
         return entry[1]
 
-    def put(self, key: Key, version: int, allowed: Allowed) -> None:
+    def put(self, key: Key, version: Version, allowed: Allowed) -> None:
         with self._lock:
+            earlier = self._entries.get(key)
+            if earlier is not None:
+                allowed.learn_from(earlier[1])
             self._entries[key] = (version, allowed)
             self._entries.move_to_end(key)
         self.trim()
@@ -98,19 +152,52 @@ class AllowedCache:
     def trim(self) -> None:
         """Forget the oldest until what is left fits."""
         with self._lock:
-            total = sum(a.size() for _, a in self._entries.values())
+            while sum(s.size() for s in self._scores.values()) > self.capacity // 2 and len(self._scores) > 1:
+                self._scores.popitem(last=False)
+            total = self.windows.size() + sum(s.size() for s in self._scores.values())
+            total += sum(a.size() for _, a in self._entries.values())
             while total > self.capacity and len(self._entries) > 1:
                 _, (_, oldest) = self._entries.popitem(last=False)
                 total -= oldest.size()
+            self.held = total
+
+    def scores(self, key: Key) -> Scored | None:
+        with self._lock:
+            found = self._scores.get(key)
+            if found is not None:
+                self._scores.move_to_end(key)
+            return found
+
+    def put_scores(self, key: Key, scored: Scored) -> None:
+        with self._lock:
+            self._scores[key] = scored
+        self.trim()
 
     def forget(self, segment_id: int) -> None:
         """The segment is gone."""
+        self.windows.forget(segment_id)
         with self._lock:
+            for key in [k for k in self._scores if k[0] == segment_id]:
+                del self._scores[key]
             for key in [k for k in self._entries if k[0] == segment_id]:
                 del self._entries[key]
+            for name in [n for n in self._cells if n[0] == segment_id]:
+                del self._cells[name]
+
+    def cells(self, segment: Segment, field: str, metric: Metric, pool: Executor) -> Cells | None:
+        """The cells of a segment, for all filters; None until `pool` has made them, which the first call asks for."""
+        name = (segment.segment_id, segment.schema.version, field, metric)
+        with self._lock:
+            future = self._cells.get(name)
+            if future is None:
+                vectors, _ = segment.vectors(field, segment.rows_at(1 << 63))
+                future = self._cells[name] = pool.submit(build_cells, vectors, metric)
+        return future.result() if future.done() else None
 
 
-def allowed_rows(segment: Segment, condition: Filter | None, vector_field: str, timestamp: int) -> Allowed | None:
+def allowed_rows(
+    segment: Segment, condition: Filter | None, vector_field: str, timestamp: int, expiry: Expiry | None = None
+) -> Allowed | None:
     """Rows visible at `timestamp` that pass, out of the first `rows_at(timestamp)`; None when those are all rows.
 
     With a `vector_field`, rows whose vector is null are left out.
@@ -118,23 +205,45 @@ def allowed_rows(segment: Segment, condition: Filter | None, vector_field: str, 
     deletes = segment.deletes
     rows = segment.rows_at(timestamp)
     cache = segment.cache
-    version = deletes.version
-    if cache is not None and timestamp >= deletes.newest and segment.rows_at(1 << 63) == rows:
-        if condition is None and deletes.count == 0 and not vector_field:
-            return None
-        key = (segment.segment_id, "" if condition is None else condition.key, vector_field)
-        known: Allowed | None = cache.get(key, version)
-        if known is not None:
-            return known
+    if cache is None or timestamp < deletes.newest or segment.rows_at(1 << 63) != rows:
         mask = _mask(segment, condition, vector_field, rows, timestamp)
-        if mask is None:
-            return None
-        allowed = Allowed(mask)
-        if deletes.version == version:
-            cache.put(key, version, allowed)
-        return allowed
-    mask = _mask(segment, condition, vector_field, rows, timestamp)
-    return None if mask is None else Allowed(mask)
+        expired = expired_of(segment, expiry, rows, None)
+        if expired is not None:
+            mask = expired.clear(np.ones(rows, np.bool_) if mask is None else mask)
+        return None if mask is None else Allowed(mask)
+    expired = expired_of(segment, expiry, rows, cache.windows)
+    if condition is None and deletes.count == 0 and not vector_field and expired is None:
+        return None
+    key = (segment.segment_id, segment.schema.version, "" if condition is None else condition.key, vector_field)
+    return _kept_rows(segment, condition, key, timestamp, expired)
+
+
+def _kept_rows(
+    segment: Segment, condition: Filter | None, key: Key, timestamp: int, expired: Expired | None
+) -> Allowed | None:
+    """`allowed_rows` of a whole sealed segment, from the cache where it is there. What passes is kept apart from what
+    of it has not expired, so that rows which expire do not make the filter run again."""
+    cache, deletes = segment.cache, segment.deletes
+    assert cache is not None, "only sealed segments have their rows kept"
+    deleted = deletes.version
+    place: Key = key
+    version: Version = (deleted,)
+    if expired is not None:
+        place, version = (*key[:3], key[3] + _UNEXPIRED), (deleted, expired.lead, expired.since)
+    known: Allowed | None = cache.get(place, version)
+    if known is not None:
+        return known
+    if expired is None:
+        mask = _mask(segment, condition, key[3], segment.rows_at(timestamp), timestamp)
+    else:
+        passing = _kept_rows(segment, condition, key, timestamp, None)
+        mask = expired.clear(np.ones(segment.rows_at(timestamp), np.bool_) if passing is None else passing.mask)
+    if mask is None:
+        return None
+    allowed = Allowed(mask)
+    if deletes.version == deleted:
+        cache.put(place, version, allowed)
+    return allowed
 
 
 def _mask(

@@ -10,6 +10,14 @@ import pyarrow as pa
 from redkite.filter import Filter
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import Metric
+from redkite.segment.expiry import Expiry
+
+
+class After(msgspec.Struct, frozen=True):
+    """Where the last page of an iterator ended. No score: at the start. No key: rows of equal score are left out."""
+
+    score: float | None = None
+    key: int | str | None = None
 
 
 class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +36,10 @@ class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Rows per query, the skipped ones included."""
     columns: tuple[str, ...]
     ignore_growing: bool = False
+    expiry: Expiry | None = None
+    """What has expired at the moment of this read; None: nothing does."""
+    after: After | None = None
+    """Of a page of an iterator."""
 
 
 class QueryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +53,8 @@ class QueryPlan(msgspec.Struct, frozen=True, kw_only=True):
     count: bool = False
     """Only count; no rows."""
     ignore_growing: bool = False
+    expiry: Expiry | None = None
+    """What has expired at the moment of this read; None: nothing does."""
 
 
 class SearchPartial(msgspec.Struct, frozen=True):

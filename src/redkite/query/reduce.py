@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from redkite.index.base import NO_ROW, RowNumbers, Scores
 from redkite.model.batch import arrow_type, numbers_to_arrow
-from redkite.model.schema import CollectionSchema
+from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD, CollectionSchema
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.segment.base import Segment
 from redkite.segment.growing import rows_only
 
+_OWN_COLUMNS = frozenset({VERSION_FIELD, PARTITION_FIELD})
 FEW = 64
 """Numbers of which Python's own set is quicker than numpy's comparisons."""
 
@@ -40,7 +41,8 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
         topks = np.array([rows.shape[1]])
         flat_rows, flat_scores = rows[0], scores[0]
         flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
-        return SearchPartial(topks, segment.keys(flat_rows), flat_scores, segment.take(flat_rows, plan.columns))
+        taken = take_columns(segment, flat_rows, plan.columns)
+        return SearchPartial(topks, segment.keys(flat_rows), flat_scores, taken)
     present = rows != NO_ROW
     topks = np.count_nonzero(present, axis=1)
     if topks.sum() == rows.size:
@@ -48,7 +50,7 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
     else:
         flat_rows, flat_scores = rows[present], scores[present]
     flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
-    return SearchPartial(topks, segment.keys(flat_rows), flat_scores, segment.take(flat_rows, plan.columns))
+    return SearchPartial(topks, segment.keys(flat_rows), flat_scores, take_columns(segment, flat_rows, plan.columns))
 
 
 def _ties_by_key(rows: RowNumbers, scores: Scores, topks: npt.NDArray[np.int64], segment: Segment) -> RowNumbers:
@@ -136,10 +138,24 @@ def _take_from(
     if not columns:
         return rows_only(len(rows))
     by_owner = np.argsort(owners, kind="stable")
-    pieces = [s.take(rows[owners == at], columns) for at, s in enumerate(segments)]
+    pieces = [take_columns(s, rows[owners == at], columns) for at, s in enumerate(segments)]
     back = np.empty(len(rows), np.int64)
     back[by_owner] = np.arange(len(rows))
     return _concat_rows(pieces).take(numbers_to_arrow(back)) if pieces else empty_rows(schema, columns)
+
+
+def take_columns(segment: Segment, rows: RowNumbers, columns: tuple[str, ...]) -> pa.RecordBatch:
+    """Fields of some rows, and what the engine knows of rows itself: their versions, their partition."""
+    own = [name for name in columns if name in _OWN_COLUMNS]
+    if not own:
+        return segment.take(rows, columns)
+    batch = segment.take(rows, tuple(name for name in columns if name not in _OWN_COLUMNS))
+    made = {
+        VERSION_FIELD: lambda: numbers_to_arrow(segment.versions(rows)),
+        PARTITION_FIELD: lambda: numbers_to_arrow(np.full(len(rows), segment.partition_id)),
+    }
+    taken = [made[name]() if name in made else batch.column(name) for name in columns]
+    return pa.RecordBatch.from_arrays(taken, list(columns))
 
 
 def _concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -148,8 +164,8 @@ def _concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def empty_rows(schema: CollectionSchema, columns: tuple[str, ...]) -> pa.RecordBatch:
-    fields = [f for name in columns if (f := schema.field(name)) is not None]
-    return pa.RecordBatch.from_arrays([pa.array([], arrow_type(f)) for f in fields], [f.name for f in fields])
+    types = [arrow_type(f) if (f := schema.field(name)) is not None else pa.int64() for name in columns]
+    return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in types], list(columns))
 
 
 def empty_hits(plan: SearchPlan, nq: int) -> SearchPartial:

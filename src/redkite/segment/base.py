@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import VectorIndex
+from redkite.model.schema import CollectionSchema
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.keys import Key
@@ -17,15 +19,37 @@ from redkite.segment.keys import Key
 Vectors = npt.NDArray[np.float32]
 
 
+class BufferState(Enum):
+    """Where a growing segment is on its way to a sealed one."""
+
+    ACTIVE = "active"
+    """Takes rows."""
+    FULL = "full"
+    """Takes no more rows, and waits to be written."""
+    FLUSHING = "flushing"
+    """Is being written. When that fails it is full again."""
+    FLUSHED = "flushed"
+    """A sealed segment has taken its place."""
+
+
 class Segment(Protocol):
     """Rows numbered from 0 in the order they were written. Safe to read from any thread while it is written."""
 
     segment_id: int
     partition_id: int
+    schema: CollectionSchema
     deletes: Deletes
 
     def rows_at(self, timestamp: int) -> int:
         """How many leading rows were written at or before `timestamp`."""
+        ...
+
+    def timestamps(self, rows: int) -> npt.NDArray[np.uint64]:
+        """When each of the first rows was written."""
+        ...
+
+    def under(self, schema: CollectionSchema) -> Segment:
+        """This segment read by another version of its schema. Raises SchemaMoved when that one is older."""
         ...
 
     def columns(self, rows: int) -> SegmentColumns: ...
@@ -55,3 +79,7 @@ class Segment(Protocol):
         ...
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch: ...
+
+    def versions(self, rows: RowNumbers) -> npt.NDArray[np.int64]:
+        """The timestamps at which some rows were written."""
+        ...

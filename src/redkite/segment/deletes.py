@@ -41,12 +41,7 @@ class Deletes:
 
     def mark(self, rows: RowNumbers, timestamp: int, total: int) -> int:
         """Delete those of `rows` that are still alive, as of `timestamp`; returns how many that were."""
-        marks = self._timestamps
-        if marks is None or len(marks) < total:
-            grown = np.full(max(total, 1024) * 2 if marks is not None else total, NEVER, dtype=np.uint64)
-            if marks is not None:
-                grown[: len(marks)] = marks
-            marks = grown
+        marks = self._room(total)
         alive = rows[marks[rows] == NEVER]
         if len(alive):
             self.version += 1
@@ -57,9 +52,28 @@ class Deletes:
         return len(alive)
 
     def merge(self, rows: RowNumbers, timestamps: npt.NDArray[np.uint64], total: int) -> None:
-        """Marks that may come with different timestamps, and may be known already."""
-        for stamp in np.unique(timestamps):
-            self.mark(rows[timestamps == stamp], int(stamp), total)
+        """Marks that may come with different timestamps, and may be known already. `rows` are distinct."""
+        if not len(rows):
+            return
+        marks = self._room(total)
+        fresh = marks[rows] == NEVER
+        alive, stamps = rows[fresh], timestamps[fresh]
+        if len(alive):
+            self.version += 1
+            self.newest = max(self.newest, int(stamps.max()))
+            marks[alive] = stamps
+            self._timestamps = marks
+            self.count += len(alive)
+
+    def _room(self, total: int) -> npt.NDArray[np.uint64]:
+        """The marks, with room for `total` rows."""
+        marks = self._timestamps
+        if marks is None or len(marks) < total:
+            grown = np.full(max(total, 1024) * 2 if marks is not None else total, NEVER, dtype=np.uint64)
+            if marks is not None:
+                grown[: len(marks)] = marks
+            marks = grown
+        return marks
 
     def alive(self, rows: int, timestamp: int) -> Mask | None:
         """True for each of the first `rows` rows that is not deleted at `timestamp`; None when none ever was."""

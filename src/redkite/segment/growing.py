@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -12,15 +13,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import VectorIndex, lengths_of
-from redkite.model.batch import arrow_type, numbers_to_arrow, vectors_to_arrow
-from redkite.model.schema import CollectionSchema
+from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow, vectors_to_arrow
+from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
-from redkite.segment.base import Vectors
+from redkite.segment.base import BufferState, Vectors
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
+from redkite.segment.evolution import SchemaMoved
 from redkite.segment.keys import GrowingKeys, Key
 
 FIRST_CAPACITY = 1024
+KEY_BYTES = 160
+"""What one key takes in a dict, about, its row number included."""
 CHUNK_ROWS = 8192
 """Chunks below this are merged with their neighbours, so that many small writes stay cheap to read."""
 
@@ -53,6 +57,12 @@ class _Matrix:
     def add(self, column: pa.FixedSizeListArray) -> None:
         with self._lock:
             self._pending.append(column)
+
+    def memory(self) -> int:
+        """Bytes held: the block with its unused room, and what is pending."""
+        valid = self._valid
+        held = self._block.nbytes + self._lengths.nbytes + (0 if valid is None else valid.nbytes)
+        return held + sum(int(column.nbytes) for column in self._pending)
 
     def read(self, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
         """The first `rows` rows, and which of them have a vector (None: all)."""
@@ -104,6 +114,7 @@ class GrowingSegment:
         self.first_position = first_position
         """Log position of the first record with rows here: the log is kept from here until the segment is sealed."""
         self.deletes = Deletes()
+        self.state = BufferState.ACTIVE
         self.rows = 0
         self.size = 0
         self._keys = GrowingKeys()
@@ -111,8 +122,10 @@ class GrowingSegment:
         self._matrices = {f.name: _Matrix(f.dim) for f in schema.fields if f.data_type is DataType.FLOAT_VECTOR}
         self._scalars = pa.schema([(f.name, arrow_type(f)) for f in schema.fields if f.name not in self._matrices])
         self._chunks: list[pa.RecordBatch] = []
+        self._scalar_bytes = 0
         self._columns: SegmentColumns | None = None
         self._merged: tuple[int, pa.RecordBatch] = (0, _empty(self._scalars))
+        self._newest: GrowingSegment | None = None
 
     # -- writing --------------------------------------------------------------------------------
     def append(self, batch: pa.RecordBatch, keys: list[Key], timestamp: int) -> None:
@@ -123,14 +136,22 @@ class GrowingSegment:
         stamps = _with_room(self._timestamps, at, end)
         stamps[at:end] = timestamp
         self._timestamps = stamps
-        self._add_chunk(batch.select(self._scalars.names))
+        scalars = self._scalars
+        self._add_chunk(pa.RecordBatch.from_arrays([batch.column(n) for n in scalars.names], schema=scalars))
         self.size += batch.nbytes
         self.rows = end
         replaced = self._keys.add(keys, at)
         if len(replaced):
             self.deletes.mark(replaced, timestamp, end)
 
+    def memory(self) -> int:
+        """Bytes held, about. Scalars count twice: reads merge their chunks into one batch and keep that, too."""
+        scalars = 2 * self._scalar_bytes
+        matrices = sum(matrix.memory() for matrix in self._matrices.values())
+        return scalars + matrices + self._timestamps.nbytes + self.rows * KEY_BYTES + self.deletes.count * KEY_BYTES
+
     def _add_chunk(self, chunk: pa.RecordBatch) -> None:
+        self._scalar_bytes += chunk.nbytes
         chunks = [*self._chunks, chunk]
         while len(chunks) > 1 and chunks[-2].num_rows <= chunks[-1].num_rows < CHUNK_ROWS:
             last = chunks.pop()
@@ -140,6 +161,54 @@ class GrowingSegment:
     def delete(self, keys: list[Key], timestamp: int) -> int:
         """Delete the rows of these keys; returns how many were alive."""
         return self.deletes.mark(self._keys.find(keys), timestamp, self.rows)
+
+    # -- other schemas --------------------------------------------------------------------------
+    def evolved(self, schema: CollectionSchema) -> GrowingSegment:
+        """What takes this segment's place once the schema has changed: the same rows, keys and deletes, no column that
+        is no field any more, and defaults or nulls for new fields. This one then takes no more writes; its readers
+        see what they saw."""
+        made = copy(self)
+        known = {f.field_id: f.name for f in self.schema.fields}
+        made.schema = schema
+        made._matrices = {
+            f.name: made._matrices[known[f.field_id]] if f.field_id in known else made._empty_matrix(f)
+            for f in schema.fields
+            if f.data_type is DataType.FLOAT_VECTOR
+        }
+        kept = [f for f in schema.fields if f.name not in made._matrices]
+        made._scalars = pa.schema([(f.name, arrow_type(f)) for f in kept])
+        made._chunks = [
+            pa.RecordBatch.from_arrays(
+                [
+                    chunk.column(known[f.field_id]) if f.field_id in known else absent_column(f, chunk.num_rows)
+                    for f in kept
+                ],
+                schema=made._scalars,
+            )
+            for chunk in made._chunks
+        ]
+        made._scalar_bytes = sum(chunk.nbytes for chunk in made._chunks)
+        made._columns = None
+        made._merged = (0, _empty(made._scalars))
+        made._newest = None
+        return made
+
+    def _empty_matrix(self, field: FieldSchema) -> _Matrix:
+        matrix = _Matrix(field.dim)
+        matrix.add(absent_column(field, self.rows))
+        return matrix
+
+    def under(self, schema: CollectionSchema) -> GrowingSegment:
+        """The rows written so far, as a later version of the schema sees them."""
+        version = schema.version
+        if version == self.schema.version:
+            return self
+        if version < self.schema.version:
+            raise SchemaMoved.named(schema.name)
+        newest = self._newest
+        if newest is None or newest.schema.version != version or newest.rows < self.rows:
+            newest = self._newest = self.evolved(schema)
+        return newest
 
     # -- reading --------------------------------------------------------------------------------
     def rows_at(self, timestamp: int) -> int:
@@ -193,6 +262,9 @@ class GrowingSegment:
 
     def keys(self, rows: RowNumbers) -> pa.Array:
         return self._batch(self.rows).column(self.schema.primary.name).take(numbers_to_arrow(rows))
+
+    def versions(self, rows: RowNumbers) -> npt.NDArray[np.int64]:
+        return self._timestamps[rows].view(np.int64)
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
         wanted = numbers_to_arrow(rows)

@@ -19,9 +19,8 @@ from redkite.server.calls import Calls, as_milvus
 from redkite.server.http2 import Http2Connection, Stream
 from redkite.server.metrics import Metrics
 from redkite.wire.headers import Header, literal
-from redkite.wire.methods import DATABASE_KEY, METHODS, decode_request, encode_error, encode_reply
+from redkite.wire.methods import DATABASE_KEY, PATHS, decode_request, encode_error, encode_reply
 
-SERVICE = "/milvus.proto.milvus.MilvusService/"
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
 
 Done = Callable[[bytes], None]
@@ -48,7 +47,7 @@ class Rpcs:
     def __init__(self, calls: Calls, metrics: Metrics) -> None:
         self._calls = calls
         self._metrics = metrics
-        self.methods = {(SERVICE + name).encode(): name for name in METHODS}
+        self.methods = {path.encode(): name for name, path in PATHS.items()}
         """Path -> name of every call that is built."""
 
     def begin(self, method: str, message: bytes, headers: list[Header], done: Done) -> None:

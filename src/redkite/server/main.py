@@ -174,10 +174,41 @@ class Server:
 
 def _open_local(settings: Settings) -> Database:
     from redkite.cluster.local import open_database
+    from redkite.coordinator.compaction import CompactionPolicy
     from redkite.node.streaming import SealPolicy
+    from redkite.storage.log import LogSettings
 
-    policy = SealPolicy(rows=settings.seal_rows, bytes=settings.seal_bytes, idle_seconds=settings.seal_idle_seconds)
-    return open_database(settings.data, limits=settings.limits, policy=policy, threads=settings.threads)
+    policy = SealPolicy(
+        rows=settings.seal_rows,
+        bytes=settings.seal_bytes,
+        idle_seconds=settings.seal_idle_seconds,
+        age_seconds=settings.seal_age_seconds,
+    )
+    compaction = CompactionPolicy(
+        enabled=settings.compaction != "off",
+        automatic=settings.compaction == "auto",
+        rows=settings.seal_rows,
+        bytes=settings.seal_bytes,
+    )
+    return open_database(
+        settings.data,
+        limits=settings.limits,
+        policy=policy,
+        compaction=compaction,
+        garbage_seconds=settings.garbage_seconds,
+        threads=settings.threads,
+        verify=settings.verify == "open",
+        backups=settings.backups or f"{settings.data.rstrip('/')}-backups",
+        memory_limit=settings.memory_limit,
+        memory_wait_seconds=settings.memory_wait_seconds,
+        log_settings=LogSettings(
+            page_bytes=settings.log_page_bytes,
+            retention_bytes=settings.log_retention_bytes,
+            retention_seconds=settings.log_retention_seconds,
+            queue_bytes=settings.log_queue_bytes,
+            queue_seconds=settings.log_queue_seconds,
+        ),
+    )
 
 
 def _bind(host: str, port: int, option: str) -> socket.socket:

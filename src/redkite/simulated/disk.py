@@ -11,7 +11,8 @@ from redkite.errors import DiskLimitExceeded, MilvusException, StorageError
 Random = random.Random  # noqa: TID251  always made from a seed here
 FaultKind = Literal["eio", "enospc", "short"]
 
-SECTOR_BYTES = 512
+SECTOR_BYTES = (512, 4096)
+"""A write that was not synced is torn at a multiple of one of these."""
 
 
 class SimulatedCrash(BaseException):
@@ -22,16 +23,29 @@ class Inode:
     """A file's bytes. Those before `synced` are durable; `old` is the durable content if that was cut or replaced.
 
     After a failed sync the bytes it was for are `lost`: they can be read until the power goes, and a later sync that
-    succeeds does not save them.
+    succeeds does not save them. `reserved` is the size of the file where that is more than was written: what is between
+    reads as zeros.
     """
 
-    __slots__ = ("data", "lost", "old", "synced")
+    __slots__ = ("data", "lost", "old", "reserved", "synced")
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.synced = 0
         self.old: bytes | None = None
         self.lost: list[tuple[int, int]] = []
+        self.reserved = 0
+
+    def size(self) -> int:
+        return max(len(self.data), self.reserved)
+
+    def content(self) -> bytes:
+        return bytes(self.data) + bytes(self.size() - len(self.data))
+
+    def settle(self) -> None:
+        """Whoever opens the file next finds what was reserved to be part of it."""
+        self.data += bytes(self.size() - len(self.data))
+        self.reserved = 0
 
     def cut(self, size: int) -> None:
         if size < self.synced:
@@ -39,6 +53,7 @@ class Inode:
                 self.old = bytes(self.data[: self.synced])
             self.synced = size
         del self.data[size:]
+        self.reserved = 0
         self.lost = [(low, min(high, size)) for low, high in self.lost if low < size]
 
     def fail_sync(self) -> None:
@@ -52,26 +67,28 @@ class Inode:
         """What a power loss leaves: the durable bytes, and any sectors of what came after."""
         if self.old is not None and rng.random() < 0.5:
             self.data = bytearray(self.old)
+            self.reserved = 0
         else:
             for low, high in self.lost:
                 self.data[low:high] = bytes(high - low)
             self._tear(rng)
         self.lost = []
+        if rng.random() < 0.5:
+            self.reserved = 0
+        self.settle()
         self.sync()
 
     def _tear(self, rng: Random) -> None:
         first = self.synced
-        keep = rng.choice((first, len(self.data), rng.randint(first, len(self.data)), self._sector(rng)))
+        sector = rng.choice(SECTOR_BYTES)
+        at = rng.randint(first, len(self.data))
+        keep = rng.choice((first, len(self.data), at, max(first, at - at % sector)))
         del self.data[keep:]
         if keep > first and rng.random() < 0.3:
-            for start in range(first - first % SECTOR_BYTES, keep, SECTOR_BYTES):
-                low, high = max(start, first), min(start + SECTOR_BYTES, keep)
+            for start in range(first - first % sector, keep, sector):
+                low, high = max(start, first), min(start + sector, keep)
                 if rng.random() < 0.5:
                     self.data[low:high] = bytes(high - low)
-
-    def _sector(self, rng: Random) -> int:
-        at = rng.randint(self.synced, len(self.data))
-        return max(self.synced, at - at % SECTOR_BYTES)
 
 
 Entries = dict[str, Inode | None]

@@ -31,6 +31,7 @@ class SimulatedFiles:
         if inode is None:
             inode = self._create(path, "open")
         self.disk.maybe_crash(path, "open")
+        inode.settle()
         return SimulatedAppendFile(self.disk, path, inode)
 
     def write_new(self, path: str, buffers: Sequence[Buffer]) -> None:
@@ -58,13 +59,13 @@ class SimulatedFiles:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         self._step(path, "read")
         self.disk.maybe_crash(path, "read")
-        data = self._file(path, "read").data
-        return bytes(data[offset:] if length is None else data[offset : offset + length])
+        data = self._file(path, "read").content()
+        return data[offset:] if length is None else data[offset : offset + length]
 
     def map(self, path: str) -> memoryview:
         self._step(path, "map")
         self.disk.maybe_crash(path, "map")
-        return memoryview(bytes(self._file(path, "map").data))
+        return memoryview(self._file(path, "map").content())
 
     def local_path(self, path: str) -> str | None:  # noqa: ARG002  the same answer for all
         return None
@@ -72,6 +73,7 @@ class SimulatedFiles:
     def truncate(self, path: str, size: int) -> None:
         self._step(path, "truncate")
         inode = self._file(path, "truncate")
+        inode.settle()
         inode.cut(size)
         inode.data += bytes(size - len(inode.data))
         self.disk.maybe_crash(path, "truncate")
@@ -91,6 +93,22 @@ class SimulatedFiles:
 
         disk.change((old, new, *disk.below(old)), apply)
         disk.maybe_crash(old, "rename")
+
+    def link(self, old: str, new: str) -> bool:
+        self._step(old, "link")
+        disk = self.disk
+        if not disk.exists(old) or disk.is_folder(old):
+            raise ObjectNotFound(f"cannot link '{old}' to '{new}': No such file or directory")
+        self._check_parent(new, "link")
+        if disk.exists(new):
+            raise StorageError(f"cannot link '{old}' to '{new}': File exists")
+
+        def apply(entries: Entries) -> None:
+            entries[new] = entries[old]
+
+        disk.change((old, new), apply)
+        disk.maybe_crash(old, "link")
+        return True
 
     def remove(self, path: str) -> None:
         self._step(path, "remove")
@@ -131,7 +149,7 @@ class SimulatedFiles:
 
     def size(self, path: str) -> int:
         self._alive(path, "read")
-        return len(self._file(path, "read").data)
+        return self._file(path, "read").size()
 
     def make_dirs(self, path: str) -> None:
         self._alive(path, "create folder")
@@ -239,10 +257,21 @@ class SimulatedAppendFile:
         self._inode.sync()
         self._disk.syncs += 1
 
+    def reserve(self, size: int) -> bool:
+        fault = self._begin("reserve")
+        if fault == "eio":
+            raise failure("reserve", self._path, fault)
+        if fault is None:
+            self._inode.reserved = max(self._inode.reserved, len(self._inode.data) + size)
+        self._disk.maybe_crash(self._path, "reserve")
+        return fault is None
+
     def size(self) -> int:
         return len(self._inode.data)
 
     def close(self) -> None:
+        if not self._closed and self._generation == self._disk.generation:
+            self._inode.reserved = 0
         self._closed = True
 
     def _begin(self, action: str) -> FaultKind | None:

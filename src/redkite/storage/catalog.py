@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
 import threading
-import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from redkite.env import Files
-from redkite.errors import Conflict, Corruption, DiskLimitExceeded, MilvusException, StorageError
-
-CATALOG_FORMAT = 1
-_CRC_BYTES = 4
-
-_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_LAST_CHARACTER = "\U0010ffff"
+from redkite.errors import Conflict, StorageError
 
 
 class Catalog(Protocol):
@@ -60,7 +50,9 @@ def open_catalog(files: Files, path: str) -> Catalog:
     """SQLite in `path` where files are the system's, else a table of the simulated disk under that name."""
     local = files.local_path(path)
     if local is not None:
-        return SqliteCatalog(local)
+        from redkite.storage.sqlite_catalog import SqliteCatalog
+
+        return SqliteCatalog(local, files)
     from redkite.simulated import SimulatedFiles
 
     if not isinstance(files, SimulatedFiles):
@@ -95,10 +87,10 @@ class MemoryCatalog:
         deletes: Iterable[str] = (),
         expect: Mapping[str, bytes | None] | None = None,
     ) -> None:
-        gone = _checked_deletes(puts, deletes)
+        gone = checked_deletes(puts, deletes)
         with self._lock:
             for key, value in (expect or {}).items():
-                _check_expected(key, value, self._table.entries.get(key))
+                check_expected(key, value, self._table.entries.get(key))
             self._table.apply({key: bytes(value) for key, value in puts.items()}, gone)
 
     def close(self) -> None:
@@ -116,138 +108,8 @@ class MemoryTable:
         self.entries = entries
 
 
-class SqliteCatalog:
-    """A catalog in one SQLite file: write-ahead log, synced at each commit, one connection behind a lock.
-
-    It belongs to the process that opened it.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        with self._errors():
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-        self._closed = False
-
-    def get(self, key: str) -> bytes | None:
-        with self._locked():
-            return self._value(key)
-
-    def scan(self, prefix: str = "") -> list[tuple[str, bytes]]:
-        after = _after_prefix(prefix)
-        condition = "key >= ?" if after is None else "key >= ? AND key < ?"
-        bounds = (prefix,) if after is None else (prefix, after)
-        with self._locked():
-            rows = self._connection.execute(f"SELECT key, value FROM entries WHERE {condition} ORDER BY key", bounds)
-            return [(key, self._unseal(key, sealed)) for key, sealed in rows.fetchall()]
-
-    def commit(
-        self,
-        puts: Mapping[str, bytes],
-        deletes: Iterable[str] = (),
-        expect: Mapping[str, bytes | None] | None = None,
-    ) -> None:
-        gone = _checked_deletes(puts, deletes)
-        with self._locked(), self._transaction():
-            for key, value in (expect or {}).items():
-                _check_expected(key, value, self._value(key))
-            self._connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in gone])
-            self._connection.executemany(
-                "INSERT INTO entries VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [(key, _seal(key, value)) for key, value in puts.items()],
-            )
-
-    def close(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                if self._pid == os.getpid():
-                    with self._errors():
-                        self._connection.close()
-
-    def _prepare(self) -> None:
-        execute = self._connection.execute
-        self._connection.text_factory = _decode
-        execute("PRAGMA busy_timeout = 5000")
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")
-        (version,) = execute("PRAGMA user_version").fetchone()
-        if version > CATALOG_FORMAT:
-            raise StorageError(
-                f"the catalog '{self._path}' has format {version}, written by a newer Redkite; "
-                f"this one reads up to {CATALOG_FORMAT}: upgrade Redkite to open it"
-            )
-        if not version:
-            with self._transaction():
-                execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-                execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
-
-    def _value(self, key: str) -> bytes | None:
-        row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
-        return None if row is None else self._unseal(key, row[0])
-
-    def _unseal(self, key: str, sealed: object) -> bytes:
-        if isinstance(sealed, bytes):
-            value = sealed[_CRC_BYTES:]
-            if _seal(key, value) == sealed:
-                return value
-        raise Corruption(f"the catalog '{self._path}': the value of '{key}' does not match its checksum")
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            if self._closed:
-                raise StorageError(f"the catalog '{self._path}' is closed")
-            if self._pid != os.getpid():
-                raise StorageError(
-                    f"the catalog '{self._path}' was opened by process {self._pid}; a forked child must open its own"
-                )
-            yield
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: sqlite3.Error) -> MilvusException:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        text = f"the catalog '{self._path}': {error}"
-        if code in _CORRUPT:
-            return Corruption(text)
-        return DiskLimitExceeded(text) if code == sqlite3.SQLITE_FULL else StorageError(text)
-
-
-def _decode(text: bytes) -> str:
-    """A damaged key must not stop SQLite's driver; its checksum tells."""
-    return text.decode(errors="replace")
-
-
-def _seal(key: str, value: bytes) -> bytes:
-    """The value behind a checksum of key and value: SQLite itself has none."""
-    return zlib.crc32(value, zlib.crc32(key.encode())).to_bytes(_CRC_BYTES, "little") + value
-
-
-def _checked_deletes(puts: Mapping[str, bytes], deletes: Iterable[str]) -> list[str]:
+def checked_deletes(puts: Mapping[str, bytes], deletes: Iterable[str]) -> list[str]:
+    """The keys to delete, none of which may be put as well."""
     gone = list(deletes)
     both = puts.keys() & set(gone)
     if both:
@@ -255,16 +117,8 @@ def _checked_deletes(puts: Mapping[str, bytes], deletes: Iterable[str]) -> list[
     return gone
 
 
-def _check_expected(key: str, expected: bytes | None, found: bytes | None) -> None:
+def check_expected(key: str, expected: bytes | None, found: bytes | None) -> None:
+    """Raises `Conflict` unless a key has the value that a commit expects."""
     if found != expected:
         what = "is absent" if found is None else "is there" if expected is None else "has another value"
         raise Conflict(f"the catalog's '{key}' {what}: somebody else changed it")
-
-
-def _after_prefix(prefix: str) -> str | None:
-    """The least key behind all that begin with `prefix`, or None when there is no such key."""
-    stem = prefix.rstrip(_LAST_CHARACTER)
-    if not stem:
-        return None
-    code = ord(stem[-1]) + 1
-    return stem[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)

@@ -1,19 +1,89 @@
-"""The log: topics of ordered records. What is acknowledged here is what the database remembers."""
+"""The log: topics of ordered records. What is acknowledged here is what the database remembers.
+
+This is what a log on this machine and one on many (Kafka, Pulsar) can both keep. So positions increase but need not be
+dense, acknowledging is of everything up to a position, and a record is delivered to a group again when its consumer
+went away before acknowledging it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from redkite.env import Buffer
+
+EARLIEST: Final = "earliest"
+"""The first record that is still kept."""
+LATEST: Final = "latest"
+"""Behind the last durable record."""
+At = int | Literal["earliest", "latest"]
+
+MIB = 1 << 20
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a log keeps, and how much may wait to be written."""
+
+    page_bytes: int = 64 * MIB
+    """A topic is kept in pages (files); a new one is begun when the last is this large. Whole pages are forgotten."""
+    retention_bytes: int = -1
+    """Of pages that nobody wants any more, keep at most so many bytes of each topic."""
+    retention_seconds: float = -1
+    """Keep a page at most this long after nobody wants it any more. With both at -1 it goes at once."""
+    queue_bytes: int = 256 * MIB
+    """Bytes of appends that may wait to be durable, over all topics. Further appends wait, …"""
+    queue_seconds: float = 10.0
+    """… and after this long get an error."""
+
+    def within(self, limit: int) -> LogSettings:
+        """The same where the queue must not take more than an eighth of so many bytes of memory (0: of any number)."""
+        return msgspec.structs.replace(self, queue_bytes=min(self.queue_bytes, limit // 8)) if limit else self
 
 
 class LogRecord(NamedTuple):
     position: int
-    """Dense within a topic: the first record ever is 0, the next 1, and so on."""
+    """A later record of the topic has a larger one. `position + 1` stands for everything behind this record."""
     payload: memoryview
     """The record's bytes, read-only, checked against their checksum."""
+
+
+class Group(Protocol):
+    """Consumers that share the records of a topic. Where they are is remembered; other groups know nothing of it.
+
+    A record counts as consumed when it is acknowledged. After a restart `poll` goes on behind the last acknowledged
+    record: each record is delivered at least once. Every method may be called from any thread; of records polled by
+    several threads at once each goes to one of them.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def position(self) -> int:
+        """`poll` goes on here."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Everything before this position is acknowledged, durably."""
+        ...
+
+    def poll(self, max_records: int = 1_000, max_bytes: int = 16 * MIB) -> list[LogRecord]:
+        """The next records, in order; none when all were delivered. A single record may be longer than `max_bytes`."""
+        ...
+
+    def acknowledge(self, position: int) -> None:
+        """The record at `position` and all before it are consumed, and `poll` gives none of them again. Durable when it
+        returns; never goes backwards."""
+        ...
+
+    def seek(self, at: At) -> None:
+        """Go on at another position: what comes before it counts as acknowledged, nothing from it on does. Durable
+        when it returns. A position that is kept no more stands for the first one that is."""
+        ...
 
 
 class Topic(Protocol):
@@ -21,7 +91,7 @@ class Topic(Protocol):
 
     @property
     def end(self) -> int:
-        """The position after the last durable record."""
+        """The position behind the last durable record."""
         ...
 
     @property
@@ -34,8 +104,12 @@ class Topic(Protocol):
 
         The buffers are not copied and must not change until the future is done. `on_durable(position)` is called
         in log order, never twice at once for one topic, before the future is done: a waiter that is woken sees its
-        effect. An exception in it fails that future only. Records of appends that failed are never acknowledged,
-        but may be found after a restart. The future cannot be cancelled.
+        effect. An exception in it ends the topic until it is reopened: what is behind may build on what was not
+        applied. Records of appends that failed are never acknowledged, but may be found after a restart. The future
+        cannot be cancelled.
+
+        When too much waits to be written, the call waits, and raises RateLimited if that does not help in time;
+        called from `on_durable` it never waits.
         """
         ...
 
@@ -43,8 +117,27 @@ class Topic(Protocol):
         """The records from `position` (or `start`, if that is later) that are durable at the time of the call."""
         ...
 
+    def refresh(self) -> int:
+        """Look for what another process has appended since, or forgotten; returns `end`. The process that writes the
+        log knows without looking."""
+        ...
+
     def truncate(self, position: int) -> None:
-        """Records before `position` may be forgotten; how many are is seen in `start`. Durable when it returns."""
+        """Records before `position` are not needed for recovery any more. They go when every group has acknowledged
+        them, too, and retention does not keep them longer; how many have gone is seen in `start`. Durable when it
+        returns."""
+        ...
+
+    def group(self, name: str, at: At = EARLIEST) -> Group:
+        """The group of that name; one that does not exist is created at `at`, durably. The same object each time."""
+        ...
+
+    def groups(self) -> list[str]:
+        """Names of the groups, sorted. Each of them keeps what it has not acknowledged from being forgotten."""
+        ...
+
+    def drop_group(self, name: str) -> None:
+        """Forget a group, durably. Missing is not an error."""
         ...
 
     def close(self) -> None:
@@ -62,7 +155,7 @@ class Log(Protocol):
         ...
 
     def drop(self, name: str) -> None:
-        """Forget a topic and its records, durably. Missing is not an error."""
+        """Forget a topic, its records and its groups, durably. Missing is not an error."""
         ...
 
     def close(self) -> None: ...

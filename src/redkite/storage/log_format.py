@@ -29,7 +29,7 @@ _CHECKED = struct.Struct("<IIQQQ")
 _CRC = struct.Struct("<I")
 _RECORD_MAGIC = 0x316B_72B5
 _MARK_MAGIC = 0x316B_6DB5
-_MAGIC_BYTES = (struct.pack("<I", _RECORD_MAGIC), struct.pack("<I", _MARK_MAGIC))
+MAGIC_BYTES = (struct.pack("<I", _RECORD_MAGIC), struct.pack("<I", _MARK_MAGIC))
 
 FILE_HEADER_BYTES = _FILE.size + _CRC.size
 RECORD_HEADER_BYTES = _RECORD.size
@@ -119,7 +119,7 @@ def decode_record(data: memoryview, offset: int, salt: int) -> Entry | None:
 def find_witness(data: bytes, salt: int, sequence: int) -> int | None:
     """Offset of a good record that proves record `sequence` was once durable, or None."""
     view = memoryview(data)
-    for magic in _MAGIC_BYTES:
+    for magic in MAGIC_BYTES:
         at = data.find(magic)
         while at >= 0:
             entry = decode_record(view, at, salt)

@@ -1,4 +1,4 @@
-"""Reading one log file from its beginning, every record checked."""
+"""Reading one page of the log, every record checked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from redkite.env import Files
 from redkite.errors import Corruption, StorageError
 from redkite.storage import log_format as fmt
 
+FIRST_WINDOW_BYTES = 64 << 10
 WINDOW_BYTES = 4 << 20
-"""Bytes read at a time; a longer record is read whole."""
+"""Bytes read at a time: few at first, in case few are wanted. A longer record is read whole."""
 
 
-class SegmentScan:
+class PageScan:
     """A walk over the records of one file. `offset` is the end of the last good record passed."""
 
     def __init__(self, files: Files, path: str, base: int) -> None:
@@ -21,30 +22,48 @@ class SegmentScan:
         self._file_bytes = files.size(path)
         self._window = memoryview(b"")
         self._window_at = 0
-        self._load(0, fmt.FILE_HEADER_BYTES)
-        header = fmt.decode_file_header(bytes(self._window[: fmt.FILE_HEADER_BYTES]))
-        if header is None:
-            raise Corruption(f"'{path}' is damaged at byte 0: it does not begin with a log file's header")
-        if header.format > fmt.FORMAT:
-            raise StorageError(
-                f"'{path}' has format {header.format}, written by a newer Redkite; this one reads up to {fmt.FORMAT}"
-            )
-        if header.base != base:
-            raise Corruption(f"'{path}' is damaged at byte 0: its header says that it begins with record {header.base}")
-        self.salt = header.salt
+        self._window_bytes = FIRST_WINDOW_BYTES
+        self.salt = _read_header(files, path, base).salt
+        self.base = base
         self.offset = fmt.FILE_HEADER_BYTES
+        self.next = base
+        """Sequence of the record at `offset`."""
+        self.durable = base
+        """Everything before this sequence was durable when something that was passed was written."""
         self.is_proven = False
         """Is the last thing passed a mark, which says that everything before it is durable?"""
-        self._next = base
         self._commit = (base, fmt.FILE_HEADER_BYTES)
-        """Where the last commit passed begins: sequence and offset."""
+
+    @property
+    def proven(self) -> tuple[int, int]:
+        """Sequence and offset behind the last record that is proven to be durable by what was passed."""
+        return (self.next, self.offset) if self.is_proven else self._commit
+
+    @property
+    def is_blocked(self) -> bool:
+        """Is there something at `offset`, rather than nothing or room that was set aside?"""
+        local = self.offset - self._window_at
+        return any(self._window[local : local + fmt.RECORD_HEADER_BYTES])
+
+    def jump(self, sequence: int, offset: int) -> None:
+        """Go on at a record whose place is known."""
+        self.next, self.offset = sequence, offset
+        self._commit = (sequence, offset)
+        self.is_proven = False
+
+    def look_again(self) -> None:
+        """Read afresh from here on: the file may have grown, or have been cut."""
+        self._file_bytes = self._files.size(self._path)
+        self._window = memoryview(b"")
+        self._window_at = self.offset
+        self._window_bytes = FIRST_WINDOW_BYTES
 
     def entries(self, stop: int) -> Iterator[fmt.Entry]:
         """The records up to sequence `stop`, all of which are known to be durable. Raises `Corruption`."""
-        while self._next < stop:
-            entry = self._advance()
+        while self.next < stop:
+            entry = self.advance()
             if entry is None:
-                raise Corruption(f"'{self._path}' is damaged at byte {self.offset}: record {self._next} does not hold")
+                raise Corruption(f"'{self._path}' is damaged at byte {self.offset}: record {self.next} does not hold")
             if not entry.is_mark:
                 yield entry
 
@@ -53,35 +72,51 @@ class SegmentScan:
 
         Raises `Corruption` when a later record says that a damaged one was durable.
         """
-        while self.offset < self._file_bytes and self._advance() is not None:
+        self.pass_all()
+        self.check_rest()
+        return self.next
+
+    def pass_all(self) -> None:
+        """Pass every record up to the first that does not hold."""
+        while self.offset < self._file_bytes and self.advance() is not None:
             pass
-        if self.offset < self._file_bytes:
-            rest = self._files.read(self._path, self.offset)
-            witness = fmt.find_witness(rest, self.salt, self._next)
-            if witness is not None:
-                raise Corruption(
-                    f"'{self._path}' is damaged at byte {self.offset}: record {self._next} does not hold, "
-                    f"and a later one at byte {self.offset + witness} shows that it was durable"
-                )
-        return self._next
+
+    def check_rest(self) -> None:
+        """Raises `Corruption` when something behind `offset` shows that the record there was durable."""
+        at = self.offset
+        while at < self._file_bytes:
+            rest = self._files.read(self._path, at, WINDOW_BYTES)
+            if rest.count(0) != len(rest):
+                break
+            at += len(rest) or WINDOW_BYTES
+        else:
+            return  # room that was set aside and not used
+        rest = self._files.read(self._path, at)
+        witness = fmt.find_witness(rest, self.salt, self.next)
+        if witness is not None:
+            raise Corruption(
+                f"'{self._path}' is damaged at byte {self.offset}: record {self.next} does not hold, "
+                f"and a later one at byte {at + witness} shows that it was durable"
+            )
 
     def last_commit(self) -> tuple[int, list[fmt.Entry]]:
         """Sequence and records of the last commit passed, which nothing in the file proves to be durable."""
-        end = self._next
-        self._next, self.offset = self._commit
-        return self._next, list(self.entries(end))
+        end = self.next
+        self.next, self.offset = self._commit
+        return self.next, list(self.entries(end))
 
-    def _advance(self) -> fmt.Entry | None:
+    def advance(self) -> fmt.Entry | None:
         """Pass the record at `offset`; None, and no move, when it is damaged or not the one expected."""
         local = self._local(self.offset)
         entry = fmt.decode_record(self._window, local, self.salt)
-        if entry is None or entry.sequence != self._next:
+        if entry is None or entry.sequence != self.next:
             return None
         if entry.durable == entry.sequence:
             self._commit = (entry.sequence, self.offset)
+        self.durable = max(self.durable, entry.durable)
         self.is_proven = entry.is_mark
         self.offset += entry.next_offset - local
-        self._next += not entry.is_mark
+        self.next += not entry.is_mark
         return entry
 
     def _local(self, offset: int) -> int:
@@ -89,6 +124,9 @@ class SegmentScan:
         need = fmt.RECORD_HEADER_BYTES
         while True:
             local = offset - self._window_at
+            if local < 0:
+                self._load(offset, need)
+                continue
             have = len(self._window) - local
             if have >= fmt.RECORD_HEADER_BYTES:
                 need = fmt.needed_bytes(self._window, local)
@@ -97,8 +135,22 @@ class SegmentScan:
             self._load(offset, need)
 
     def _load(self, offset: int, need: int) -> None:
-        length = min(max(need, WINDOW_BYTES), self._file_bytes - offset)
+        length = min(max(need, self._window_bytes), self._file_bytes - offset)
+        self._window_bytes = min(2 * self._window_bytes, WINDOW_BYTES)
         self._window = memoryview(self._files.read(self._path, offset, length))
         self._window_at = offset
         if len(self._window) < length:  # the end of a commit that failed was cut off meanwhile
             self._file_bytes = offset + len(self._window)
+
+
+def _read_header(files: Files, path: str, base: int) -> fmt.FileHeader:
+    header = fmt.decode_file_header(files.read(path, 0, fmt.FILE_HEADER_BYTES))
+    if header is None:
+        raise Corruption(f"'{path}' is damaged at byte 0: it does not begin with a log file's header")
+    if header.format > fmt.FORMAT:
+        raise StorageError(
+            f"'{path}' has format {header.format}, written by a newer Redkite; this one reads up to {fmt.FORMAT}"
+        )
+    if header.base != base:
+        raise Corruption(f"'{path}' is damaged at byte 0: its header says that it begins with record {header.base}")
+    return header

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-import zlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 from redkite.env import Buffer, Files, Names
-from redkite.errors import Conflict, InvalidParameter, ObjectNotFound
+from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound
+from redkite.storage.checksums import crc32_of, file_crc32
 
 MAX_NAME_BYTES = 1024
 _TEMPORARY = ".tmp"
@@ -37,8 +37,20 @@ class ObjectStore(Protocol):
         """Store only if the object now there has this etag (None: if there is none). Raises `Conflict`."""
         ...
 
+    def copy(self, name: str, target: str, *, share: bool = True) -> None:
+        """Have an object under a second name, durably; one there is replaced. `share`: without writing its bytes anew,
+        where the store can."""
+        ...
+
     def info(self, name: str) -> ObjectInfo:
         """Size, checksum and etag of what is stored now (a folder store reads the object for it)."""
+        ...
+
+    def verify(self, name: str, size: int, crc32: int) -> None:
+        """Read an object and raise `Corruption` unless it is what was stored, before anything makes sense of its bytes.
+
+        An object that held once is not read again; a store opened without verification reads none.
+        """
         ...
 
     def get(self, name: str) -> bytes:
@@ -76,13 +88,18 @@ class FolderObjects:
     The etag is made of size and crc32. Conditional puts are atomic among the users of one instance.
     """
 
-    def __init__(self, files: Files, root: str) -> None:
+    def __init__(self, files: Files, root: str, *, verify: bool = True, writes: bool = True) -> None:
+        """`writes` False: nothing will be written here, and what another process is writing is left alone."""
         self._files = files
         self._root = root
+        self._verify = verify
+        self._sound: dict[str, tuple[int, int]] = {}
+        """Size and crc32 of objects that were written or read in whole since the store was opened."""
         self._numbers = itertools.count()
         self._conditional = threading.Lock()
-        files.remove_tree(f"{root}/{_TEMPORARY}")
-        files.make_dirs(f"{root}/{_TEMPORARY}")
+        if writes:
+            files.remove_tree(f"{root}/{_TEMPORARY}")
+            files.make_dirs(f"{root}/{_TEMPORARY}")
 
     def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
         path = self._path(name)
@@ -96,7 +113,9 @@ class FolderObjects:
             self._files.remove(temporary)
             raise
         self._files.sync_dir(folder)
-        return _describe(buffers)
+        stored = _describe(*crc32_of(buffers))
+        self._sound[name] = (stored.size, stored.crc32)
+        return stored
 
     def put_if(self, name: str, buffers: Sequence[Buffer], etag: str | None) -> ObjectInfo:
         with self._conditional:
@@ -108,8 +127,41 @@ class FolderObjects:
                 raise Conflict(f"object '{name}' has etag {found}, expected {etag}")
             return self.put(name, buffers)
 
+    def copy(self, name: str, target: str, *, share: bool = True) -> None:
+        path = self._path(target)
+        if not (share and self._link(self._path(name), path)):
+            self.put(target, [self.map(name)])
+        elif name in self._sound:
+            self._sound[target] = self._sound[name]
+
+    def _link(self, old: str, new: str) -> bool:
+        folder = new.rpartition("/")[0]
+        temporary = f"{self._root}/{_TEMPORARY}/{next(self._numbers)}"
+        self._files.make_dirs(folder)
+        if not self._files.link(old, temporary):
+            return False
+        try:
+            self._files.rename(temporary, new)
+        except BaseException:
+            self._files.remove(temporary)
+            raise
+        self._files.sync_dir(folder)
+        return True
+
     def info(self, name: str) -> ObjectInfo:
-        return _describe([self.map(name)])
+        return _describe(*file_crc32(self._files, self._path(name)))
+
+    def verify(self, name: str, size: int, crc32: int) -> None:
+        if not self._verify or self._sound.get(name) == (size, crc32):
+            return
+        try:
+            found = file_crc32(self._files, self._path(name))
+        except ObjectNotFound as error:
+            raise Corruption(f"object '{name}' is missing; `redkite doctor` says what can be done") from error
+        if found != (size, crc32):
+            what = f"has {found[0]} bytes instead of {size}" if found[0] != size else "does not match its checksum"
+            raise Corruption(f"object '{name}' {what}; `redkite doctor` says what can be done")
+        self._sound[name] = found
 
     def get(self, name: str) -> bytes:
         return self._files.read(self._path(name))
@@ -127,7 +179,7 @@ class FolderObjects:
         return self._files.exists(self._path(name))
 
     def list(self, prefix: str = "") -> Names:
-        _check_prefix(prefix)
+        check_object_prefix(prefix)
         folder = prefix.rpartition("/")[0]
         base = f"{folder}/" if folder else ""
         below = self._files.walk(f"{self._root}/{folder}" if folder else self._root)
@@ -135,24 +187,34 @@ class FolderObjects:
         return [name for name in names if name.startswith(prefix)]
 
     def delete(self, name: str) -> None:
+        self._sound.pop(name, None)
         self._files.remove(self._path(name))
 
     def delete_prefix(self, prefix: str) -> None:
-        _check_prefix(prefix)
+        check_object_prefix(prefix)
         if prefix.endswith("/"):
+            for name in list(self._sound):
+                if name.startswith(prefix):
+                    self._sound.pop(name, None)
             self._files.remove_tree(f"{self._root}/{prefix.rstrip('/')}")
             return
         for name in self.list(prefix):
             self.delete(name)
 
     def _path(self, name: str) -> str:
-        if not name or len(name.encode()) > MAX_NAME_BYTES:
-            raise InvalidParameter(f"{name!r} is no name for an object: its length must be 1 to {MAX_NAME_BYTES} bytes")
-        _check_parts(name, name.split("/"))
+        check_object_name(name)
         return f"{self._root}/{name}"
 
 
-def _check_prefix(prefix: str) -> None:
+def check_object_name(name: str) -> None:
+    """Raise InvalidParameter for what is no name for an object."""
+    if not name or len(name.encode()) > MAX_NAME_BYTES:
+        raise InvalidParameter(f"{name!r} is no name for an object: its length must be 1 to {MAX_NAME_BYTES} bytes")
+    _check_parts(name, name.split("/"))
+
+
+def check_object_prefix(prefix: str) -> None:
+    """Raise InvalidParameter for what no name begins with."""
     if prefix:
         _check_parts(prefix, prefix.removesuffix("/").split("/"))
 
@@ -163,9 +225,5 @@ def _check_parts(name: str, parts: Sequence[str]) -> None:
         raise InvalidParameter(f"{name!r} is no name for an object: parts may not be empty nor begin with a dot")
 
 
-def _describe(buffers: Sequence[Buffer]) -> ObjectInfo:
-    size = crc = 0
-    for buffer in buffers:
-        size += memoryview(buffer).nbytes
-        crc = zlib.crc32(buffer, crc)
+def _describe(size: int, crc: int) -> ObjectInfo:
     return ObjectInfo(size, crc, f"{size:x}-{crc:08x}")

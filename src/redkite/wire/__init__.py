@@ -16,13 +16,14 @@ if TYPE_CHECKING:
         decode_reply,
         decode_request,
         encode_error,
+        encode_pieces,
         encode_reply,
         encode_request,
     )
 
 __all__ = [
-    "METHODS", "Handler", "MethodUnimplemented", "decode_reply", "decode_request", "encode_error", "encode_reply",
-    "encode_request",
+    "METHODS", "Handler", "MethodUnimplemented", "decode_reply", "decode_request", "encode_error", "encode_pieces",
+    "encode_reply", "encode_request",
 ]  # fmt: skip
 
 

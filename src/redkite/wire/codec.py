@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from redkite.model.requests import Request
 from redkite.model.results import Done, Result
-from redkite.wire.messages import message_class, service
+from redkite.wire.messages import find_method, message_class
 
+Buffer = bytes | memoryview
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Result)
 
@@ -35,6 +36,15 @@ class Codec(Generic[Q, R]):
     """The request message has a `db_name`."""
     own_database: bool
     """`db_name` is what the call is about: an empty one is not replaced by the caller's current database."""
+    path: str
+    """Of the RPC in HTTP/2."""
+    tail: Callable[[Q], list[Buffer]]
+    """What of a request message `pack` leaves out, because it need not be copied: bytes to append to the message."""
+
+
+def no_tail(_request: Request) -> list[Buffer]:
+    """The message as `pack` fills it is all."""
+    return []
 
 
 def codec(
@@ -47,14 +57,17 @@ def codec(
     encode: Callable[[Any, R], None],
     unpack: Callable[[Any], R],
     own_database: bool = False,
+    tail: Callable[[Q], list[Buffer]] = no_tail,
 ) -> Codec[Q, R]:
     """A Codec with its message classes looked up in the service."""
-    descriptor = service.methods_by_name[method]
+    descriptor = find_method(method)
     request_class = message_class(descriptor.input_type)
     return Codec(
         method=method, request=request, result=result, decode=decode, pack=pack, encode=encode, unpack=unpack,
         request_class=request_class, reply_class=message_class(descriptor.output_type),
         has_database="db_name" in request_class.DESCRIPTOR.fields_by_name, own_database=own_database,
+        path=f"/{descriptor.containing_service.full_name}/{method}",
+        tail=tail,
     )  # fmt: skip
 
 

@@ -13,10 +13,19 @@ from redkite.errors import Unimplemented
 from redkite.model.batch import data_type_of
 from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType
-from redkite.wire.numbers import packed, write_packed
+from redkite.wire.messages import schema
+from redkite.wire.numbers import packed, varint, write_packed
 
 _VALID_DATA_TAG = b"\x3a"
 """Field 7, length-delimited: `FieldData.valid_data`."""
+_TYPE_TAG, _NAME_TAG, _VECTORS_TAG = b"\x08", b"\x12", b"\x22"
+"""Fields 1, 2 and 4 of `FieldData`."""
+_DIM_TAG, _FLOAT_VECTOR_TAG = b"\x08", b"\x12"
+"""Fields 1 and 2 of `VectorField`."""
+_DATA_TAG = b"\x0a"
+"""Field 1 of `FloatArray`."""
+
+Buffer = bytes | memoryview
 
 
 def write_batch(fields: Any, batch: pa.RecordBatch, *, dense: bool) -> None:
@@ -43,6 +52,32 @@ def write_column(out: Any, field: pa.Field, column: pa.Array, *, dense: bool) ->
     if column.null_count:
         column = _fill(kind, column) if dense and not kind.is_vector else column.drop_null()
     _WRITERS[kind](out, column)
+
+
+def field_pieces(number: int, field: pa.Field, column: pa.Array) -> list[Buffer]:
+    """A column as one entry of a message's repeated FieldData field `number`, to be appended to the message's bytes. A
+    large block of numbers is one of the pieces as it lies in the column."""
+    if not _is_block(field, column):
+        entry = schema.FieldData()
+        write_column(entry, field, column, dense=False)
+        data = entry.SerializeToString()
+        return [varint(number << 3 | 2) + varint(len(data)), data]
+    numbers = _numpy(column.flatten()).view(np.uint8).data
+    floats = _DATA_TAG + varint(len(numbers)) if len(numbers) else b""
+    vectors = _DIM_TAG + varint(column.type.list_size) + _FLOAT_VECTOR_TAG + varint(len(floats) + len(numbers)) + floats
+    name = field.name.encode()
+    head = (
+        _TYPE_TAG + varint(int(DataType.FLOAT_VECTOR)) + _NAME_TAG + varint(len(name)) + name
+        + _VECTORS_TAG + varint(len(vectors) + len(numbers)) + vectors
+    )  # fmt: skip
+    return [varint(number << 3 | 2) + varint(len(head) + len(numbers)) + head, numbers]
+
+
+def _is_block(field: pa.Field, column: pa.Array) -> bool:
+    """Float vectors without nulls."""
+    plain = pa.types.is_fixed_size_list(column.type) and pa.types.is_float32(column.type.value_type)
+    nullable = column.null_count or (field.nullable and field.metadata)
+    return plain and not nullable and data_type_of(field) is DataType.FLOAT_VECTOR
 
 
 def _fill(kind: DataType, column: pa.Array) -> pa.Array:

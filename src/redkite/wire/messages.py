@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from redkite.errors import WireError
 
-__all__ = ["common", "message_class", "milvus", "parse", "pool", "schema", "service"]
+__all__ = ["common", "find_method", "message_class", "milvus", "own_service", "parse", "pool", "schema", "service"]
 
 
 message_class = message_factory.GetMessageClass
@@ -32,6 +32,12 @@ def _load() -> Any:
 # Loaded with the module, under its import lock: two pools in one process would make messages that do not mix.
 pool: Any = _load()
 service: Any = pool.FindServiceByName("milvus.proto.milvus.MilvusService")
+own_service: Any = pool.FindServiceByName("redkite.Redkite")
+
+
+def find_method(name: str) -> Any:
+    """The descriptor of an RPC of Milvus's service or of Redkite's own; None when neither has it."""
+    return service.methods_by_name.get(name) or own_service.methods_by_name.get(name)
 
 
 class _Package:

@@ -8,9 +8,21 @@ from typing import Any
 from redkite.errors import MilvusException, Unimplemented
 from redkite.model.requests import Request
 from redkite.model.results import Result
-from redkite.wire import collection, database, index, partition, read, session, write
-from redkite.wire.codec import Codec
-from redkite.wire.messages import message_class, parse, service
+from redkite.wire import (
+    backup,
+    collection,
+    database,
+    evolution,
+    index,
+    partition,
+    read,
+    session,
+    snapshot,
+    upkeep,
+    write,
+)
+from redkite.wire.codec import Buffer, Codec
+from redkite.wire.messages import find_method, message_class, parse
 from redkite.wire.status import raise_for_status, write_status
 
 DATABASE_KEY = "dbname"
@@ -18,7 +30,7 @@ DATABASE_KEY = "dbname"
 
 _CODECS: dict[str, Codec[Any, Any]] = {
     codec.method: codec
-    for module in (session, database, collection, partition, index, write, read)
+    for module in (session, database, collection, evolution, partition, index, write, read, upkeep, snapshot, backup)
     for codec in module.CODECS
 }
 _BY_REQUEST: dict[type[Request], Codec[Any, Any]] = {codec.request: codec for codec in _CODECS.values()}
@@ -27,6 +39,8 @@ METHODS: dict[str, tuple[Any, Any, type[Request]]] = {
     name: (codec.request_class, codec.reply_class, codec.request) for name, codec in _CODECS.items()
 }
 """Method name -> request message class, reply message class, request struct: every RPC that can be answered."""
+PATHS: dict[str, str] = {name: codec.path for name, codec in _CODECS.items()}
+"""Method name -> path of its RPC."""
 
 
 class MethodUnimplemented(Unimplemented):
@@ -66,7 +80,7 @@ def encode_reply(method: str, result: Result) -> bytes:
 
 def encode_error(method: str, error: MilvusException) -> bytes:
     """The reply bytes of a failure: the method's own reply message with nothing but its status."""
-    descriptor = service.methods_by_name.get(method)
+    descriptor = find_method(method)
     if descriptor is None:
         raise MethodUnimplemented(method)
     message = message_class(descriptor.output_type)()
@@ -82,15 +96,22 @@ def _status_of(message: Any) -> Any:
 
 
 # -- client side --------------------------------------------------------------------------------
-def encode_request(request: Request) -> tuple[str, bytes]:
-    """Request -> method name and request bytes. The database goes into the message where it has a place; a transport
-    also sends it as metadata under `DATABASE_KEY`, for the messages that have none."""
+def encode_pieces(request: Request) -> tuple[str, list[Buffer]]:
+    """Request -> method name and request bytes in pieces, large blocks of numbers as they lie in the request's arrays.
+    The database goes into the message where it has a place; a transport also sends it as metadata under `DATABASE_KEY`,
+    for the messages that have none."""
     codec = _BY_REQUEST[type(request)]
     message = codec.request_class()
     if codec.has_database:
         message.db_name = request.database
     codec.pack(message, request)
-    return codec.method, message.SerializeToString()
+    return codec.method, [message.SerializeToString(), *codec.tail(request)]
+
+
+def encode_request(request: Request) -> tuple[str, bytes]:
+    """`encode_pieces` in one piece."""
+    method, pieces = encode_pieces(request)
+    return method, b"".join(pieces)
 
 
 def decode_reply(request: Request, data: bytes) -> Result:

@@ -13,25 +13,21 @@ from typing import Any, NamedTuple
 import msgspec
 
 from redkite.errors import InvalidParameter, Unimplemented
+from redkite.model.moments import read_time_parts
+from redkite.model.requests import Page
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
 _OFF = frozenset({"", "false", "none", "null"})
 _UNSERVED: dict[str, frozenset[str]] = {
     # key -> values (lower case) that ask for nothing. The first one that asks for something is named.
-    "iterator": _OFF,
-    "search_iter_v2": _OFF,
     "group_by_field": frozenset({""}),
     "group_by_fields": frozenset({""}),
     "group_size": frozenset({"", "0", "1"}),
     "strict_group_size": _OFF,
     "rank_group_scorer": frozenset({""}),
     "order_by_fields": frozenset({""}),
-    "search_iter_batch_size": frozenset({""}),
-    "search_iter_last_bound": frozenset({""}),
-    "search_iter_id": frozenset({""}),
     "query_iter_last_pk": frozenset({""}),
     "query_iter_last_element_offset": frozenset({""}),
-    "collection_id": frozenset({"", "0"}),
     "cluster_id": frozenset({""}),
     "page_retain_order": _OFF,
     "json_path": frozenset({""}),
@@ -39,14 +35,21 @@ _UNSERVED: dict[str, frozenset[str]] = {
     "strict_cast": _OFF,
     "hints": frozenset({""}),
     "analyzer_name": frozenset({""}),
-    "timezone": frozenset({""}),
-    "time_fields": frozenset({""}),
 }
-_SEARCH_KEYS = frozenset({"anns_field", "topk", "offset", "metric_type", "round_decimal", "ignore_growing", "params"})
+_PAGE_KEYS = (
+    "iterator", "search_iter_v2", "search_iter_batch_size", "search_iter_last_bound", "search_iter_id", "collection_id",
+)  # fmt: skip
+_SEARCH_KEYS = frozenset({
+    "anns_field", "topk", "offset", "metric_type", "round_decimal", "ignore_growing", "as_of", "timezone",
+    "time_fields", "params", *_PAGE_KEYS,
+})  # fmt: skip
 _OUTER_KEYS = _SEARCH_KEYS | _UNSERVED.keys()
 """What may stand beside `params`, and is no index parameter when it stands inside."""
 _RANGE_KEYS = frozenset({"radius", "range_filter"})
-_QUERY_KEYS = frozenset({"limit", "offset", "ignore_growing", "reduce_stop_for_best"})
+_QUERY_KEYS = frozenset({
+    "limit", "offset", "ignore_growing", "as_of", "timezone", "time_fields", "reduce_stop_for_best",
+    "iterator", "collection_id",
+})  # fmt: skip
 
 
 class SearchParams(NamedTuple):
@@ -57,12 +60,23 @@ class SearchParams(NamedTuple):
     round_decimal: int
     ignore_growing: bool
     index_params: dict[str, Any]
+    as_of: int = 0
+    timezone: str = ""
+    time_fields: tuple[str, ...] = ()
+    collection_id: int = 0
+    page: Page | None = None
 
 
 class QueryParams(NamedTuple):
     limit: int | None
     offset: int
     ignore_growing: bool
+    as_of: int = 0
+    timezone: str = ""
+    time_fields: tuple[str, ...] = ()
+    collection_id: int = 0
+    is_page: bool = False
+    """Of an iterator: the guarantee timestamp is the time to read at."""
 
 
 def read_search_params(pairs: dict[str, str]) -> SearchParams:
@@ -77,6 +91,9 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
             if key not in _RANGE_KEYS:
                 raise InvalidParameter(f"search parameter {key} is not known")
             index_params.setdefault(key, _number(key, pairs[key]))
+    page = _read_page(values)
+    if page is not None and values.get("search_iter_batch_size"):
+        values["topk"] = values["search_iter_batch_size"]
     if "topk" not in values:
         raise InvalidParameter("topk not found in search_params")
     return SearchParams(
@@ -87,6 +104,23 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
         _integer("round_decimal", values.get("round_decimal", -1)),
         _flag("ignore_growing", values.get("ignore_growing", "")),
         index_params,
+        _integer("as_of", values.get("as_of", 0)),
+        str(values.get("timezone") or ""),
+        read_time_parts(str(values.get("time_fields") or "")),
+        _integer("collection_id", values.get("collection_id") or 0),
+        page,
+    )
+
+
+def _read_page(values: Mapping[str, Any]) -> Page | None:
+    if not _flag("search_iter_v2", values.get("search_iter_v2", "")):
+        if _flag("iterator", values.get("iterator", "")):
+            raise Unimplemented("search iterators of the first protocol are not supported: use search_iter_v2")
+        return None
+    bound = values.get("search_iter_last_bound")
+    return Page(
+        token=str(values.get("search_iter_id") or ""),
+        last_bound=None if bound in (None, "") else _number("search_iter_last_bound", str(bound)),
     )
 
 
@@ -101,6 +135,11 @@ def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
         limit=_integer("limit", pairs["limit"]) if "limit" in pairs else None,
         offset=_integer("offset", pairs.get("offset", 0)),
         ignore_growing=_flag("ignore_growing", pairs.get("ignore_growing", "")),
+        as_of=_integer("as_of", pairs.get("as_of", 0)),
+        timezone=pairs.get("timezone", ""),
+        time_fields=read_time_parts(pairs.get("time_fields", "")),
+        collection_id=_integer("collection_id", pairs.get("collection_id") or 0),
+        is_page=_flag("iterator", pairs.get("iterator", "")),
     )
 
 

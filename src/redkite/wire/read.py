@@ -53,6 +53,11 @@ def _write_consistency(message: Any, request: requests.Search | requests.Query) 
         message.consistency_level = int(request.consistency_level)
 
 
+def _moment(as_of: int, guarantee: int, *, paged: bool) -> int:
+    """The time to read at: pages of an iterator name it as their guarantee timestamp."""
+    return guarantee if paged and not as_of and guarantee > BOUNDED else as_of
+
+
 # -- search -------------------------------------------------------------------------------------
 def _decode_search(message: Any, database: str) -> requests.Search:
     for name in _UNSERVED_MESSAGES:
@@ -81,6 +86,11 @@ def _decode_search(message: Any, database: str) -> requests.Search:
         ignore_growing=params.ignore_growing,
         consistency_level=_read_consistency(message),
         guarantee_timestamp=message.guarantee_timestamp,
+        as_of=_moment(params.as_of, message.guarantee_timestamp, paged=params.page is not None),
+        collection_id=params.collection_id,
+        page=params.page,
+        timezone=params.timezone,
+        time_fields=params.time_fields,
     )
 
 
@@ -106,6 +116,19 @@ def _pack_search(message: Any, request: requests.Search) -> None:
         pairs["metric_type"] = request.metric
     if request.anns_field:
         pairs["anns_field"] = request.anns_field
+    if request.as_of:
+        pairs["as_of"] = str(request.as_of)
+    if request.collection_id:
+        pairs["collection_id"] = str(request.collection_id)
+    if request.page is not None:
+        pairs |= {"iterator": "True", "search_iter_v2": "True", "search_iter_batch_size": str(request.limit)}
+        pairs |= {"search_iter_id": request.page.token} if request.page.token else {}
+        if request.page.last_bound is not None:
+            pairs["search_iter_last_bound"] = repr(request.page.last_bound)
+    if request.timezone:
+        pairs["timezone"] = request.timezone
+    if request.time_fields:
+        pairs["time_fields"] = ",".join(request.time_fields)
     write_pairs(message.search_params, pairs)
 
 
@@ -125,6 +148,9 @@ def _encode_hits(message: Any, result: results.Hits) -> None:
         out.output_fields.extend(result.output_fields)
     if result.recalls:
         out.recalls.extend(result.recalls)
+    if result.page is not None:
+        out.search_iterator_v2_results.token = result.page.token
+        out.search_iterator_v2_results.last_bound = result.page.last_bound
     if result.rows.num_columns:
         write_batch(out.fields_data, result.rows, dense=True)
 
@@ -148,7 +174,15 @@ def _unpack_hits(message: Any) -> results.Hits:
         collection=message.collection_name,
         session_timestamp=message.session_ts,
         recalls=tuple(found.recalls),
+        page=_read_page_end(found),
     )
+
+
+def _read_page_end(found: Any) -> results.PageEnd | None:
+    if not found.HasField("search_iterator_v2_results"):
+        return None
+    end = found.search_iterator_v2_results
+    return results.PageEnd(token=end.token, last_bound=end.last_bound)
 
 
 # -- query --------------------------------------------------------------------------------------
@@ -168,6 +202,10 @@ def _decode_query(message: Any, database: str) -> requests.Query:
         ignore_growing=params.ignore_growing,
         consistency_level=_read_consistency(message),
         guarantee_timestamp=message.guarantee_timestamp,
+        as_of=_moment(params.as_of, message.guarantee_timestamp, paged=params.is_page),
+        collection_id=params.collection_id,
+        timezone=params.timezone,
+        time_fields=params.time_fields,
     )
 
 
@@ -183,6 +221,12 @@ def _pack_query(message: Any, request: requests.Query) -> None:
         pairs["limit"] = str(request.limit)
     if request.offset:
         pairs["offset"] = str(request.offset)
+    if request.as_of:
+        pairs["as_of"] = str(request.as_of)
+    if request.timezone:
+        pairs["timezone"] = request.timezone
+    if request.time_fields:
+        pairs["time_fields"] = ",".join(request.time_fields)
     write_pairs(message.query_params, pairs)
 
 

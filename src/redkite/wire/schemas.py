@@ -38,11 +38,12 @@ def read_schema(message: Any) -> CollectionSchema:
         name=message.name,
         description=message.description,
         auto_id=message.autoID,
-        fields=tuple(_read_field(field) for field in message.fields),
+        fields=tuple(read_field(field) for field in message.fields),
         enable_dynamic_field=message.enable_dynamic_field,
         struct_fields=tuple(_read_struct(field) for field in message.struct_array_fields),
         functions=tuple(_read_function(function) for function in message.functions),
         properties=read_pairs(message.properties),
+        version=message.version,
     )
 
 
@@ -53,7 +54,8 @@ def _read_type(number: int, name: str) -> DataType:
         raise InvalidParameter(f"data type {number} of field {name} is not supported") from None
 
 
-def _read_field(message: Any) -> FieldSchema:
+def read_field(message: Any) -> FieldSchema:
+    """`schema.FieldSchema` -> FieldSchema."""
     name = message.name
     if message.index_params:
         raise Unimplemented(f"index_params in the schema of field {name} are not supported, create an index instead")
@@ -90,7 +92,7 @@ def _read_default(value: Any, name: str) -> DefaultValue:
 def _read_struct(message: Any) -> StructFieldSchema:
     return StructFieldSchema(
         name=message.name,
-        fields=tuple(_read_field(field) for field in message.fields),
+        fields=tuple(read_field(field) for field in message.fields),
         field_id=message.fieldID,
         description=message.description,
         nullable=message.nullable,
@@ -121,16 +123,18 @@ def write_schema(out: Any, schema: CollectionSchema) -> None:
     out.description = schema.description
     out.autoID = schema.auto_id
     out.enable_dynamic_field = schema.enable_dynamic_field
+    out.version = schema.version
     write_pairs(out.properties, schema.properties)
     for field in schema.user_fields:
-        _write_field(out.fields.add(), field)
+        write_field(out.fields.add(), field)
     for struct in schema.struct_fields:
         _write_struct(out.struct_array_fields.add(), struct)
     for function in schema.functions:
         _write_function(out.functions.add(), function, schema)
 
 
-def _write_field(out: Any, field: FieldSchema) -> None:
+def write_field(out: Any, field: FieldSchema) -> None:
+    """Fill a `schema.FieldSchema`."""
     out.fieldID = field.field_id
     out.name = field.name
     out.description = field.description
@@ -167,7 +171,7 @@ def _write_struct(out: Any, struct: StructFieldSchema) -> None:
     out.nullable = struct.nullable
     write_pairs(out.type_params, struct.params)
     for field in struct.fields:
-        _write_field(out.fields.add(), field)
+        write_field(out.fields.add(), field)
 
 
 def _write_function(out: Any, function: FunctionSchema, schema: CollectionSchema) -> None:

@@ -9,14 +9,20 @@ import pyarrow as pa
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
-from redkite.wire.codec import Codec, Names, codec, question
+from redkite.model.types import FieldOp
+from redkite.wire.codec import Buffer, Codec, Names, codec, question
 from redkite.wire.column_reader import read_batch, read_ids
-from redkite.wire.column_writer import write_batch, write_ids
+from redkite.wire.column_writer import field_pieces, write_ids
+from redkite.wire.messages import message_class, service
 from redkite.wire.numbers import counting, packed
 from redkite.wire.templates import read_templates, write_templates
 
 _SUCC_INDEX_TAG = b"\x1a"
 """Field 3, length-delimited: `MutationResult.succ_index`."""
+_INSERT_FIELDS, _UPSERT_FIELDS = (
+    message_class(service.methods_by_name[method].input_type).DESCRIPTOR.fields_by_name["fields_data"].number
+    for method in ("Insert", "Upsert")
+)
 _NO_IDS = pa.array([], pa.int64())
 
 
@@ -41,9 +47,6 @@ def _decode_insert(message: Any, database: str) -> requests.Insert:
 
 
 def _decode_upsert(message: Any, database: str) -> requests.Upsert:
-    for operation in message.field_ops:
-        if operation.op:
-            raise Unimplemented(f"field_ops of field {operation.field_name} is not supported in this version")
     return requests.Upsert(
         database=database,
         collection=message.collection_name,
@@ -51,7 +54,33 @@ def _decode_upsert(message: Any, database: str) -> requests.Upsert:
         partition=message.partition_name,
         schema_timestamp=message.schema_timestamp,
         partial=message.partial_update,
+        field_ops={operation.field_name: _read_op(operation) for operation in message.field_ops},
+        condition=_read_condition(message),
     )
+
+
+def _read_op(operation: Any) -> FieldOp:
+    try:
+        return FieldOp(operation.op)
+    except ValueError:
+        raise InvalidParameter(f"field_ops of field {operation.field_name}: {operation.op} is no operation") from None
+
+
+def _read_condition(message: Any) -> requests.Condition | None:
+    if not message.HasField("condition"):
+        return None
+    given = message.condition
+    return requests.Condition(
+        versions=tuple(given.versions), where=given.where, where_params=read_templates(given.where_values)
+    )
+
+
+def _write_condition(message: Any, condition: requests.Condition | None) -> None:
+    if condition is not None:
+        message.condition.SetInParent()
+        message.condition.versions.extend(condition.versions)
+        message.condition.where = condition.where
+        write_templates(message.condition.where_values, condition.where_params)
 
 
 def _pack_rows(message: Any, request: requests.Insert | requests.Upsert) -> None:
@@ -59,12 +88,27 @@ def _pack_rows(message: Any, request: requests.Insert | requests.Upsert) -> None
     message.partition_name = request.partition
     message.schema_timestamp = request.schema_timestamp
     message.num_rows = request.rows.num_rows
-    write_batch(message.fields_data, request.rows, dense=False)
 
 
 def _pack_upsert(message: Any, request: requests.Upsert) -> None:
     _pack_rows(message, request)
     message.partial_update = request.partial
+    for name, op in request.field_ops.items():
+        message.field_ops.add(field_name=name, op=int(op))
+    _write_condition(message, request.condition)
+
+
+def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert], list[Buffer]]:
+    """The rows, which `_pack_rows` leaves out: entries of the repeated field `number`, in order."""
+
+    def tail(request: requests.Insert | requests.Upsert) -> list[Buffer]:
+        rows = request.rows
+        pieces: list[Buffer] = []
+        for field, column in zip(rows.schema, rows.columns, strict=True):
+            pieces += field_pieces(number, field, column)
+        return pieces
+
+    return tail
 
 
 def _decode_delete(message: Any, database: str) -> requests.Delete:
@@ -77,6 +121,7 @@ def _decode_delete(message: Any, database: str) -> requests.Delete:
         filter=message.expr,
         partition=message.partition_name,
         filter_params=read_templates(message.expr_template_values),
+        condition=_read_condition(message),
     )
 
 
@@ -85,6 +130,7 @@ def _pack_delete(message: Any, request: requests.Delete) -> None:
     message.expr = request.filter
     message.partition_name = request.partition
     write_templates(message.expr_template_values, request.filter_params)
+    _write_condition(message, request.condition)
 
 
 def _written(count: str) -> tuple[Callable[[Any, results.Mutation], None], Callable[[Any], results.Mutation]]:
@@ -177,11 +223,11 @@ def _unpack_flush_all(message: Any) -> results.Timestamp:
 CODECS: tuple[Codec[Any, Any], ...] = (
     codec(
         "Insert", requests.Insert, results.Mutation, decode=_decode_insert, pack=_pack_rows,
-        encode=_encode_inserted, unpack=_unpack_inserted,
+        encode=_encode_inserted, unpack=_unpack_inserted, tail=_columns(_INSERT_FIELDS),
     ),
     codec(
         "Upsert", requests.Upsert, results.Mutation, decode=_decode_upsert, pack=_pack_upsert,
-        encode=_encode_upserted, unpack=_unpack_upserted,
+        encode=_encode_upserted, unpack=_unpack_upserted, tail=_columns(_UPSERT_FIELDS),
     ),
     codec(
         "Delete", requests.Delete, results.Mutation, decode=_decode_delete, pack=_pack_delete,

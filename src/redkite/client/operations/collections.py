@@ -183,7 +183,7 @@ def describe(info: results.CollectionInfo) -> dict[str, Any]:
         "num_partitions": info.partitions,
         "enable_dynamic_field": schema.enable_dynamic_field,
         "enable_namespace": False,
-        "schema_version": 0,
+        "schema_version": schema.version,
         "created_timestamp": info.created_timestamp,
         "update_timestamp": info.update_timestamp,
     }

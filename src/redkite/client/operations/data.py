@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from redkite.client.session import Operation, Session, ask, ask_by_ids, fresh_pl
 from redkite.client.values import python_values
 from redkite.errors import DataNotMatchException, ParamError, SchemaMismatch
 from redkite.model import requests, results
+from redkite.model.types import FieldOp
 
 Ids = int | str | Sequence[int] | Sequence[str]
 
@@ -30,8 +31,20 @@ def insert(session: Session, collection_name: str, data: Any, partition_name: st
     return OmitZeroDict({"insert_count": write.count, "ids": write.ids})
 
 
+Versions = int | Sequence[int]
+"""One for all rows, or one for each."""
+
+
 def upsert(
-    session: Session, collection_name: str, data: Any, partition_name: str | None, partial_update: bool
+    session: Session,
+    collection_name: str,
+    data: Any,
+    partition_name: str | None,
+    partial_update: bool,
+    field_ops: Mapping[str, FieldOp | str] | None,
+    if_version: Versions | None,
+    where: str | None,
+    where_params: dict[str, Any] | None,
 ) -> Operation[dict[str, Any]]:
     """Write rows in place of those with the same primary key."""
     name = arguments.name("collection_name", collection_name)
@@ -40,8 +53,37 @@ def upsert(
     if is_empty(data):
         return {"upsert_count": 0, "ids": []}
     write = _Write(session, name, partition, data, upsert=True, partial=partial)
+    write.ops = _field_ops(field_ops)
+    write.condition = _condition(if_version, where, where_params)
     yield from write.run()
     return OmitZeroDict({"upsert_count": write.count, "ids": write.ids})
+
+
+def _field_ops(given: Mapping[str, FieldOp | str] | None) -> dict[str, FieldOp]:
+    ops: dict[str, FieldOp] = {}
+    for name, op in (given or {}).items():
+        try:
+            ops[name] = op if isinstance(op, FieldOp) else FieldOp[str(op).upper()]
+        except KeyError:
+            known = ", ".join(repr(known.name.lower()) for known in FieldOp)
+            raise ParamError(f"field_ops of field {name}: {op!r} is none of {known}") from None
+    return ops
+
+
+def _condition(
+    if_version: Versions | None, where: str | None, where_params: dict[str, Any] | None
+) -> requests.Condition | None:
+    if where_params and not where:
+        raise ParamError("where_params without where")
+    if if_version is None and not where:
+        return None
+    given = [] if if_version is None else [if_version] if isinstance(if_version, int) else if_version
+    versions = tuple(arguments.integer("if_version", version) for version in given)
+    if any(version < 0 for version in versions):
+        raise ParamError(f"if_version={min(versions)} is no version: 0 means that there is no such row")
+    return requests.Condition(
+        versions=versions, where=arguments.expression(where), where_params=arguments.template(where_params)
+    )
 
 
 class _Write:
@@ -57,6 +99,8 @@ class _Write:
         self._data = data
         self._upsert = upsert
         self._partial = partial
+        self.ops: dict[str, FieldOp] = {}
+        self.condition: requests.Condition | None = None
         self._refreshed = False
         self.count = 0
         self.ids: list[Any] = []
@@ -65,6 +109,8 @@ class _Write:
         plan, batch = yield from self._prepared()
         while batch.num_rows > 0:
             part = head(batch, self._session.max_request_bytes)
+            if self.condition is not None and part.num_rows < batch.num_rows:
+                raise ParamError(f"a conditional write is one message: {batch.num_rows} rows do not fit, send fewer")
             try:
                 done = yield from ask(self._request(plan, part), results.Mutation)
             except SchemaMismatch:
@@ -101,7 +147,7 @@ class _Write:
         if self._upsert:
             return requests.Upsert(
                 database=self._session.database, collection=self._name, rows=rows, partition=self._partition,
-                schema_timestamp=plan.timestamp, partial=self._partial,
+                schema_timestamp=plan.timestamp, partial=self._partial, field_ops=self.ops, condition=self.condition,
             )  # fmt: skip
         return requests.Insert(
             database=self._session.database, collection=self._name, rows=rows, partition=self._partition,
@@ -136,6 +182,9 @@ def delete(
     filter: str | None,
     partition_name: str | None,
     filter_params: dict[str, Any] | None,
+    if_version: Versions | None,
+    where: str | None,
+    where_params: dict[str, Any] | None,
 ) -> Operation[dict[str, int]]:
     """Delete rows by primary key or by filter. Missing keys are no error."""
     name = arguments.name("collection_name", collection_name)
@@ -152,6 +201,7 @@ def delete(
         filter=arguments.expression(filter),
         partition=arguments.optional_name("partition_name", partition_name),
         filter_params=arguments.template(filter_params),
+        condition=_condition(if_version, where, where_params),
     )
     if keys:
         done = yield from ask_by_ids(session, request, keys, results.Mutation)

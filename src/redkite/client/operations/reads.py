@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from redkite.client import arguments
@@ -14,8 +15,12 @@ from redkite.errors import ParamError
 from redkite.model import requests, results
 from redkite.model.types import ConsistencyLevel
 
+Moment = int | str | datetime
+"""A hybrid timestamp, ISO 8601 text, or a datetime."""
+TimeFields = str | Sequence[str] | None
+"""Parts of times, as one text or a list."""
 _EVERYTHING = ("*",)
-_OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal")
+_OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal", "as_of", "timezone", "time_fields")
 
 
 def search(
@@ -34,6 +39,9 @@ def search(
     consistency_level: str | int | None,
     ignore_growing: bool | None,
     guarantee_timestamp: int | None,
+    as_of: Moment | None,
+    timezone: str | None,
+    time_fields: TimeFields,
 ) -> Operation[SearchResult]:
     """Find the rows closest to each query vector."""
     name = arguments.name("collection_name", collection_name)
@@ -61,6 +69,9 @@ def search(
         ignore_growing=arguments.flag("ignore_growing", _one("ignore_growing", ignore_growing, own, False)),
         consistency_level=level,
         guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+        as_of=arguments.moment("as_of", _one("as_of", as_of, own, None)),
+        timezone=arguments.optional_name("timezone", _one("timezone", timezone, own, None)),
+        time_fields=arguments.time_fields(_one("time_fields", time_fields, own, None)),
     )
     hits = yield from ask(request, results.Hits)
     return SearchResult(hits, digits)
@@ -115,6 +126,9 @@ def query(
     consistency_level: str | int | None,
     ignore_growing: bool | None,
     guarantee_timestamp: int | None,
+    as_of: Moment | None,
+    timezone: str | None,
+    time_fields: TimeFields,
 ) -> Operation[QueryResult]:
     """Rows that match a filter, or have one of the given primary keys."""
     name = arguments.name("collection_name", collection_name)
@@ -135,6 +149,9 @@ def query(
         ignore_growing=arguments.flag("ignore_growing", bool(ignore_growing)),
         consistency_level=level,
         guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+        as_of=arguments.moment("as_of", as_of),
+        timezone=arguments.optional_name("timezone", timezone),
+        time_fields=arguments.time_fields(time_fields),
     )
     if keys:
         rows = yield from ask_by_ids(session, request, keys, results.Rows)
@@ -150,6 +167,9 @@ def get(
     output_fields: Sequence[str] | None,
     partition_names: Sequence[str] | None,
     consistency_level: str | int | None,
+    as_of: Moment | None,
+    timezone: str | None,
+    time_fields: TimeFields,
 ) -> Operation[QueryResult | list[dict[str, Any]]]:
     """Rows by primary key; keys that do not exist are left out."""
     keys = id_list(ids)
@@ -157,6 +177,6 @@ def get(
         return []
     rows = yield from query(
         session, collection_name, None, output_fields, keys, partition_names, None, None, None, consistency_level,
-        None, None,
+        None, None, as_of, timezone, time_fields,
     )  # fmt: skip
     return rows

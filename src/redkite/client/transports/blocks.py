@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from redkite.client.transports.headers import literal
-from redkite.client.transports.speech import SERVICE, Speech
+from redkite.client.transports.speech import Speech
 from redkite.errors import WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import decode_reply
+from redkite.wire.methods import PATHS
 
 
 class Blocks:
@@ -28,7 +29,7 @@ class Blocks:
     def _of(self, method: str) -> bytes:
         address = self._speech.endpoint.address
         headers = (
-            (":method", "POST"), (":scheme", "http"), (":path", SERVICE + method),
+            (":method", "POST"), (":scheme", "http"), (":path", PATHS[method]),
             (":authority", "localhost" if address.startswith("unix:") else address),
             ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "grpc-redkite"),
         )  # fmt: skip

@@ -15,18 +15,20 @@ from threading import Lock
 from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
 from redkite.client.transports.blocks import Blocks, result
-from redkite.client.transports.http2 import Aborted, Exchange, Refused
+from redkite.client.transports.http2 import Aborted, Buffer, Exchange, Refused
 from redkite.client.transports.repeat import repeated
 from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
-from redkite.wire import encode_request
+from redkite.wire import encode_pieces
 
 MAX_IDLE = 64
 """Connections kept for later calls, at most."""
 _CHUNK = 1 << 18
 _SMALL = 1 << 16
+_AT_ONCE = 256
+"""Buffers in one call of the system, at most."""
 _SILENCE_MS = 20_000
 """A peer that acknowledges nothing for so long is gone."""
 
@@ -68,7 +70,7 @@ class DirectTransport:
         return repeated(self._once, request, deadline)
 
     def _once(self, request: Request, deadline: float | None) -> Result:
-        method, data = encode_request(request)
+        method, data = encode_pieces(request)
         left = remaining(deadline)
         block = self._blocks.block(method, request, left)
         line = self._line(left)
@@ -150,7 +152,7 @@ class _Line:
         except (OSError, WireError, Refused, Aborted):
             return False
 
-    def exchange(self, block: bytes, message: bytes, deadline: float | None) -> bytes | None:
+    def exchange(self, block: bytes, message: list[Buffer], deadline: float | None) -> bytes | None:
         """Make one call; its message, if it has one. On any error the connection is to be closed."""
         exchange = self._exchange
         exchange.begin(block, message)
@@ -176,12 +178,20 @@ class _Line:
         if not output:
             return
         self._wait_at_most(remaining(deadline))
-        if sum(map(len, output)) <= _SMALL:
+        if len(output) > 1 and sum(map(len, output)) <= _SMALL:
             self._socket.sendall(b"".join(output))
         else:
-            for buffer in output:
-                self._socket.sendall(buffer)
+            for at in range(0, len(output), _AT_ONCE):
+                self._send_all(output[at : at + _AT_ONCE])
         output.clear()
+
+    def _send_all(self, buffers: list[Buffer]) -> None:
+        """Send from where the bytes are: the blocks of a large insert are not copied together."""
+        sent = self._socket.sendmsg(buffers)
+        for buffer in buffers:
+            if sent < len(buffer):
+                self._socket.sendall(memoryview(buffer)[sent:])
+            sent = max(0, sent - len(buffer))
 
     def _wait_at_most(self, seconds: float | None) -> None:
         if seconds != self._timeout:

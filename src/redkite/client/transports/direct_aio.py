@@ -10,13 +10,13 @@ from collections import deque
 from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
 from redkite.client.transports.blocks import Blocks, result
-from redkite.client.transports.http2 import Aborted, Exchange, Refused
+from redkite.client.transports.http2 import Aborted, Buffer, Exchange, Refused
 from redkite.client.transports.repeat import repeated_async
 from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
 from redkite.model.requests import Request
 from redkite.model.results import Result
-from redkite.wire import encode_request
+from redkite.wire import encode_pieces
 
 MAX_CONNECTIONS = 32
 """Calls under way at once; further ones wait their turn."""
@@ -100,7 +100,7 @@ class _Hub:
             self.greeted = True
 
     async def once(self, request: Request, deadline: float | None) -> Result:
-        method, data = encode_request(request)
+        method, data = encode_pieces(request)
         left = remaining(deadline)
         if left is None:
             return await self._exchange(request, self._blocks.block(method, request, None), data)
@@ -110,7 +110,7 @@ class _Hub:
         except TimeoutError as error:
             raise Timeout("the call did not finish within its timeout") from error
 
-    async def _exchange(self, request: Request, block: bytes, data: bytes) -> Result:
+    async def _exchange(self, request: Request, block: bytes, data: list[Buffer]) -> Result:
         line = await self._take()
         try:
             reply = await line.exchange(block, data)
@@ -223,7 +223,7 @@ class _Line(asyncio.Protocol):
         """gRPC's own status of the last call, 0 for success, and its text."""
         return self._exchange.status
 
-    async def exchange(self, block: bytes, message: bytes) -> bytes | None:
+    async def exchange(self, block: bytes, message: list[Buffer]) -> bytes | None:
         """Make one call; its message, if it has one. On any error the connection is to be closed."""
         self._exchange.begin(block, message)
         self._answer = self._loop.create_future()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
-from redkite.errors import ConnectError
+from redkite.errors import ConnectError, ParamError
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.model.service import Service
@@ -24,10 +24,12 @@ class Handle(Protocol):
 class Engine:
     """An open database and the number of clients that use it."""
 
-    def __init__(self, path: str, handle: Handle) -> None:
+    def __init__(self, path: str, read_only: bool, handle: Handle) -> None:
         self.path = path
+        self.key = (path, read_only)
         self.service: Service = handle.service
         self._handle = handle
+        self.memory_limit = 0
         self._users = 0
         self.orphaned = False
 
@@ -65,26 +67,39 @@ class _Orphan:
         return True
 
 
-_OPEN: dict[str, Engine] = {}
+_OPEN: dict[tuple[str, bool], Engine] = {}
 _ABANDONED: list[Engine] = []
 """Engines of the parent process, kept so that nothing of theirs is ever finalised here."""
 _LOCK = Lock()
 _PID = os.getpid()
 
 
-def open_handle(path: str) -> Handle:
+def open_handle(path: str, **options: Any) -> Handle:
     """Start an engine on a path. Separate so that whoever wants another engine can put it here."""
+    if options.pop("read_only", False):
+        from redkite.cluster.reading import open_for_reading
+
+        return open_for_reading(path)
     from redkite.cluster.local import open_database
 
-    return open_database(path)
+    return open_database(path, **options)
 
 
-def acquire(path: str) -> Engine:
-    """The engine of an absolute path, opened if it is not yet. Each `acquire` wants one `release`."""
+def acquire(path: str, read_only: bool = False, memory_limit: int = 0) -> Engine:
+    """The engine of an absolute path, opened if it is not yet. Each `acquire` wants one `release`. Raises ParamError
+    when the engine is open already with another memory limit."""
     with _LOCK:
-        engine = _OPEN.get(path)
+        engine = _OPEN.get((path, read_only))
         if engine is None:
-            engine = _OPEN[path] = Engine(path, open_handle(path))
+            asked: dict[str, Any] = {"read_only": read_only, "memory_limit": memory_limit}
+            options = {name: value for name, value in asked.items() if value}
+            engine = _OPEN[path, read_only] = Engine(path, read_only, open_handle(path, **options))
+            engine.memory_limit = memory_limit
+        elif memory_limit not in (0, engine.memory_limit):
+            raise ParamError(
+                f"{path} is open in this process with memory_limit={engine.memory_limit}, not {memory_limit}: "
+                "clients of one file share one database"
+            )
         engine.join()
         return engine
 
@@ -92,9 +107,9 @@ def acquire(path: str) -> Engine:
 def release(engine: Engine) -> None:
     """Leave an engine; the last one closes it."""
     with _LOCK:
-        if not engine.leave() or _OPEN.get(engine.path) is not engine:
+        if not engine.leave() or _OPEN.get(engine.key) is not engine:
             return
-        del _OPEN[engine.path]
+        del _OPEN[engine.key]
         engine.close()
 
 

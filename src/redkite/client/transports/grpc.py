@@ -15,11 +15,12 @@ import grpc.aio
 from redkite.client.endpoint import Endpoint
 from redkite.client.transports.base import remaining
 from redkite.client.transports.repeat import repeated, repeated_async
-from redkite.client.transports.speech import CONNECT_TIMEOUT, SERVICE, Speech, before
+from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import decode_reply, encode_request
+from redkite.wire.methods import PATHS
 
 _CHANNEL_OPTIONS: dict[str, Any] = {
     "grpc.max_send_message_length": -1,
@@ -111,7 +112,7 @@ class GrpcTransport:
                     self._channel = grpc.insecure_channel(address, options)
                 else:
                     self._channel = grpc.secure_channel(address, credentials, options)
-            call = self._methods[method] = self._channel.unary_unary(SERVICE + method)
+            call = self._methods[method] = self._channel.unary_unary(PATHS[method])
             return call
 
     def close(self) -> None:
@@ -210,7 +211,7 @@ class _Line:
         method, data = encode_request(request)
         call = self._methods.get(method)
         if call is None:
-            call = self._methods[method] = self.channel.unary_unary(SERVICE + method)
+            call = self._methods[method] = self.channel.unary_unary(PATHS[method])
         try:
             reply = await call(
                 data,

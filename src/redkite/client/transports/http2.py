@@ -8,6 +8,8 @@ connections.
 from __future__ import annotations
 
 import struct
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -83,7 +85,8 @@ class Exchange:
         self._body: list[bytes] = []
         self._block = b""
         self._block_ends_stream = False
-        self._unsent = memoryview(b"")
+        self._unsent: deque[Buffer] = deque()
+        self._left = 0
         self._window = _WINDOW
         self._stream_window = _WINDOW
         self._initial_window = _WINDOW
@@ -92,8 +95,8 @@ class Exchange:
         self._greeted = False
 
     # -- a call -------------------------------------------------------------------------------
-    def begin(self, block: bytes, message: bytes) -> None:
-        """Start a call with a header block and one message."""
+    def begin(self, block: bytes, message: Sequence[Buffer]) -> None:
+        """Start a call with a header block and one message, in pieces that must not change until they are sent."""
         assert self.finished
         assert self.usable
         self.finished = False
@@ -104,13 +107,15 @@ class Exchange:
             self.usable = False
         self._stream_window = self._initial_window
         self.output.append(frame(_HEADERS, _END_HEADERS, self._stream, block))
-        size = len(message) + 5
-        prefix = struct.pack(">BI", 0, len(message))
+        length = sum(map(len, message))
+        prefix = struct.pack(">BI", 0, length)
+        size = length + len(prefix)
         if size <= min(self._max_frame, self._window, self._stream_window):
             self._window -= size
-            self.output += (_head(size, _DATA, _END_STREAM, self._stream), prefix, message)
+            self.output += (_head(size, _DATA, _END_STREAM, self._stream), prefix, *message)
         else:
-            self._unsent = memoryview(prefix + message)
+            self._unsent.extend((prefix, *message))
+            self._left = size
             self._send_more()
 
     @property
@@ -136,15 +141,22 @@ class Exchange:
 
     def _send_more(self) -> None:
         """As much of the message as the peer has room for."""
-        while self._unsent:
-            size = min(len(self._unsent), self._max_frame, self._window, self._stream_window)
+        while self._left:
+            size = min(self._left, self._max_frame, self._window, self._stream_window)
             if size <= 0:
                 return
-            part, self._unsent = self._unsent[:size], self._unsent[size:]
+            self._left -= size
             self._window -= size
             self._stream_window -= size
-            last = _END_STREAM if not self._unsent else 0
-            self.output += (_head(size, _DATA, last, self._stream), part)
+            self.output.append(_head(size, _DATA, 0 if self._left else _END_STREAM, self._stream))
+            while size:  # an empty piece at the end is left there, and does no harm
+                piece = self._unsent.popleft()
+                if len(piece) > size:
+                    view = memoryview(piece)
+                    self._unsent.appendleft(view[size:])
+                    piece = view[:size]
+                self.output.append(piece)
+                size -= len(piece)
 
     # -- what arrives -------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
@@ -225,8 +237,9 @@ class Exchange:
 
     def _abandon_rest(self) -> None:
         """Answered before everything was sent: the peer does not want the rest, nor this connection's frames for it."""
-        if self._unsent:
-            self._unsent = memoryview(b"")
+        if self._left:
+            self._unsent.clear()
+            self._left = 0
             self.usable = False
 
     def _settings(self, payload: bytes) -> None:

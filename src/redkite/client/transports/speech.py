@@ -17,7 +17,6 @@ from redkite.model.requests import Connect, Request
 from redkite.model.results import Result, ServerInfo
 
 CONNECT_TIMEOUT = 10.0
-SERVICE = "/milvus.proto.milvus.MilvusService/"
 _NEVER_SENT = "failed to connect"
 
 Metadata = tuple[tuple[str, str], ...]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import tzinfo
+
+import msgspec
 
 from redkite.errors import InvalidParameter, MissingParameter, Unimplemented
 from redkite.model.limits import Limits
+from redkite.model.moments import BadMoment, in_utc, parse_moment
 from redkite.model.rules.numbers import truth, whole_number
 from redkite.model.schema import FieldSchema
 from redkite.model.types import DataType
@@ -22,8 +26,8 @@ INTEGER_RANGES = {
     DataType.INT64: (-(1 << 63), (1 << 63) - 1),
 }
 _MAX_FLOAT = 3.4028234663852886e38
-_NOT_BUILT = frozenset({DataType.GEOMETRY, DataType.TIMESTAMPTZ})
-_STORED = ELEMENT_TYPES | {DataType.TEXT, DataType.JSON, DataType.ARRAY}
+_NOT_BUILT = frozenset({DataType.GEOMETRY})
+_STORED = ELEMENT_TYPES | {DataType.TEXT, DataType.JSON, DataType.ARRAY, DataType.TIMESTAMPTZ}
 _BYTES_PER_LIMIT = 8
 """A binary vector may have this many times the dimensions of a float one."""
 _ANALYZER_SWITCHES = ("enable_analyzer", "enable_match")
@@ -149,6 +153,13 @@ def _flag(field: FieldSchema, key: str, value: str) -> bool:
 
 
 # -- default values -----------------------------------------------------------------------------
+def with_settled_default(field: FieldSchema, zone: tzinfo) -> FieldSchema:
+    """A field whose default time, when it is given without an offset, means the time zone of today for ever."""
+    if field.data_type is not DataType.TIMESTAMPTZ or field.default_value is None:
+        return field
+    return msgspec.structs.replace(field, default_value=in_utc(str(field.default_value), zone))
+
+
 def check_default(field: FieldSchema) -> None:
     """Raise unless the default (if any) is a value that the field can hold."""
     value, kind = field.default_value, field.data_type
@@ -168,6 +179,11 @@ def check_default(field: FieldSchema) -> None:
         _check_float_default(kind, float(value))
     elif kind.is_string and isinstance(value, str):
         _check_text_default(field, value)
+    elif kind is DataType.TIMESTAMPTZ and isinstance(value, str):
+        try:
+            parse_moment(value)
+        except BadMoment as error:
+            raise InvalidParameter(str(error)) from None
     else:
         raise InvalidParameter(
             f"type ({kind.wire_name}) of field ({field.name}) is not equal to the type({_type_name(value)}) "

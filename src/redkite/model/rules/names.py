@@ -49,6 +49,20 @@ def _check_collection(name: str, kind: str, limits: Limits) -> str:
     return name
 
 
+def check_snapshot_name(name: str, limits: Limits = LIMITS) -> str:
+    if not name:
+        raise InvalidParameter("snapshot name should not be empty")
+    start = f"Invalid snapshot name: {name}. "
+    if _too_long(name, limits):
+        size = limits.max_name_length
+        raise InvalidParameter(f"{start} the length of a snapshot name must be less than {size} characters")
+    if not _STARTS.match(name):
+        raise InvalidParameter(f"{start} the first character of a snapshot name must be an underscore or letter")
+    if not _WORD.fullmatch(name):
+        raise InvalidParameter(f"{start} snapshot name can only contain numbers, letters and underscores")
+    return name
+
+
 def check_field_name(name: str, limits: Limits = LIMITS) -> str:
     name = name.strip()
     if not name:

@@ -27,7 +27,7 @@ def check_schema(schema: CollectionSchema, limits: Limits = LIMITS, partitions: 
     """
     _check_counts(schema, limits, shards)
     check_collection_name(schema.name, limits)
-    _check_description("collection", schema.description, limits)
+    check_description("collection", schema.description, limits)
     _check_duplicates(schema.fields)
     _check_primary(schema)
     for field in schema.fields:
@@ -36,10 +36,10 @@ def check_schema(schema: CollectionSchema, limits: Limits = LIMITS, partitions: 
     _check_clustering_key(schema)
     for field in schema.fields:
         check_field_name(field.name, limits)
-        _check_description(f"field {field.name}", field.description, limits)
+        check_description(f"field {field.name}", field.description, limits)
         check_field(schema.name, field, limits)
     _check_not_built(schema)
-    check_properties(schema.properties, limits)
+    check_properties(schema.properties, limits, schema.fields)
 
 
 def _check_counts(schema: CollectionSchema, limits: Limits, shards: int) -> None:
@@ -57,7 +57,8 @@ def _check_counts(schema: CollectionSchema, limits: Limits, shards: int) -> None
         raise InvalidParameter("schema does not contain vector field")
 
 
-def _check_description(owner: str, text: str, limits: Limits) -> None:
+def check_description(owner: str, text: str, limits: Limits) -> None:
+    """Raise when a description is too long. `owner` says whose it is."""
     size = len(text.encode())
     if size > limits.max_description_bytes:
         raise InvalidParameter(

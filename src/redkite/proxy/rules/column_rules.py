@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -10,6 +12,7 @@ import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter
 from redkite.model.limits import Limits
+from redkite.model.moments import FIRST_MOMENT, LAST_MOMENT, BadMoment, parse_moments
 from redkite.model.rules.field_rules import INTEGER_RANGES
 from redkite.model.schema import META_FIELD, FieldSchema
 from redkite.model.types import DataType
@@ -31,8 +34,9 @@ _MAX_SPARSE_INDEX = (1 << 32) - 2
 
 
 # -- types --------------------------------------------------------------------------------------
-def fit(field: FieldSchema, kind: DataType, column: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """A column that says it is a `kind`, as the Arrow type of the field; raises when it is not one."""
+def fit(field: FieldSchema, kind: DataType, column: pa.Array, wanted: pa.DataType, zone: tzinfo = UTC) -> pa.Array:
+    """A column that says it is a `kind`, as the Arrow type of the field; raises when it is not one. Times without an
+    offset are those of `zone`."""
     same = kind is field.data_type or any(kind in group and field.data_type in group for group in _INTERCHANGEABLE)
     if not same:
         raise _mismatch(field, kind.wire_name)
@@ -42,6 +46,11 @@ def fit(field: FieldSchema, kind: DataType, column: pa.Array, wanted: pa.DataTyp
         _check_dim(field, kind, column)
     if kind is DataType.ARRAY:
         return _fit_array(field, column, wanted)
+    if kind is DataType.TIMESTAMPTZ and pa.types.is_string(column.type):
+        try:
+            return parse_moments(column, zone)
+        except BadMoment as error:
+            raise InvalidParameter(str(error)) from None
     if kind in _SMALL_INTEGERS and pa.types.is_integer(column.type):
         return _narrow(field.data_type, column, wanted)
     if (kind in _TEXTS and pa.types.is_large_string(column.type)) or (
@@ -120,8 +129,18 @@ def check_values(field: FieldSchema, column: pa.Array, static_names: frozenset[s
         _check_sparse(column)
     elif kind is DataType.INT8_VECTOR:
         _check_whole(field, column)
+    elif kind is DataType.TIMESTAMPTZ:
+        _check_moments(column)
     elif kind in _EXPONENT:
         _check_half(kind, column)
+
+
+def _check_moments(column: pa.Array) -> None:
+    """Numbers of microseconds may come as such; texts have been looked at."""
+    ends = pc.min_max(column).as_py()
+    for moment in (ends["min"], ends["max"]):
+        if moment is not None and not FIRST_MOMENT <= moment <= LAST_MOMENT:
+            raise InvalidParameter(f"got invalid timestamptz value {moment}: it lies outside the years 1 to 9999")
 
 
 def _check_vectors(field: FieldSchema, column: pa.Array) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.requests import Queries
-from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.requests import Queries, Search
+from redkite.model.schema import META_FIELD, VERSION_FIELD, CollectionSchema, FieldSchema
+from redkite.model.timestamps import physical_ms
 from redkite.model.types import DataType, Metric
 from redkite.proxy.rules.finite import check_finite
 
@@ -164,7 +165,7 @@ def expand_output_fields(
             everything = dict.fromkeys(field.name for field in schema.fields)
             fetch |= everything
             show |= everything
-        elif schema.field(name) is not None:
+        elif schema.field(name) is not None or name == VERSION_FIELD:
             fetch[name] = show[name] = None
         elif name and schema.dynamic_field is not None and _NOT_IN_A_KEY.isdisjoint(name):
             fetch[META_FIELD] = show[name] = None
@@ -174,3 +175,49 @@ def expand_output_fields(
         fetch.setdefault(schema.primary.name)
         show.setdefault(schema.primary.name)
     return tuple(fetch), tuple(show)
+
+
+# -- when ---------------------------------------------------------------------------------------
+CLOCK_TOLERANCE_MS = 10_000
+"""How far the clock of a client may be ahead of ours before its timestamps are refused."""
+
+
+def check_as_of(meta: CollectionMeta, as_of: int, now: int) -> None:
+    """A time at which the collection existed. How far back its deleted rows reach, each shard knows."""
+    if as_of > now:
+        ahead = physical_ms(as_of) - physical_ms(now)
+        raise InvalidParameter(
+            f"as_of={as_of} lies {ahead} ms in the future: it is a hybrid timestamp, milliseconds << 18"
+        )
+    if as_of < meta.created_timestamp:
+        raise InvalidParameter(
+            f"as_of={as_of} lies before collection {meta.name} was created, at timestamp {meta.created_timestamp}"
+        )
+
+
+def check_guarantee(timestamp: int, now: int) -> None:
+    """Every write answered so far is visible, so only a timestamp from the future cannot be guaranteed."""
+    ahead = physical_ms(timestamp) - physical_ms(now)
+    if ahead > CLOCK_TOLERANCE_MS:
+        raise InvalidParameter(
+            f"guarantee_timestamp={timestamp} lies {ahead} ms in the future: no write up to it can be waited for"
+        )
+
+
+# -- iterators ----------------------------------------------------------------------------------
+def check_same_collection(meta: CollectionMeta, collection_id: int) -> None:
+    """An iterator must not go on in a collection that was made anew under the old name."""
+    if collection_id and collection_id != meta.collection_id:
+        raise InvalidParameter(
+            f"collection {meta.name} is not the one the iterator began with: its id is {meta.collection_id}, "
+            f"not {collection_id}"
+        )
+
+
+def check_page(request: Search) -> None:
+    """A page is of one query, in order, without gaps."""
+    if request.queries.nq != 1:
+        nq = request.queries.nq
+        raise InvalidParameter(f"Not support search iteration over multiple vectors at present: nq is {nq}")
+    if request.offset:
+        raise InvalidParameter(f"Not support offset when searching iteration: offset is {request.offset}")

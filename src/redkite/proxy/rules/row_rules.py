@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from datetime import UTC, tzinfo
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter
-from redkite.model.batch import arrow_type, batch_field, data_type_of
+from redkite.model.batch import EMPTY_OBJECT, absent_column, arrow_type, batch_field, data_type_of, default_scalar
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.rules.property_rules import allows_insert_auto_id
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 from redkite.proxy.rules.column_rules import check_values, fit
-
-EMPTY_OBJECT = b"{}"
 
 
 class RowRules:
@@ -33,12 +34,15 @@ class RowRules:
         """Whether `check` wants generated primary keys."""
         return not upsert and self._primary.auto_id and self._primary.name not in rows.schema.names
 
-    def check(self, rows: pa.RecordBatch, upsert: bool, auto_ids: pa.Array | None = None) -> pa.RecordBatch:
+    def check(
+        self, rows: pa.RecordBatch, upsert: bool, auto_ids: pa.Array | None = None, zone: tzinfo = UTC
+    ) -> pa.RecordBatch:
         """The rows with exactly one column per schema field, in schema order, of the exact Arrow types.
 
         `rows` has one column per given field. `auto_ids` are int64 keys for the rows where `needs_ids` says so; a
         VARCHAR key takes them as decimal text. Defaults and nulls are filled in, an absent `$meta` is an empty object
-        in each row. Values are not copied where their type is already right. Raises InvalidParameter.
+        in each row. Times without an offset are those of `zone`. Values are not copied where their type is already
+        right. Raises InvalidParameter.
         """
         if rows.num_rows == 0:
             raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
@@ -48,11 +52,41 @@ class RowRules:
             if auto_ids is None or len(auto_ids) != rows.num_rows:
                 raise ValueError("rows of a collection with automatic keys need one generated key each")
             given[self._primary.name] = (self._primary.data_type, auto_ids.cast(self._types[self._primary.name]))
-        columns = [self._column(field, given, rows.num_rows) for field in self.schema.fields]
+        columns = [self._column(field, given, rows.num_rows, zone) for field in self.schema.fields]
         batch = pa.RecordBatch.from_arrays(columns, schema=self._arrow)
         if upsert:
             self._check_unique(batch)
         return batch
+
+    def check_part(self, rows: pa.RecordBatch, zone: tzinfo = UTC) -> pa.RecordBatch:
+        """The rows of a partial upsert: the given columns only, checked as `check` does, the primary key among them."""
+        if rows.num_rows == 0:
+            raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
+        given = self._given(rows)
+        self._check_primary(given, upsert=True)
+        fields = [field for field in self.schema.fields if field.name in given]
+        columns = [self._column(field, given, rows.num_rows, zone) for field in fields]
+        batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema([batch_field(field) for field in fields]))
+        if len(pc.unique(batch.column(self._primary.name))) != rows.num_rows:
+            raise InvalidParameter("duplicate primary keys are not allowed in the same batch")
+        return batch
+
+    def check_merged(self, rows: pa.RecordBatch, given: Container[str]) -> pa.RecordBatch:
+        """Whole rows of a partial upsert, of which only the `given` fields are new. The others are as they are stored,
+        and stay so whatever the schema has come to refuse since: longer texts, dynamic keys that are fields now."""
+        columns = []
+        for field in self.schema.fields:
+            column = rows.column(field.name)
+            if column.null_count:
+                column = self._without_nulls(field, column, self._types[field.name])
+            if field.name in given:
+                check_values(field, column, frozenset(), self.limits)
+            columns.append(column)
+        return pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+
+    def absent(self, field: FieldSchema, rows: int) -> pa.Array:
+        """The column of a field that no row was given a value for; raises when it needs one."""
+        return self._absent(field, rows)
 
     def _given(self, rows: pa.RecordBatch) -> dict[str, tuple[DataType, pa.Array]]:
         """The columns by field name, each with the type it says it has."""
@@ -89,28 +123,26 @@ class RowRules:
                 f"{primary.name}"
             )
 
-    def _column(self, field: FieldSchema, given: dict[str, tuple[DataType, pa.Array]], rows: int) -> pa.Array:
+    def _column(
+        self, field: FieldSchema, given: dict[str, tuple[DataType, pa.Array]], rows: int, zone: tzinfo
+    ) -> pa.Array:
         wanted = self._types[field.name]
         if field.name not in given:
-            return self._absent(field, wanted, rows)
+            return self._absent(field, rows)
         kind, column = given[field.name]
         if kind is DataType.NONE:
             column = pa.nulls(rows, wanted)
         elif kind is not field.data_type or column.type != wanted:
-            column = fit(field, kind, column, wanted)
+            column = fit(field, kind, column, wanted, zone)
         if column.null_count:
             column = self._without_nulls(field, column, wanted)
         check_values(field, column, self._static_names, self.limits)
         return column
 
     @staticmethod
-    def _absent(field: FieldSchema, wanted: pa.DataType, rows: int) -> pa.Array:
-        if field.is_dynamic:
-            return pa.repeat(pa.scalar(EMPTY_OBJECT, wanted), rows)
-        if field.default_value is not None:
-            return pa.repeat(pa.scalar(field.default_value, wanted), rows)
-        if field.nullable:
-            return pa.nulls(rows, wanted)
+    def _absent(field: FieldSchema, rows: int) -> pa.Array:
+        if field.is_dynamic or field.nullable or field.default_value is not None:
+            return absent_column(field, rows)
         raise InvalidParameter(f"fieldSchema({field.name}) has no corresponding fieldData pass in")
 
     @staticmethod
@@ -119,7 +151,7 @@ class RowRules:
         if field.is_dynamic:
             return pc.fill_null(column, pa.scalar(EMPTY_OBJECT, wanted))
         if field.default_value is not None:
-            return pc.fill_null(column, pa.scalar(field.default_value, wanted))
+            return pc.fill_null(column, default_scalar(field))
         if field.nullable:
             return column
         row = pc.index(column.is_null(), True).as_py()

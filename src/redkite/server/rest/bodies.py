@@ -30,6 +30,11 @@ class DatabaseReqWithProperties(Body, frozen=True):
     properties: dict[str, Any] = {}
 
 
+class DropDatabasePropertiesReq(Body, frozen=True):
+    required = ("db_name", "property_keys")
+    property_keys: tuple[str, ...] = ()
+
+
 # -- collections --------------------------------------------------------------------------------
 class CollectionNameReq(Body, frozen=True):
     required = ("collection_name",)
@@ -46,6 +51,40 @@ class RenameCollectionReq(Body, frozen=True):
     collection_name: str = ""
     new_collection_name: str = ""
     new_db_name: str = ""
+
+
+class CompactReq(CollectionNameReq, frozen=True):
+    is_clustering: bool = False
+
+
+class GetCompactionStateReq(Body, frozen=True):
+    job_id: int = msgspec.field(default=0, name="jobID")
+
+
+class CollectionReqWithProperties(Body, frozen=True):
+    required = ("collection_name", "properties")
+    collection_name: str = ""
+    properties: dict[str, Any] = {}
+
+
+class DropCollectionPropertiesReq(Body, frozen=True):
+    required = ("collection_name", "property_keys")
+    collection_name: str = ""
+    property_keys: tuple[str, ...] = ()
+
+
+class CollectionFieldReqWithParams(Body, frozen=True):
+    required = ("collection_name", "field_name", "field_params")
+    collection_name: str = ""
+    field_name: str = ""
+    field_params: dict[str, Any] = {}
+
+
+class DropCollectionFieldReq(Body, frozen=True):
+    required = ("collection_name",)
+    collection_name: str = ""
+    field_name: str = ""
+    field_id: int = 0
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -70,6 +109,12 @@ class FieldBody(Part, frozen=True):
     element_type_params: dict[str, Any] = {}
     description: str = ""
     external_field: str = ""
+
+
+class CollectionFieldReqWithSchema(Body, frozen=True):
+    required = ("collection_name",)
+    collection_name: str = ""
+    schema: FieldBody = FieldBody()
 
 
 class FunctionBody(Part, frozen=True):
@@ -134,7 +179,10 @@ class CollectionDataReq(Body, frozen=True):
 class UpsertReq(CollectionDataReq, frozen=True):
     title = "CollectionDataReq"
     partial_update: bool = False
-    field_ops: tuple[Any, ...] = ()
+    field_ops: tuple[dict[str, Any], ...] = ()
+    if_version: tuple[int, ...] = ()
+    where: str = ""
+    where_params: dict[str, Any] = {}
 
 
 class CollectionFilterReq(Body, frozen=True):
@@ -166,6 +214,9 @@ class QueryReqV2(Body, frozen=True):
     order_by_fields: tuple[str, ...] = ()
     expr_params: dict[str, Any] = {}
     consistency_level: str = ""
+    as_of: int = 0
+    timezone: str = ""
+    time_fields: str = ""
 
 
 class SearchReqV2(Body, frozen=True):
@@ -188,6 +239,9 @@ class SearchReqV2(Body, frozen=True):
     function_score: dict[str, Any] = {}
     function_chains: tuple[Any, ...] = ()
     search_aggregation: dict[str, Any] = {}
+    as_of: int = 0
+    timezone: str = ""
+    time_fields: str = ""
 
 
 # -- partitions ---------------------------------------------------------------------------------

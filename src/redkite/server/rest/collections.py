@@ -8,14 +8,22 @@ from redkite.errors import CollectionNotFound, InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import ConsistencyLevel, LoadState
-from redkite.server.rest.bodies import CollectionNameReq, CollectionReq, EmptyReq, LoadStateReq, RenameCollectionReq
+from redkite.server.rest.bodies import (
+    CollectionNameReq,
+    CollectionReq,
+    CompactReq,
+    EmptyReq,
+    GetCompactionStateReq,
+    LoadStateReq,
+    RenameCollectionReq,
+)
 from redkite.server.rest.exchange import DONE, Endpoint, Exchange, MissingKeys, answer, consistency, texts
 from redkite.server.rest.indexes import create_request, indexes_of
 from redkite.server.rest.schemas import custom_schema, described_fields, described_functions, pairs, quick_schema
 
 _PROPERTIES = {
     "ttlSeconds": "collection.ttl.seconds", "ttlField": "ttl_field", "partitionKeyIsolation": "partitionkey.isolation",
-    "mmap.enabled": "mmap.enabled", "warmup.scalarField": "warmup.scalarField",
+    "timezone": "timezone", "mmap.enabled": "mmap.enabled", "warmup.scalarField": "warmup.scalarField",
     "warmup.scalarIndex": "warmup.scalarIndex", "warmup.vectorField": "warmup.vectorField",
     "warmup.vectorIndex": "warmup.vectorIndex",
 }  # fmt: skip
@@ -175,6 +183,25 @@ async def _flush(exchange: Exchange, body: CollectionNameReq) -> bytes:
     return await exchange.tell(rq.Flush(database=exchange.database, collections=(body.collection_name,)))
 
 
+async def _compact(exchange: Exchange, body: CompactReq) -> bytes:
+    request = rq.Compact(database=exchange.database, collection=body.collection_name, clustering=body.is_clustering)
+    return answer({"compactionID": (await exchange.ask(request, rs.CompactionJob)).job_id})
+
+
+async def _get_compaction_state(exchange: Exchange, body: GetCompactionStateReq) -> bytes:
+    request = rq.GetCompactionState(database=exchange.database, job_id=body.job_id)
+    found = await exchange.ask(request, rs.CompactionProgress)
+    return answer(
+        {
+            "compactionID": body.job_id,
+            "state": found.state.name,
+            "executingPlanNumber": found.executing,
+            "timeoutPlanNumber": 0,
+            "completedPlanNumber": found.completed,
+        }
+    )
+
+
 ENDPOINTS = {
     "collections/list": Endpoint(EmptyReq, _list),
     "collections/has": Endpoint(CollectionNameReq, _has),
@@ -189,4 +216,6 @@ ENDPOINTS = {
     "collections/release": Endpoint(CollectionNameReq, _release),
     "collections/rename": Endpoint(RenameCollectionReq, _rename),
     "collections/flush": Endpoint(CollectionNameReq, _flush),
+    "collections/compact": Endpoint(CompactReq, _compact),
+    "collections/get_compaction_state": Endpoint(GetCompactionStateReq, _get_compaction_state),
 }

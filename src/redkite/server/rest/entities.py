@@ -10,6 +10,8 @@ from redkite.client.rows import RowPlan
 from redkite.errors import InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.moments import read_time_parts
+from redkite.model.types import FieldOp
 from redkite.server.rest.bodies import (
     CollectionDataReq,
     CollectionFilterReq,
@@ -62,7 +64,6 @@ async def _insert(exchange: Exchange, body: CollectionDataReq) -> bytes:
 
 
 async def _upsert(exchange: Exchange, body: UpsertReq) -> bytes:
-    refuse_unserved(body, "field_ops")
     rows, info = await _rows(exchange, body, upsert=True, partial=body.partial_update)
     request = rq.Upsert(
         database=exchange.database,
@@ -71,10 +72,31 @@ async def _upsert(exchange: Exchange, body: UpsertReq) -> bytes:
         partition=body.partition_name,
         schema_timestamp=info.update_timestamp,
         partial=body.partial_update,
+        field_ops=_field_ops(body.field_ops),
+        condition=_condition(body),
     )
     written = await exchange.ask(request, rs.Mutation)
     ids = key_list(written.ids, exchange.integers_as_text)
     return answer({"upsertCount": written.count, "upsertIds": ids}, cost=0)
+
+
+def _field_ops(given: tuple[dict[str, Any], ...]) -> dict[str, FieldOp]:
+    ops: dict[str, FieldOp] = {}
+    for entry in given:
+        name, op = entry.get("fieldName"), entry.get("op", "REPLACE")
+        if not isinstance(name, str) or not name:
+            raise InvalidParameter(f"fieldOps: {entry!r:.100} names no fieldName")
+        if op not in FieldOp.__members__:
+            known = ", ".join(FieldOp.__members__)
+            raise InvalidParameter(f"fieldOps of field {name}: op {op!r:.40} is none of {known}")
+        ops[name] = FieldOp[op]
+    return ops
+
+
+def _condition(body: UpsertReq) -> rq.Condition | None:
+    if not body.if_version and not body.where:
+        return None
+    return rq.Condition(versions=body.if_version, where=body.where, where_params=body.where_params)
 
 
 async def _rows(exchange: Exchange, body: CollectionDataReq, *, upsert: bool, partial: bool) -> tuple[Any, Any]:
@@ -128,6 +150,9 @@ async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
         limit=None if counting else body.limit,
         offset=body.offset,
         consistency_level=consistency(body.consistency_level),
+        as_of=body.as_of,
+        timezone=body.timezone,
+        time_fields=read_time_parts(body.time_fields),
     )
     return await _answer_rows(exchange, request, info)
 
@@ -168,6 +193,9 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         ignore_growing=_pop_flag(params, "ignoreGrowing", "ignore_growing"),
         params=_flattened(params),
         consistency_level=consistency(body.consistency_level),
+        as_of=body.as_of,
+        timezone=body.timezone,
+        time_fields=read_time_parts(body.time_fields),
     )
 
     def finish(found: rs.Result) -> bytes:

@@ -108,6 +108,11 @@ def _field(body: FieldBody, auto_id: bool, is_function_output: bool) -> FieldSch
     )
 
 
+def added_field(body: FieldBody) -> FieldSchema:
+    """A field that is added to a collection."""
+    return _field(body, auto_id=False, is_function_output=False)
+
+
 def _default(body: FieldBody) -> bool | int | float | str | None:
     value = body.default_value
     if value is None or isinstance(value, bool | int | float | str):

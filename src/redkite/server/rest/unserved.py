@@ -4,11 +4,8 @@ from __future__ import annotations
 
 _BY_GROUP = {
     "collections": (
-        "alter_properties drop_properties compact get_compaction_state add_function alter_function "
-        "drop_function add_function_field drop_function_field fields/alter_properties fields/add fields/drop "
-        "struct_fields/add"
+        "add_function alter_function drop_function add_function_field drop_function_field struct_fields/add"
     ),
-    "databases": "alter alter_properties drop_properties",
     "entities": "hybrid_search advanced_search",
     "indexes": "alter_properties drop_properties",
     "users": "list describe create update_password drop grant_role revoke_role",
@@ -18,7 +15,7 @@ _BY_GROUP = {
     "privilege_groups": "create drop list add_privileges_to_group remove_privileges_from_group",
     "jobs": (
         "import/create import/describe import/get_progress import/list import/commit import/abort "
-        "snapshot/restore_external snapshot/export snapshot/describe snapshot/list external_collection/refresh "
+        "snapshot/restore_external snapshot/export external_collection/refresh "
         "external_collection/describe external_collection/list"
     ),
     "resource_groups": "create drop describe alter list transfer_replica",

@@ -1,0 +1,110 @@
+"""The awaited methods that change what a collection is. Documented at their blocking twins."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Never, TypeVar
+
+from redkite.client.base import ClientBase
+from redkite.client.operations import evolution
+from redkite.client.session import Operation
+from redkite.model.types import DataType
+
+T = TypeVar("T")
+
+
+class AsyncEvolution(ClientBase):
+    """Fields and properties, awaited."""
+
+    @abstractmethod
+    async def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
+        """Drive an operation to its value."""
+
+    async def add_collection_field(
+        self,
+        collection_name: str,
+        field_name: str,
+        data_type: DataType,
+        desc: str = "",
+        nullable: bool = True,
+        timeout: float | None = None,
+        **settings: Any,
+    ) -> None:
+        return await self._run(
+            evolution.add_collection_field(
+                self._session, collection_name, field_name, data_type, desc, {"nullable": nullable, **settings}
+            ),
+            timeout,
+            {},
+        )
+
+    async def drop_collection_field(
+        self,
+        collection_name: str,
+        field_name: str = "",
+        field_id: int = 0,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.drop_collection_field(self._session, collection_name, field_name, field_id), timeout, unknown
+        )
+
+    async def alter_collection_field(
+        self,
+        collection_name: str,
+        field_name: str,
+        field_params: dict[str, Any],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.alter_collection_field(self._session, collection_name, field_name, field_params),
+            timeout,
+            unknown,
+        )
+
+    async def alter_collection_properties(
+        self,
+        collection_name: str,
+        properties: dict[str, Any],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.alter_collection_properties(self._session, collection_name, properties), timeout, unknown
+        )
+
+    async def drop_collection_properties(
+        self,
+        collection_name: str,
+        property_keys: Sequence[str],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.drop_collection_properties(self._session, collection_name, property_keys), timeout, unknown
+        )
+
+    async def alter_database_properties(
+        self,
+        db_name: str,
+        properties: dict[str, Any],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.alter_database_properties(self._session, db_name, properties), timeout, unknown
+        )
+
+    async def drop_database_properties(
+        self,
+        db_name: str,
+        property_keys: Sequence[str],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.drop_database_properties(self._session, db_name, property_keys), timeout, unknown
+        )

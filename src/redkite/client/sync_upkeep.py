@@ -1,0 +1,126 @@
+"""The blocking methods that look after segments."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Never, TypeVar
+
+from redkite.client.base import ClientBase
+from redkite.client.operations import upkeep
+from redkite.client.session import Operation
+from redkite.model.upkeep import SegmentInfo
+
+T = TypeVar("T")
+
+
+class SyncUpkeep(ClientBase):
+    """Compaction and segments, blocking."""
+
+    @abstractmethod
+    def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
+        """Drive an operation to its value."""
+
+    def compact(
+        self,
+        collection_name: str,
+        is_clustering: bool = False,
+        is_l0: bool = False,
+        target_size: int | None = None,
+        target_size_unit: str = "mb",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> int:
+        """Flush, then merge small segments and drop rows that are gone for good; returns a job id at once.
+
+        Args:
+            collection_name: The collection.
+            is_clustering: Split the rows into segments by ranges of the clustering key, so that filters on it pass
+                over segments.
+            is_l0: Only write deletes down, and write anew the segments of which much can be dropped.
+            target_size: How large segments are to become; by default as large as sealed ones.
+            target_size_unit: `b`, `kb`, `mb`, `gb`, `tb` or `pb`; segments are at most 1 GB, whatever is asked for.
+            timeout: Seconds.
+
+        Returns:
+            The id to ask `get_compaction_state` for; -1 when there is nothing to do.
+        """
+        return self._run(
+            upkeep.compact(self._session, collection_name, is_clustering, is_l0, target_size, target_size_unit),
+            timeout,
+            unknown,
+        )
+
+    def get_compaction_state(
+        self,
+        job_id: int,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> str:
+        """`"Executing"`, `"Completed"`, or `"UndefiedState"` for a job that is not known (any more)."""
+        return self._run(upkeep.get_compaction_state(self._session, job_id), timeout, unknown)
+
+    def get_compaction_plans(
+        self,
+        job_id: int,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> upkeep.CompactionPlans:
+        """Which segments a job makes into which."""
+        return self._run(upkeep.get_compaction_plans(self._session, job_id), timeout, unknown)
+
+    def list_compaction_tasks(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> upkeep.CompactionPlans:
+        """The compactions of a collection since the server started, as far as it remembers them."""
+        return self._run(upkeep.list_compaction_tasks(self._session, collection_name), timeout, unknown)
+
+    def optimize(
+        self,
+        collection_name: str,
+        target_size: str | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> upkeep.OptimizeResult:
+        """Make few large segments, and come back when they are indexed and loaded.
+
+        Args:
+            collection_name: The collection.
+            target_size: Such as `"512MB"`; by default as large as is sensible.
+            wait: Must be True.
+            timeout: Seconds.
+        """
+        return self._run(upkeep.optimize(self._session, collection_name, target_size, wait), timeout, unknown)
+
+    def list_persistent_segments(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        states: Sequence[int] | None = None,
+        **unknown: Never,
+    ) -> list[SegmentInfo]:
+        """The segments on disk; with `states` those in one of them, growing ones included."""
+        return self._run(upkeep.list_persistent_segments(self._session, collection_name, states), timeout, unknown)
+
+    def list_segments(
+        self,
+        collection_name: str,
+        states: Sequence[int] | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> list[SegmentInfo]:
+        """The same as `list_persistent_segments`."""
+        return self._run(upkeep.list_persistent_segments(self._session, collection_name, states), timeout, unknown)
+
+    def list_loaded_segments(
+        self,
+        collection_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> list[SegmentInfo]:
+        """The segments that searches look at, with index, node and bytes mapped."""
+        return self._run(upkeep.list_loaded_segments(self._session, collection_name), timeout, unknown)

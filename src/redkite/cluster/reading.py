@@ -1,0 +1,159 @@
+"""A database that another process writes, opened for reading: any number of processes beside the one that writes.
+
+It takes no lock and changes no file. Before each request it looks whether the writer committed or logged something,
+which costs some microseconds when it did not. A reader is some milliseconds behind: of the newest writes it sees those
+that the files prove to be durable.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from threading import Lock
+
+from redkite.coordinator.compaction import CompactionPolicy
+from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.loads import QueryCoordinator
+from redkite.coordinator.restores import RestoreJobs
+from redkite.coordinator.root import RootCoordinator
+from redkite.coordinator.snapshots import SnapshotCoordinator
+from redkite.coordinator.tso import FollowingOracle
+from redkite.env import Env
+from redkite.errors import MilvusException, ObjectNotFound, ReadOnlyDatabase, SegmentGone, StorageError
+from redkite.model import requests as rq
+from redkite.model import results as rs
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.service import Service
+from redkite.node.compactor import Compactor
+from redkite.node.data import DataNode
+from redkite.node.following import FollowingNode
+from redkite.node.memory import MemoryBudget
+from redkite.node.peers import QueryPeer
+from redkite.node.querying import QueryNode
+from redkite.node.topology import Topology
+from redkite.proxy.service import Proxy
+from redkite.storage.catalog import MemoryCatalog
+from redkite.storage.catalog_follow import FollowedCatalog
+from redkite.storage.local_log import LocalLog
+from redkite.storage.objects import FolderObjects
+
+SERVED = frozenset({
+    rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.ListDatabases, rq.DescribeDatabase,
+    rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.GetCollectionStatistics, rq.HasPartition,
+    rq.ShowPartitions, rq.GetPartitionStatistics, rq.DescribeAlias, rq.ListAliases, rq.GetLoadingProgress,
+    rq.GetLoadState, rq.DescribeIndex, rq.Search, rq.Query,
+})  # fmt: skip
+TRIES = 50
+"""How often one request may find that the writer moved something between two looks."""
+
+
+class ReadOnlyService:
+    """Answers reads by what the writer has made durable; refuses the rest."""
+
+    def __init__(self, proxy: Proxy, topology: Topology, node: FollowingNode, catalog: FollowedCatalog) -> None:
+        self._proxy = proxy
+        self._topology = topology
+        self._node = node
+        self._catalog = catalog
+        self._lock = Lock()
+
+    def call(self, request: rq.Request) -> rs.Result:
+        if type(request) not in SERVED:
+            name = type(request).__name__
+            raise ReadOnlyDatabase(f"{name} is not for a database that was opened with read_only=True")
+        for _ in range(TRIES):
+            try:
+                self._catch_up(request)
+                answer = self._proxy.call(request)
+            except (SegmentGone, ObjectNotFound):
+                continue
+            assert isinstance(answer, rs.Result)
+            return answer
+        raise StorageError("the database changes faster than it can be followed: try again")
+
+    def is_quick(self, request: rq.Request) -> bool:  # noqa: ARG002  each may have to read files
+        return False
+
+    def _catch_up(self, request: rq.Request) -> None:
+        topology = self._topology
+        with self._lock:
+            if self._catalog.refresh():
+                topology.root.reload()
+                topology.data.reload()
+                topology.loads.reload()
+                self._proxy.forget_plans()
+                kept = {channel for meta in topology.root.all_collections() for channel in meta.channels}
+                for channel in self._node.channels():
+                    if channel not in kept:
+                        self._node.drop_channel(channel)
+            name = getattr(request, "collection", "")
+            if name and topology.root.exists(request.database, name):
+                meta = topology.root.find(request.database, name)
+                for channel in meta.channels:
+                    shard = self._node.open_shard(channel)
+                    if shard is not None:
+                        shard.catch_up(meta)
+
+
+class ReadOnlyView:
+    """An open database that is only read. `service` answers requests; `close` gives back files and memory."""
+
+    def __init__(self, service: ReadOnlyService, topology: Topology, catalog: FollowedCatalog, log_: LocalLog) -> None:
+        self.service: Service = service
+        self.topology = topology
+        self._catalog = catalog
+        self._log = log_
+        self._closed = False
+
+    def close(self) -> None:
+        """Twice is once."""
+        if not self._closed:
+            self._closed = True
+            self.topology.close()
+            self._log.close()
+            self._catalog.close()
+
+
+def open_for_reading(
+    path: str, *, env: Env | None = None, limits: Limits = LIMITS, verify: bool = True
+) -> ReadOnlyView:
+    """Open the database in folder `path` beside the process that writes it, or while none does.
+
+    Collections are loaded as the writer has them loaded. Raises StorageError when there is no database, Corruption when
+    what is there cannot be read.
+    """
+    env = env or Env.real()
+    root_path = os.path.abspath(path)
+    if not env.files.exists(f"{root_path}/catalog"):
+        raise StorageError(f"there is no database at {root_path} to open with read_only=True")
+    catalog = FollowedCatalog(f"{root_path}/catalog")
+    try:
+        log_ = LocalLog(env, f"{root_path}/log", read_only=True)
+        store = FolderObjects(env.files, f"{root_path}/objects", verify=verify, writes=False)
+        root = RootCoordinator(catalog, env, limits, FollowingOracle(catalog, env.clock))
+        numbers = itertools.count(1)
+        data = DataCoordinator(catalog, lambda: -next(numbers), limits)
+        scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
+        querying = QueryNode(1, store, scans)
+        loads = QueryCoordinator(catalog, [querying.node_id])
+        peers: dict[int, QueryPeer] = {querying.node_id: querying}
+        memory = MemoryBudget(env)
+        data_node = DataNode(1, env, store, 1, memory)
+        garbage = Garbage(env, store, data.object_names)
+        node = FollowingNode(env, log_, store, garbage, data, loads, peers, data_node, scans)
+        snapshots = SnapshotCoordinator(catalog, garbage, env.clock.now_ms)
+        policy = CompactionPolicy(enabled=False)
+        compactor = Compactor(
+            env, store, root, data, garbage, data_node, node.open_shard, policy, snapshots.protected_segments
+        )
+        restores = RestoreJobs(MemoryCatalog(), env.clock.now_ms)
+        topology = Topology(
+            env, limits, store, garbage, root, data, loads, (node,), (querying,), (data_node,), compactor, snapshots,
+            restores, scans, memory,
+        )  # fmt: skip
+        service = ReadOnlyService(Proxy(topology), topology, node, catalog)
+        return ReadOnlyView(service, topology, catalog, log_)
+    except MilvusException:
+        catalog.close()
+        raise

@@ -1,0 +1,76 @@
+"""How much may wait to be written: appenders queue for room, and are sent away when none comes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+from redkite.env import Tasks
+from redkite.errors import RateLimited
+
+
+class Backlog:
+    """Bytes that wait, over all topics of a log. Who came first gets room first."""
+
+    def __init__(self, tasks: Tasks, limit: int, seconds: float) -> None:
+        self._tasks = tasks
+        self._limit = limit
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._here = threading.local()
+        self.size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Would an append have to wait?"""
+        return bool(self._waiting) or self.size >= self._limit
+
+    def enter(self, size: int) -> None:
+        """Wait for room. What is longer than all the room there is goes alone. Raises RateLimited."""
+        with self._lock:
+            if self._has_room(size) or getattr(self._here, "never_waits", False):
+                self.size += size
+                return
+            turn: Future[None] = self._tasks.future()
+            waiting = (size, turn)
+            self._waiting.append(waiting)
+        try:
+            turn.result(self._seconds)
+        except TimeoutError:
+            with self._lock:
+                if waiting not in self._waiting:
+                    return  # its turn came at the last moment
+                self._waiting.remove(waiting)
+            raise RateLimited(
+                f"rate limit exceeded: {self.size} bytes wait to be written to the log and the limit is "
+                f"{self._limit}; no room came within {self._seconds:g} s"
+            ) from None
+
+    def leave(self, size: int) -> None:
+        """So many bytes wait no more."""
+        turns = []
+        with self._lock:
+            self.size -= size
+            while self._waiting and (not self.size or self.size + self._waiting[0][0] <= self._limit):
+                wanted, turn = self._waiting.popleft()
+                self.size += wanted
+                turns.append(turn)
+        for turn in turns:
+            turn.set_result(None)
+
+    @contextlib.contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """Inside, this thread never waits: it is the one that makes room."""
+        before = getattr(self._here, "never_waits", False)
+        self._here.never_waits = True
+        try:
+            yield
+        finally:
+            self._here.never_waits = before
+
+    def _has_room(self, size: int) -> bool:
+        return not self.size or (not self._waiting and self.size + size <= self._limit)

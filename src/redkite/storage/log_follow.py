@@ -1,0 +1,118 @@
+"""A topic that another process writes, read while it grows. Nothing is written, locked or repaired here.
+
+Only records are shown that the file itself proves to be durable: the writer says so in the next commit, or in a mark
+once it has nothing more to write. What lies behind may be half written, or be taken back; it is no error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+
+from redkite.env import Buffer, Files
+from redkite.errors import Corruption, ObjectNotFound, StorageError
+from redkite.storage.log import EARLIEST, At, Group, LogRecord
+from redkite.storage.log_pages import Page, PageReader, find_pages
+from redkite.storage.log_scan import PageScan
+from redkite.storage.log_state import load_state
+
+_TRIES = 20
+"""Times that a folder is listed again because a page was removed meanwhile."""
+
+
+class FollowedTopic:
+    """Sees what was there at the last `refresh`; the first use is one."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self._files = files
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._reader = PageReader(files)
+        self._seen: tuple[tuple[Page, ...], int] | None = None
+        """Pages and end, as of the last look."""
+        self._scan: PageScan | None = None
+        self.closed = False
+
+    @property
+    def end(self) -> int:
+        return self._look()[1]
+
+    @property
+    def start(self) -> int:
+        pages, end = self._look()
+        return pages[0].base if pages else end
+
+    def refresh(self) -> int:
+        with self._lock:
+            for _ in range(_TRIES):
+                pages = tuple(find_pages(self._files, self._folder)[0])
+                try:
+                    end = self._find_end(pages)
+                except ObjectNotFound:
+                    continue
+                self._seen = (pages, end)
+                return end
+        raise StorageError(f"the log topic '{self._folder}' changes too fast to be read")
+
+    def read(self, position: int = 0) -> Iterator[LogRecord]:
+        """Raises ObjectNotFound when the writer removes a page before it is read."""
+        pages, end = self._look()
+        return self._reader.read(pages, position, end)
+
+    def groups(self) -> list[str]:
+        return sorted(load_state(self._files, self._folder).groups)
+
+    def close(self) -> None:
+        self.closed = True
+        self._scan = None
+
+    def _look(self) -> tuple[tuple[Page, ...], int]:
+        if self.closed:
+            raise StorageError(f"the log topic '{self._folder}' is closed")
+        if self._seen is None:
+            self.refresh()
+        assert self._seen is not None
+        return self._seen
+
+    def _find_end(self, pages: tuple[Page, ...]) -> int:
+        """The end of what is proven, going on from where the last look ended."""
+        if not pages:
+            self._scan = None
+            return 0 if self._seen is None else self._seen[1]
+        fresh = PageScan(self._files, pages[-1].path, pages[-1].base)
+        known = self._scan
+        # The salt tells a page from one of the same name that took its place.
+        scan = known if known is not None and (known.base, known.salt) == (fresh.base, fresh.salt) else fresh
+        self._scan = scan
+        self._pass(scan)
+        if scan.is_blocked:
+            try:
+                scan.check_rest()
+            except Corruption:  # this look may have met the writer at work
+                scan.jump(*scan.proven)
+                self._pass(scan)
+                scan.check_rest()
+        scan.jump(*scan.proven)
+        return scan.next
+
+    @staticmethod
+    def _pass(scan: PageScan) -> None:
+        scan.look_again()
+        scan.pass_all()
+
+    # -- what only the writer may do ------------------------------------------------------------
+    def append(self, buffers: Sequence[Buffer], on_durable: Callable[[int], None] | None = None) -> Future[int]:  # noqa: ARG002
+        raise self._refusal("append to")
+
+    def truncate(self, position: int) -> None:  # noqa: ARG002
+        raise self._refusal("truncate")
+
+    def group(self, name: str, at: At = EARLIEST) -> Group:  # noqa: ARG002
+        raise self._refusal("consume by groups from")
+
+    def drop_group(self, name: str) -> None:  # noqa: ARG002
+        raise self._refusal("drop a group of")
+
+    def _refusal(self, action: str) -> StorageError:
+        return StorageError(f"cannot {action} the log topic '{self._folder}': it is open for reading only")

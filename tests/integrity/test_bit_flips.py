@@ -1,0 +1,53 @@
+"""A flipped bit gives the right answer or a named corruption. `python -m tests.integrity.flips` tries every one."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.integrity import flips
+
+BITS, BLOCKS = 6, 1
+"""Tried in each file."""
+
+
+@pytest.fixture(scope="module")
+def scratch():
+    """In memory where there is such a folder: nothing here is about what a disk keeps."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def databases(scratch):
+    return flips.make(scratch)
+
+
+@pytest.mark.parametrize("name", ["closed", "killed"])
+def test_a_flipped_bit_is_detected_or_harmless(databases, scratch, name):
+    root, right = databases[name]
+    judge = flips.Judge(root, right, scratch)
+    outcomes = [judge.judge(flip) for flip in _some(root, random.Random(name))]
+    assert [o for o in outcomes if not o.is_good] == []
+    kinds = Counter(o.kind for o in outcomes)
+    assert min(kinds["right"], kinds["corruption"]) >= 10, "the flips were to hit what matters and what does not"
+
+
+def test_a_database_that_nobody_touched_gives_the_right_answers(databases, scratch):
+    for name, (root, right) in databases.items():
+        untouched = flips.Flip("LOCK", 0)
+        (root / "LOCK").write_bytes(b" ")
+        assert flips.Judge(root, right[:1], scratch).judge(untouched).kind == "right", name
+
+
+def _some(root: Path, rng: random.Random) -> list[flips.Flip]:
+    chosen = []
+    for name in flips.files_of(root):
+        size = (root / name).stat().st_size
+        chosen += [flips.Flip(name, rng.randrange(size)) for _ in range(BITS)]
+        chosen += [flips.Flip(name, rng.randrange(size), 512) for _ in range(BLOCKS)]
+    return chosen
