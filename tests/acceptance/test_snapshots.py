@@ -109,7 +109,7 @@ def test_a_backup_is_made_listed_verified_restored_and_deleted(
     assert drawn[-1] == (made.bytes, made.bytes)
     fill(client, name, range(30, 40))
     assert client.create_backup(destination, collections=name).name.startswith("backup-")
-    assert [b.name for b in client.list_backups(destination)][0] == "monday"
+    assert next(b.name for b in client.list_backups(destination)) == "monday"
     assert client.verify_backup(destination, "monday") == made
     assert client.restore_backup(destination, "monday", renames={name: f"{name}_old"}) == [f"default.{name}_old"]
     client.load_collection(f"{name}_old")

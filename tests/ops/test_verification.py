@@ -12,7 +12,9 @@ from tests.integrity.flips import Flip
 
 import redkite
 from redkite import MilvusClient, PathLocked, StorageError
-from redkite.model.segments import SegmentMeta
+from redkite.env import Env
+from redkite.model.segments import ChannelState, SegmentMeta
+from redkite.ops.log_check import TopicCheck
 from redkite.ops.report import Harm, Kind
 from redkite.storage.sqlite_catalog import SqliteCatalog
 
@@ -101,6 +103,12 @@ def test_a_log_that_lost_its_end_is_noticed(database):
     assert Kind.LOG_SHORT in kinds
     with pytest.raises(redkite.Corruption, match="ends at record"), MilvusClient(str(database)) as client:
         client.query("books", filter="", output_fields=["count(*)"])
+
+
+def test_a_topic_whose_first_page_was_never_written_is_sound(tmp_path):
+    # Its folder is made first, and a process may end between the two.
+    check = TopicCheck(Env.real().files, str(tmp_path), ChannelState(), None)
+    assert list(check.findings()) == []
 
 
 def test_a_damaged_catalog_is_named(database):

@@ -291,8 +291,6 @@ def test_errors_arrive_with_code_and_text(filled: MilvusClient) -> None:
         filled.describe_collection("nope")
     with pytest.raises(MilvusException, match="code=10, message=parameter group_by_field is not supported"):
         filled.search("c", data=[[1.0, 2.0]], group_by_field="color")
-    with pytest.raises(MilvusException, match="code=10, message=parameter iterator is not supported"):
-        filled.query_iterator("c")
     with pytest.raises(grpc.RpcError, match="method ListCredUsers not implemented"):
         filled.list_users()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from itertools import zip_longest
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Files
@@ -43,7 +44,7 @@ class TopicCheck:
         for path in unfinished:
             yield self._finding(Kind.ORPHAN, path, "a log file that was never finished")
         end = 0
-        for page, following in zip(pages, [*pages[1:], None], strict=True):
+        for page, following in zip_longest(pages, pages[1:]):
             if end and page.base != end:
                 text = f"records {end} to {page.base - 1} are in no page"
                 yield self._finding(Kind.LOG_SHORT, page.path, text, (end, page.base))
