@@ -310,8 +310,8 @@ def test_a_misspelt_argument_is_refused_with_the_nearest(docs: MilvusClient) -> 
 
 
 def test_methods_of_later_versions_say_what_to_do_instead(docs: MilvusClient) -> None:
-    with pytest.raises(AttributeError, match=r"query_iterator\(\) is not supported.*offset"):
-        docs.query_iterator("docs")
+    with pytest.raises(AttributeError, match=r"hybrid_search\(\) is not supported.*one vector field at a time"):
+        docs.hybrid_search("docs")
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         docs.nonsense()
 

@@ -87,7 +87,8 @@ def test_missing_keys_are_named_together(fake: Rest, path: str) -> None:
     code, message = fake.error(path.removeprefix(BASE))
     assert code == 1802
     assert message.startswith("missing required parameters, error: Key: '")
-    assert message.count("failed on the 'required' tag") == len(body.required)
+    # A struct within the body may want more.
+    assert message.count("failed on the 'required' tag") >= len(body.required)
 
 
 def test_a_missing_key_is_named_as_milvus_does(fake: Rest) -> None:

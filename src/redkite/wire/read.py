@@ -223,6 +223,8 @@ def _pack_query(message: Any, request: requests.Query) -> None:
         pairs["offset"] = str(request.offset)
     if request.as_of:
         pairs["as_of"] = str(request.as_of)
+    if request.collection_id:
+        pairs["collection_id"] = str(request.collection_id)
     if request.timezone:
         pairs["timezone"] = request.timezone
     if request.time_fields:
