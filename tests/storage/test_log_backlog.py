@@ -78,7 +78,7 @@ def test_who_waits_goes_on_when_there_is_room_first_come_first_served(tmp_path: 
     done: list[int] = []
 
     def work(number: int) -> None:
-        topic.append([b"%d" % number * 3_000]).result(20)
+        topic.append([b"%d" % number * 9_000]).result(20)  # only one of them has room at a time
         done.append(number)
 
     threads = []

@@ -103,6 +103,11 @@ class FollowedShard(Shard):
         self._end = record.position + 1
         return header.timestamp
 
+    def close(self) -> None:
+        """Nothing is noted anywhere: the writer does that."""
+        with self._flushing:
+            self._topic.close()
+
     def follow(self, current: Callable[[], CollectionMeta]) -> None:
         self.catch_up(current())
 
