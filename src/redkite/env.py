@@ -23,6 +23,10 @@ class Clock(Protocol):
         """Milliseconds since the Unix epoch; may step backwards."""
         ...
 
+    def now_us(self) -> int:
+        """The same clock in microseconds."""
+        ...
+
     def monotonic(self) -> float:
         """Seconds from an arbitrary origin; never steps backwards."""
         ...

@@ -49,6 +49,9 @@ class RealClock:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
+    def now_us(self) -> int:
+        return time.time_ns() // 1_000
+
     def monotonic(self) -> float:
         return time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def test_a_backup_is_one_moment_of_all_collections_while_a_writer_writes(databas
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        while not written[0]:
+            time.sleep(0.001)
         for name in ("a", "b", "c"):
             before = written[0]
             backup(engine, place, name)

@@ -30,6 +30,9 @@ class HandClock:
     def now_ms(self) -> int:
         return 1_800_000_000_000
 
+    def now_us(self) -> int:
+        return self.now_ms() * 1000
+
     def monotonic(self) -> float:
         return 0.0
 

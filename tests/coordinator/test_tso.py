@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from redkite.coordinator.tso import WINDOW_MS, TimestampOracle
 from redkite.errors import Corruption, StorageError
-from redkite.model.timestamps import compose, physical_ms
+from redkite.model.timestamps import at_us, compose, physical_ms
 from redkite.storage.catalog import MemoryCatalog
 
 NOW = 1_800_000_000_000
@@ -19,9 +19,13 @@ class HandClock:
 
     def __init__(self, now: int = NOW) -> None:
         self.now = now
+        self.us = 0
 
     def now_ms(self) -> int:
         return self.now
+
+    def now_us(self) -> int:
+        return self.now * 1000 + self.us
 
     def monotonic(self) -> float:
         return 0.0
@@ -37,6 +41,17 @@ class CountingCatalog(MemoryCatalog):
 
 def test_a_timestamp_tells_the_time_of_day() -> None:
     assert physical_ms(TimestampOracle(MemoryCatalog(), HandClock()).allocate()) == NOW
+
+
+@given(st.integers(0, 998))
+def test_a_microsecond_between_two_numbers_lies_between_them(us: int) -> None:
+    clock = HandClock()
+    oracle = TimestampOracle(MemoryCatalog(), clock)
+    clock.us = us
+    before = oracle.allocate()
+    noted = at_us(clock.now_us() + 1) - 1
+    clock.us += 1
+    assert before <= noted < oracle.allocate()
 
 
 def test_timestamps_only_grow_when_the_clock_steps_back() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from redkite.client.texts import text
 from redkite.errors import DataTypeNotMatchException, ParamError, Unimplemented
 from redkite.model.moments import read_time_parts
-from redkite.model.timestamps import MAX_LOGICAL, compose
+from redkite.model.timestamps import at_us, compose
 from redkite.model.types import ConsistencyLevel
 
 _NOT_BUILT = frozenset({
@@ -24,6 +24,8 @@ _NOT_BUILT = frozenset({
 """Arguments of Milvus's SDK that this version cannot honour."""
 
 _OFF: tuple[object, ...] = (None, False)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def refuse_unknown(method: str, unknown: Mapping[str, object], known: Iterable[str]) -> None:
@@ -101,7 +103,7 @@ def integer(argument: str, value: object) -> int:
 
 def moment(argument: str, value: object) -> int:
     """A hybrid timestamp, given as one, as a `datetime` (naive: local time) or as ISO 8601 text; None is 0, the newest.
-    A millisecond means its end: everything written in it is seen."""
+    A microsecond means its end: everything written in it is seen."""
     if value is None:
         return 0
     if isinstance(value, str):
@@ -110,7 +112,7 @@ def moment(argument: str, value: object) -> int:
         except ValueError:
             raise ParamError(f"{argument}={value!r} is no ISO 8601 time, such as 2026-11-21T12:00:00+00:00") from None
     if isinstance(value, datetime):
-        return compose(int(value.timestamp() * 1000), MAX_LOGICAL)
+        return at_us((value.astimezone(UTC) - _EPOCH) // _MICROSECOND + 1) - 1
     stamp = integer(argument, value)
     if stamp < compose(1):
         raise ParamError(

@@ -1,7 +1,8 @@
 """The oracle: one strictly increasing sequence of 64-bit numbers, used as hybrid timestamps and as ids.
 
 A durable upper bound runs ahead of the sequence. Numbers below it are handed out from memory; a restart continues
-above it, so no number is ever given twice, whatever the clock does.
+above it, so no number is ever given twice, whatever the clock does. A number follows the clock to the microsecond, so
+that a time that a person noted between two writes lies between their timestamps.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from redkite.env import Clock
 from redkite.errors import Corruption, ReadOnlyDatabase
-from redkite.model.timestamps import LOGICAL_BITS, MAX_LOGICAL, compose
+from redkite.model.timestamps import at_us, compose
 
 if TYPE_CHECKING:
     from redkite.storage.catalog import Catalog
@@ -30,7 +31,7 @@ class TimestampOracle:
 
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
-        self._now_ms = clock.now_ms
+        self._now_us = clock.now_us
         self._lock = threading.Lock()
         self._bound = self._last = _load(catalog)
 
@@ -43,7 +44,7 @@ class TimestampOracle:
         """The first of `n` consecutive numbers, all above every number handed out before."""
         if n < 1:
             raise ValueError(f"cannot allocate {n} timestamps")
-        now = self._now_ms() << LOGICAL_BITS
+        now = at_us(self._now_us())
         with self._lock:
             first = self._last + 1
             if first < now:
@@ -56,7 +57,7 @@ class TimestampOracle:
 
     def now(self) -> int:
         """A timestamp to read at: none handed out later is as small, and none before exceeds it. Costs no commit."""
-        now = (self._now_ms() << LOGICAL_BITS) - 1
+        now = at_us(self._now_us()) - 1
         with self._lock:
             if now > self._last:
                 self._last = now
@@ -72,7 +73,7 @@ class TimestampOracle:
             self._commit(self._last + 1)
 
     def _extend(self, last: int) -> None:
-        self._commit(max(compose(self._now_ms() + WINDOW_MS), last + compose(_SLACK_MS)))
+        self._commit(max(at_us(self._now_us()) + compose(WINDOW_MS), last + compose(_SLACK_MS)))
 
     def _commit(self, bound: int) -> None:
         self._catalog.commit({_KEY: bound.to_bytes(_WIDTH, "big")})
@@ -87,7 +88,7 @@ class FollowingOracle(TimestampOracle):
         self._ids = itertools.count(1)
 
     def now(self) -> int:
-        return compose(self._now_ms(), MAX_LOGICAL)
+        return at_us(self._now_us() + 1) - 1
 
     def allocate(self, n: int = 1) -> int:  # noqa: ARG002  refused whatever it is
         raise ReadOnlyDatabase("no timestamps are handed out: the database was opened with read_only=True")

@@ -16,6 +16,11 @@ def compose(physical_ms: int, logical: int = 0) -> int:
     return (physical_ms << LOGICAL_BITS) | logical
 
 
+def at_us(us: int) -> int:
+    """The first timestamp of a microsecond since the Unix epoch: its fraction of the millisecond is logical."""
+    return (us << LOGICAL_BITS) // 1000
+
+
 def physical_ms(timestamp: int) -> int:
     return timestamp >> LOGICAL_BITS
 

@@ -33,7 +33,7 @@ _LIGHT = (
 )  # fmt: skip
 
 
-_REPLANS = 8
+_REPLANS = 100
 """How often in a row a read may meet a schema newer than its plan. Each time somebody's change was stored meanwhile."""
 
 

@@ -48,7 +48,10 @@ class Scheduler:
 
     # clock
     def now_ms(self) -> int:
-        return _EPOCH_MS + int(self._now * 1000)
+        return self.now_us() // 1000
+
+    def now_us(self) -> int:
+        return _EPOCH_MS * 1000 + int(self._now * 1_000_000)
 
     def monotonic(self) -> float:
         return self._now
