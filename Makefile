@@ -80,6 +80,11 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
+# Every test over the wire, with Redkite inside Envoy.
+envoy: $(VENV)/.dev
+	@$(PIP) install --quiet "pyvoy>=1.3" -c constraints.txt
+	@FRONT=envoy $(BIN)/python -m pytest tests/server tests/acceptance tests/client $(PYTEST_ARGS)
+
 kills: $(VENV)/.dev
 	@$(BIN)/python -m tests.proof.kills $(KILLS_ARGS)
 

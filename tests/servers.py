@@ -29,6 +29,8 @@ class ProcessServer:
     def __init__(self, data: Path, *arguments: str) -> None:
         self.data = data
         command = [sys.executable, "-m", "redkite", "serve", "--data", str(data), "--port", "0", "--metrics-port", "0"]
+        if "FRONT" in os.environ:  # as `make envoy` does
+            command += ["--front", os.environ["FRONT"]]
         # Settings of the tests are none of the server's, which refuses variables it does not know.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT_PREFIX)}
         self.process = subprocess.Popen(

@@ -14,15 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from redkite.client import AnnSearchRequest as AnnSearchRequest
     from redkite.client import AsyncMilvusClient as AsyncMilvusClient
+    from redkite.client import BaseRanker as BaseRanker
     from redkite.client import CollectionSchema as CollectionSchema
     from redkite.client import FieldSchema as FieldSchema
     from redkite.client import Function as Function
+    from redkite.client import FunctionChain as FunctionChain
+    from redkite.client import FunctionChainStage as FunctionChainStage
+    from redkite.client import FunctionScore as FunctionScore
     from redkite.client import IndexParams as IndexParams
     from redkite.client import MilvusClient as MilvusClient
     from redkite.client import QueryResult as QueryResult
+    from redkite.client import RRFRanker as RRFRanker
+    from redkite.client import SearchAggregation as SearchAggregation
     from redkite.client import SearchResult as SearchResult
     from redkite.client import StructFieldSchema as StructFieldSchema
+    from redkite.client import TopHits as TopHits
+    from redkite.client import WeightedRanker as WeightedRanker
+    from redkite.client import col as col
+    from redkite.client import fn as fn
     from redkite.config import Settings as Settings
     from redkite.errors import CollectionNotFound as CollectionNotFound
     from redkite.errors import ConnectError as ConnectError
@@ -49,8 +60,10 @@ __version__: Final = "0.1.0"
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "redkite.client": (
-        "AsyncMilvusClient", "CollectionSchema", "FieldSchema", "Function", "IndexParams", "MilvusClient",
-        "QueryResult", "SearchResult", "StructFieldSchema",
+        "AnnSearchRequest", "AsyncMilvusClient", "BaseRanker", "CollectionSchema", "FieldSchema", "Function",
+        "FunctionChain", "FunctionChainStage", "FunctionScore", "IndexParams", "MilvusClient", "QueryResult",
+        "RRFRanker", "SearchAggregation", "SearchResult", "StructFieldSchema", "TopHits", "WeightedRanker", "col",
+        "fn",
     ),
     "redkite.config": ("Settings",),
     "redkite.errors": (

@@ -179,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port of gRPC and REST (default: 19530)")
     serve.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /healthz (default: 9091)")
+    serve.add_argument("--front", choices=("own", "envoy"), help="what accepts connections (default: own)")
+    serve.add_argument("--workers", type=int, metavar="N", help="processes that serve, for large machines (default: 1)")
     serve.add_argument("--memory-limit", metavar="SIZE", help="private memory at most, such as 1GB (default: no limit)")
     serve.add_argument("--config", metavar="FILE", help="settings in TOML")
     serve.add_argument("--explain", action="store_true", help="print every setting with its source, and exit")
@@ -273,6 +275,8 @@ def _serve(parsed: argparse.Namespace) -> int:
             "host": parsed.host,
             "port": parsed.port,
             "metrics_port": parsed.metrics_port,
+            "front": parsed.front,
+            "workers": parsed.workers,
             "memory_limit": parsed.memory_limit,
         },
     )

@@ -30,6 +30,7 @@ LIMITS: Final = "limits"
 LogLevel = Literal["debug", "info", "warning", "error"]
 CompactionMode = Literal["auto", "manual", "off"]
 Verify = Literal["open", "off"]
+Front = Literal["own", "envoy"]
 MIB: Final = 1024 * 1024
 
 
@@ -50,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of gRPC and REST, told apart by the first bytes of a connection. 0 picks a free one."""
     metrics_port: int = 9091
     """Port of `/healthz`. 0 picks a free one."""
+    front: Front = "own"
+    """What accepts connections: `own`, Redkite itself; `envoy`, Envoy with Redkite inside (the extra `envoy`)."""
+    workers: int = 1
+    """Processes that serve, the one that writes included. More than one read on more cores than one interpreter uses;
+    each keeps its own copy of rows that are not sealed yet."""
     threads: int = 0
     """Threads that build indexes. 0 means one for each core."""
     seal_bytes: int = 256 * MIB
@@ -241,7 +247,10 @@ def _build(values: Mapping[str, object]) -> Settings:
     prefix = f"{LIMITS}."
     limits = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     plain = {key: value for key, value in values.items() if not key.startswith(prefix)}
-    return msgspec.convert({**plain, LIMITS: limits}, Settings)
+    settings = msgspec.convert({**plain, LIMITS: limits}, Settings)
+    if settings.front == "envoy" and settings.workers > 1:
+        raise ConfigError(f"workers = {settings.workers} goes with front = own: Envoy serves from one process")
+    return settings
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:

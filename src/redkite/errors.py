@@ -3,7 +3,8 @@
     MilvusException                    every error Redkite raises; `.code`, `.message`
     ├── ServiceError                   the system cannot answer now (code 1..12)
     │   ├── NotReady (1) · Unavailable (2) · MemoryLimitExceeded (3)
-    │   └── DiskLimitExceeded (7) · RateLimited (8) · Unimplemented (10)
+    │   ├── DiskLimitExceeded (7) · RateLimited (8) · Unimplemented (10)
+    │   └── FunctionFailed (2400)
     ├── NotFound                       (also KeyError)
     │   ├── CollectionNotFound (100) · PartitionNotFound (200) · IndexNotFound (700)
     │   ├── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
@@ -106,6 +107,15 @@ class Unimplemented(ServiceError, NotImplementedError):
     """The call exists in the protocol and is not built in this version."""
 
     default_code = 10
+
+
+class FunctionFailed(ServiceError):
+    """A service that a function asks did not answer as it should."""
+
+    default_code = 2400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: function execution failed")
 
 
 # -- not found ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -61,11 +61,11 @@ def describe(topology: Topology, meta: CollectionMeta) -> Iterator[str]:
 
 def _fields(topology: Topology, meta: CollectionMeta) -> Iterator[str]:
     schema = meta.schema
-    indexes = {index.field: index for index in topology.data.indexes(meta.collection_id)}
+    indexes = topology.data.indexes(meta.collection_id)
     kinds = {field.name: _kind(field) for field in schema.user_fields}
     widths = max(map(len, kinds)), max(map(len, kinds.values()))
     for field in schema.user_fields:
-        notes = ", ".join(_notes(schema, field, indexes.get(field.name)))
+        notes = ", ".join(_notes(schema, field, indexes))
         yield f"  {field.name:<{widths[0]}}  {kinds[field.name]:<{widths[1]}}  {notes}".rstrip()
     if schema.enable_dynamic_field:
         yield "  and any other field a row brings"
@@ -79,14 +79,16 @@ def _kind(field: FieldSchema) -> str:
     return f"{name}({extent})" if extent else name
 
 
-def _notes(schema: CollectionSchema, field: FieldSchema, index: IndexMeta | None) -> Iterator[str]:
+def _notes(schema: CollectionSchema, field: FieldSchema, indexes: Iterable[IndexMeta]) -> Iterator[str]:
     if field.is_primary:
         yield "primary key, given automatically" if schema.auto_id or field.auto_id else "primary key"
     if field.is_partition_key:
         yield "partition key"
     if field.nullable:
         yield "may be null"
-    if index is not None:
+    for index in indexes:
+        if index.field != field.name:
+            continue
         metric = f" {index.spec.metric}" if index.spec.metric else ""
         build = "".join(f" {name}={value}" for name, value in index.spec.build.items())
         yield f"{index.spec.index_type}{metric}{build}"

@@ -490,8 +490,7 @@ NOT_BUILT: dict[str, Call] = {
     "order_by_fields": lambda f: f.query(filter="id > 0", limit=5, order_by_fields=["small:asc"]),
     "ids": lambda f: f.client.search(f.name, ids=[1], limit=5),
     "replica_number": lambda f: f.client.load_collection(f.name, replica_number=2),
-    "IVF_FLAT": lambda f: f.client.create_index(f.name, f.index(index_type="IVF_FLAT", params={"nlist": 16})),
-    "INVERTED": lambda f: f.client.create_index(f.name, f.index("text", index_type="INVERTED")),
+    "AISAQ": lambda f: f.client.create_index(f.name, f.index(index_type="AISAQ")),
     "enable_match": create(("t", "VARCHAR", {"max_length": 9, "enable_analyzer": True, "enable_match": True})),
 }
 REFUSED_BY_PYMILVUS = {

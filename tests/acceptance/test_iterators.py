@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pymilvus
 import pytest
 from tests.acceptance.conftest import OUR_WAYS, Sdk
 
@@ -93,6 +95,73 @@ def test_a_query_iterator_gives_rows_in_key_order(client: Any, grid: str, limit:
     iterator = client.query_iterator(grid, batch_size=64, limit=limit, filter="number < 5", offset=offset)
     expected = [i for i in range(ROWS) if i % 7 < 5][offset:]
     assert [r["id"] for page in pages(iterator) for r in page] == (expected if limit < 0 else expected[:limit])
+
+
+@pytest.mark.parametrize("sdk", ["pymilvus"], indirect=True, scope="session")
+@pytest.mark.parametrize(("batch", "limit"), [(7, 60), (40, -1)])
+def test_an_iterator_of_the_first_protocol_gives_every_row_once(
+    client: Any, grid: str, batch: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise pymilvus.exceptions.ServerVersionIncompatibleException(message="no second protocol")
+
+    monkeypatch.setattr("pymilvus.milvus_client.milvus_client.SearchIteratorV2", refuse)
+    params = {"metric_type": "L2", "params": {}}
+    ask = {"data": [QUERY.tolist()], "filter": "number != 2", "search_params": params, "output_fields": ["number"]}
+    iterator = client.search_iterator(grid, batch_size=batch, limit=limit, **ask)
+    client.delete(grid, filter="id < 50")
+    found: list[Any] = []
+    while len(page := iterator.next()):
+        found += page
+    iterator.close()
+    wanted = by_distance(QUERY, np.arange(ROWS) % 7 != 2)
+    assert sorted(hit["id"] for hit in found) == sorted(wanted[: len(found)])
+    assert len(found) == (len(wanted) if limit < 0 else limit)
+    assert [hit["distance"] for hit in found] == sorted(hit["distance"] for hit in found)
+
+
+@pytest.mark.parametrize("params", [{"radius": 9.0}, {"radius": 11.0, "range_filter": 3.0}])
+def test_a_search_iterator_stays_within_a_range(client: Any, grid: str, params: dict[str, float]) -> None:
+    distances = ((vectors() - QUERY) ** 2).sum(axis=1)
+    inside = (distances < params["radius"]) & (distances >= params.get("range_filter", 0))
+    iterator = client.search_iterator(grid, data=[QUERY.tolist()], batch_size=45, search_params={"params": params})
+    assert [hit["id"] for page in pages(iterator) for hit in page] == by_distance(QUERY, inside)
+
+
+def test_a_query_iterator_goes_on_from_its_file(client: Any, grid: str, tmp_path: Path) -> None:
+    path = tmp_path / "cursor"
+    ask = {"batch_size": 100, "filter": "number < 6", "output_fields": ["number"], "iterator_cp_file": str(path)}
+    first = client.query_iterator(grid, **ask)
+    found = [r["id"] for _ in range(2) for r in first.next()]
+    assert path.read_text().splitlines()[-1] == str(found[199])
+    client.delete(grid, filter="id > 400")
+    second = client.query_iterator(grid, **ask)
+    found += [r["id"] for r in second.next()]
+    assert second.get_cursor().int_pk == found[-1]
+    assert second.get_cursor().session_ts == first.get_cursor().session_ts
+    found += [r["id"] for page in pages(second) for r in page]
+    assert found == [i for i in range(ROWS) if i % 7 < 6]
+    assert not path.exists()
+
+
+@ours
+def test_a_cursor_file_that_makes_no_sense_is_refused(client: Any, grid: str, tmp_path: Path) -> None:
+    path = tmp_path / "cursor"
+    for text, reason in (("470\n", "at least two lines"), ("x\n5\n", "no timestamp"), (f"{1 << 58}\nx\n", "no key")):
+        path.write_text(text)
+        with pytest.raises(ParamError, match=reason):
+            client.query_iterator(grid, iterator_cp_file=str(path)).next()
+    with pytest.raises(ParamError, match="cannot be written"):
+        client.query_iterator(grid, iterator_cp_file=str(tmp_path / "nowhere" / "cursor")).next()
+
+
+def test_a_function_of_the_user_says_which_hits_stay(client: Any, grid: str) -> None:
+    iterator = client.search_iterator(
+        grid, data=[QUERY.tolist()], batch_size=30, limit=70, output_fields=["number"],
+        external_filter_func=lambda hits: [hit for hit in hits if hit["entity"]["number"] == 4],
+    )  # fmt: skip
+    found = [hit["id"] for page in pages(iterator) for hit in page]
+    assert found == by_distance(QUERY, np.arange(ROWS) % 7 == 4)[:70]
 
 
 @ours

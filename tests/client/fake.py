@@ -25,6 +25,7 @@ from redkite.errors import (
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_to_vectors, arrow_type
+from redkite.model.one_row import OneRow
 from redkite.model.schema import META_FIELD, CollectionSchema
 from redkite.model.types import DataType, IndexState, LoadState
 
@@ -313,19 +314,20 @@ class FakeService:
         found = self._find(request.collection)
         if 0 < request.schema_timestamp < found.updated:
             raise SchemaMismatch.named(request.collection)
-        names = request.rows.schema.names
+        rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
+        names = rows.schema.names
         for field in found.schema.fields:
-            if field.name in names and request.rows.schema.field(field.name).type != arrow_type(field):
-                raise InvalidParameter(f"column {field.name} has type {request.rows.schema.field(field.name).type}")
+            if field.name in names and rows.schema.field(field.name).type != arrow_type(field):
+                raise InvalidParameter(f"column {field.name} has type {rows.schema.field(field.name).type}")
         primary = found.schema.primary
         keys = (
-            pa.array([next(self._clock) for _ in range(request.rows.num_rows)], arrow_type(primary))
+            pa.array([next(self._clock) for _ in range(rows.num_rows)], arrow_type(primary))
             if primary.auto_id
-            else request.rows.column(primary.name)
+            else rows.column(primary.name)
         )
-        for row, key in zip(request.rows.to_pylist(), keys.to_pylist(), strict=True):
+        for row, key in zip(rows.to_pylist(), keys.to_pylist(), strict=True):
             found.rows.append({**row, primary.name: key})
-        return rs.Mutation(ids=keys, count=request.rows.num_rows, timestamp=next(self._clock))
+        return rs.Mutation(ids=keys, count=rows.num_rows, timestamp=next(self._clock))
 
     def _Upsert(self, request: rq.Upsert) -> rs.Mutation:
         found = self._find(request.collection)

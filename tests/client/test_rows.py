@@ -17,8 +17,10 @@ from redkite import DataType, errors
 from redkite.client.operations.data import head, wire_bytes
 from redkite.client.rows import RowPlan, is_empty
 from redkite.client.schema import CollectionSchema, Function
-from redkite.client.vectors import queries, sparse_dict, to_bfloat16
+from redkite.client.sparse import sparse_dict
+from redkite.client.vectors import queries
 from redkite.model.batch import data_type_of
+from redkite.model.halves import to_bfloat16
 from redkite.model.results import CollectionInfo
 from redkite.model.types import ConsistencyLevel, FunctionType
 

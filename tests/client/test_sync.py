@@ -295,7 +295,7 @@ def test_a_closed_client_says_so(client: MilvusClient) -> None:
         client.list_collections()
 
 
-@pytest.mark.parametrize("argument", ["ranker", "highlighter", "ids", "group_by_field", "order_by_fields"])
+@pytest.mark.parametrize("argument", ["highlighter", "analyzer_name", "namespace"])
 def test_what_this_version_cannot_honour_is_refused_by_name(docs: MilvusClient, argument: str) -> None:
     with pytest.raises(errors.Unimplemented, match=f"`{argument}`"):
         docs.search("docs", [[0.0] * 4], **{argument: "x"})
@@ -305,13 +305,13 @@ def test_what_this_version_cannot_honour_is_refused_by_name(docs: MilvusClient, 
 def test_a_misspelt_argument_is_refused_with_the_nearest(docs: MilvusClient) -> None:
     with pytest.raises(errors.ParamError, match="unexpected argument `outputfields`; did you mean `output_fields`"):
         docs.search("docs", [[0.0] * 4], outputfields=["text"])
-    with pytest.raises(errors.Unimplemented, match="`group_by_field`"):
-        docs.search("docs", [[0.0] * 4], search_params={"group_by_field": "x"})
+    with pytest.raises(errors.ParamError, match="unexpected argument `groupby_field`; did you mean `group_by_field`"):
+        docs.search("docs", [[0.0] * 4], groupby_field="text")
+    with pytest.raises(errors.Unimplemented, match="`analyzer_name`"):
+        docs.search("docs", [[0.0] * 4], search_params={"analyzer_name": "x"})
 
 
-def test_methods_of_later_versions_say_what_to_do_instead(docs: MilvusClient) -> None:
-    with pytest.raises(AttributeError, match=r"hybrid_search\(\) is not supported.*one vector field at a time"):
-        docs.hybrid_search("docs")
+def test_a_method_that_does_not_exist_is_an_attribute_error(docs: MilvusClient) -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         docs.nonsense()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine import NAME, Engine
 
 from redkite import DataType, MilvusClient
 from redkite.errors import CollectionNotLoaded, ReadOnlyDatabase, StorageError
@@ -171,3 +172,15 @@ def test_threads_of_a_reader_search_while_the_writer_seals_and_compacts(path: st
         thread.join()
     reader.close()
     assert not failures, failures[0]
+
+
+def test_a_reader_sees_writes_whose_timestamps_are_ahead_of_its_clock(path: str) -> None:
+    """As after a crash: the writer goes on above every number that the one before might have handed out."""
+    writer = Engine(path)
+    writer.create()
+    writer.database.topology.root.oracle.allocate(60_000 << 18)
+    writer.insert(range(3), np.eye(3, DIM, dtype=np.float32), [0, 1, 2])
+    reader = MilvusClient(path, read_only=True)
+    soon(lambda: [row["id"] for row in reader.query(NAME, "id >= 0", output_fields=["id"])], [0, 1, 2])
+    reader.close()
+    writer.close()

@@ -11,7 +11,7 @@ import pytest
 from redkite.coordinator.creation import engine_schema, new_collection, same_or_raise
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.schema_changes import with_field, with_field_params, with_properties, without_field
-from redkite.errors import FieldNotFound, InvalidFieldName, InvalidParameter, MilvusException, Unimplemented
+from redkite.errors import FieldNotFound, InvalidFieldName, InvalidParameter, MilvusException
 from redkite.model.limits import LIMITS
 from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
 from redkite.model.types import ConsistencyLevel, DataType, FunctionType
@@ -102,7 +102,7 @@ def test_a_default_time_means_the_zone_of_the_day_it_was_given() -> None:
         (new(is_dynamic=True), InvalidParameter, "not support to add dynamic field, field name = n"),
         (new(is_function_output=True), InvalidParameter, "not support to add function output field, field name = n"),
         (new(auto_id=True), InvalidParameter, "only primary field can speficy AutoID with true, field name = n"),
-        (new(kind=DataType.FLOAT_VECTOR, params={"dim": "4"}), Unimplemented, "field n: vector fields cannot be added"),
+        (new(kind=DataType.FLOAT_VECTOR, params={"dim": "4"}, nullable=False), InvalidParameter, "must be nullable"),
         (new("1n"), InvalidFieldName, "The first character of a field name must be an underscore or letter"),
         (new("$meta"), InvalidFieldName, "reserved for internal use"),
         (new(kind=DataType.VARCHAR), MilvusException, "type param(max_length) should be specified"),
@@ -116,6 +116,15 @@ def test_what_cannot_be_added_is_refused(field: FieldSchema, error: type[MilvusE
     with pytest.raises(error) as caught:
         add(collection(), field)
     assert text in caught.value.message
+
+
+def test_there_is_no_room_beyond_the_most_vector_fields() -> None:
+    few = msgspec.structs.replace(LIMITS, max_vector_fields=2)
+    half = new("h", DataType.FLOAT16_VECTOR, params={"dim": "4"})
+    meta = with_field(collection(), half, UTC, few)
+    assert meta.schema.vector_fields[-1].nullable
+    with pytest.raises(InvalidParameter, match="maximum vector field's number should be limited to 2"):
+        with_field(meta, new("s", DataType.SPARSE_FLOAT_VECTOR), UTC, few)
 
 
 def test_there_is_no_room_beyond_the_most_fields() -> None:

@@ -30,7 +30,7 @@ FIELDS = (
     FieldSchema(name="doc", data_type=DataType.JSON, nullable=True),
     FieldSchema(name="essay", data_type=DataType.TEXT),
     FieldSchema(name="moment", data_type=DataType.TIMESTAMPTZ, nullable=True),
-    FieldSchema(name="place", data_type=DataType.GEOMETRY),
+    FieldSchema(name="place", data_type=DataType.GEOMETRY, nullable=True),
     FieldSchema(name="vector", data_type=DataType.FLOAT_VECTOR, params={"dim": "2"}),
 )
 STRICT = CollectionSchema(name="strict", fields=FIELDS)

@@ -125,13 +125,12 @@ UNIMPLEMENTED: list[tuple[str, str]] = [
     ("TEXT_MATCH(name, 'a b')", "text_match"),
     ("phrase_match(name, 'a b', 1)", "phrase_match"),
     ("text_match_fuzzy(name, 't', max_edit_distance=1)", "text_match_fuzzy"),
-    ("age > 1 and random_sample(0.1)", "random_sample"),
-    ("st_within(place, 'POINT(0 0)')", "st_within"),
-    ("ST_DWITHIN(place, 'POINT(0 0)', 1)", "st_dwithin"),
     ("element_filter(s, $[x] > 1)", "element_filter"),
     ("match_least(s, $[x] > 1, threshold=2)", "match_least"),
-    ("name =~ 'a.*'", "operator =~"),
-    ("name !~ 'a.*'", "operator !~"),
+    ("match_all(s, $[x] == 'a' and $[y] > 2)", "match_all"),
+    ("element_filter(s, 1 < $[x] < 5 || $[y] in [1, 2] and not ($[z] like 'a%'))", "element_filter"),
+    ("array_contains(s, $)", "$"),
+    ("$[x] == 1", "$[x]"),
 ]
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from redkite.index.building import Build
+from redkite.index.dense import FloatColumn
 from redkite.index.exact import exact_search, score_rows
-from redkite.index.hnsw import BuildCancelled, HnswIndex, build_hnsw, half_precision_suffices
+from redkite.index.hnsw import HnswIndex, build_hnsw, half_precision_suffices, open_hnsw
+from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
 
 ROWS, DIM = 4000, 32
@@ -16,30 +19,42 @@ def vectors(seed: int = 0, rows: int = ROWS) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(rows, DIM)).astype(np.float32)
 
 
+def spec_of(metric: Metric, m: int = 16, care: int = 100) -> IndexSpec:
+    return IndexSpec(index_type="HNSW", metric=metric, build={"M": m, "efConstruction": care})
+
+
+def graph(data: np.ndarray, metric: Metric, m: int = 16, care: int = 100) -> HnswIndex:
+    spec = spec_of(metric, m, care)
+    return open_hnsw(spec, None, build_hnsw(Build(spec, FloatColumn(data), lambda: True, 2)))
+
+
 def recall(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, wanted, strict=True)]))
 
 
 @pytest.mark.parametrize("metric", [Metric.L2, Metric.IP, Metric.COSINE])
-def test_a_stored_graph_answers_as_the_built_one(metric: Metric, tmp_path) -> None:
+def test_a_stored_graph_answers_alike_mapped_and_copied(metric: Metric, tmp_path) -> None:
     data = vectors()
-    index = build_hnsw(data, metric, 16, 100, lambda: True)
-    stored = index.serialize()
+    spec = spec_of(metric)
+    stored = build_hnsw(Build(spec, FloatColumn(data), lambda: True, 2))
     path = tmp_path / "graph"
     path.write_bytes(stored)
-    _, rows = index.search(data[:50], 10, {"ef": 100}, None)
-    for opened in (HnswIndex.open(str(path), stored, metric), HnswIndex.open(None, stored, metric)):
-        assert opened.rows == ROWS
-        np.testing.assert_array_equal(opened.search(data[:50], 10, {"ef": 100}, None)[1], rows)
+    mapped, copied = open_hnsw(spec, str(path), stored), open_hnsw(spec, None, stored)
+    _, rows = mapped.search(data[:50], 10, {"ef": 100}, None)
+    assert mapped.rows == ROWS
+    np.testing.assert_array_equal(copied.search(data[:50], 10, {"ef": 100}, None)[1], rows)
     _, exact = exact_search(data, data[:50], 10, metric)
     assert recall(rows, exact) >= 0.95
 
 
-def test_only_allowed_rows_come_back() -> None:
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.02])
+@pytest.mark.parametrize("ef", [10, 64, 2000])
+def test_only_allowed_rows_come_back(share: float, ef: int) -> None:
+    """The library has two queues for the walk, and one of them forgets which rows are allowed."""
     data = vectors()
-    index = build_hnsw(data, Metric.L2, 16, 100, lambda: True)
-    mask = np.random.default_rng(1).random(ROWS) < 0.2
-    _, rows = index.search(data[:100], 10, {"ef": 64}, np.packbits(mask, bitorder="little"))
+    index = graph(data, Metric.L2)
+    mask = np.random.default_rng(1).random(ROWS) < share
+    _, rows = index.search(data[:100], 10, {"ef": ef}, np.packbits(mask, bitorder="little"))
     assert mask[rows[rows >= 0]].all()
 
 
@@ -47,7 +62,7 @@ def test_data_far_from_the_origin_keeps_its_neighbours() -> None:
     """Offsets of thousands leave float16 no digits for differences of one."""
     data = vectors() + np.float32(5000)
     assert not half_precision_suffices(data, Metric.L2)
-    index = build_hnsw(data, Metric.L2, 16, 100, lambda: True)
+    index = graph(data, Metric.L2)
     _, rows = index.search(data[:50], 10, {"ef": 200}, None)
     wanted = [np.argsort(((data.astype(np.float64) - q) ** 2).sum(axis=1))[:10] for q in data[:50].astype(np.float64)]
     assert recall(rows, np.array(wanted)) >= 0.9
@@ -59,22 +74,11 @@ def test_values_beyond_half_precision_are_not_halved() -> None:
     assert half_precision_suffices(vectors() * np.float32(1e5), Metric.COSINE)
 
 
-def test_a_build_stops_when_it_is_no_longer_wanted() -> None:
-    asked = []
-
-    def wanted() -> bool:
-        asked.append(1)
-        return len(asked) < 2
-
-    with pytest.raises(BuildCancelled):
-        build_hnsw(vectors(rows=20_000), Metric.L2, 8, 20, wanted)
-
-
 def test_a_zero_vector_has_cosine_zero() -> None:
     data = np.vstack([np.zeros((1, DIM), np.float32), vectors(rows=3)])
     assert score_rows(data, data[1], Metric.COSINE)[0] == 0
     assert (score_rows(data, np.zeros(DIM, np.float32), Metric.COSINE) == 0).all()
-    index = build_hnsw(np.vstack([data, vectors(rows=2000)]), Metric.COSINE, 8, 40, lambda: True)
+    index = graph(np.vstack([data, vectors(rows=2000)]), Metric.COSINE, 8, 40)
     assert index.search(data[:1], 5, {"ef": 16}, None)[1].shape == (1, 5)
 
 

@@ -182,6 +182,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th case")
+    parser.add_argument("--first", type=int, default=0, metavar="K", help="begin with case K: a long sweep in pieces")
     parser.add_argument("--database", choices=("closed", "killed", "both"), default="both")
     chosen = parser.parse_args()
     shm = Path("/dev/shm")
@@ -191,7 +192,7 @@ def main() -> int:
         for name, (root, right) in databases.items():
             if chosen.database not in (name, "both"):
                 continue
-            flips = list(flips_of(root, random.Random(1)))[:: chosen.every]
+            flips = list(flips_of(root, random.Random(1)))[chosen.first :: chosen.every]
             scratch = Path(place) / f"scratch-{name}"
             scratch.mkdir()
             counts: Counter[str] = Counter()

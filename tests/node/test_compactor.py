@@ -10,6 +10,7 @@ from tests.engine import DIM, NAME, Engine, schema
 
 from redkite.coordinator.compaction import CompactionPolicy
 from redkite.errors import MilvusException, SegmentGone
+from redkite.index.dense import FloatColumn
 from redkite.model import requests as rq
 from redkite.model.segments import SegmentMeta
 from redkite.model.upkeep import CompactionState, PlanState
@@ -297,9 +298,10 @@ def test_reads_that_hold_an_old_view_finish_while_its_objects_go() -> None:
         assert rows is not None
         assert found is not None
         assert rows.tolist() == found.tolist()
-        vectors, _ = segment.vectors("vector", segment.meta.rows)
+        column, _ = segment.vectors("vector", segment.meta.rows)
         keys = segment.keys(np.arange(segment.meta.rows)).to_pylist()
-        assert np.array_equal(vectors, VECTORS[keys])
+        assert isinstance(column, FloatColumn)
+        assert np.array_equal(column.matrix, VECTORS[keys])
         index = segment.index("vector")
         assert index is not None
         _, near = index.search(VECTORS[keys[:1]], 1, {"ef": 64}, None)

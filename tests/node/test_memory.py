@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.engine import DIM, NAME, Engine
+from tests.servers import ProcessServer
 
 from redkite import MilvusClient
-from redkite.errors import InvalidParameter, MemoryLimitExceeded, ParamError
+from redkite.errors import InvalidParameter, MemoryLimitExceeded, MilvusException, ParamError
 from redkite.model.sizes import parse_size
 from redkite.node.memory import MIB, MemoryBudget
 from redkite.segment.base import BufferState
@@ -155,3 +157,69 @@ def test_a_process_that_may_not_have_more_memory_survives_several_times_as_much_
     client = MilvusClient(path)
     assert client.query("c", "id >= 0", output_fields=["count(*)"])[0]["count(*)"] == told["rows"]
     client.close()
+
+
+def test_a_log_that_was_written_without_a_limit_is_sealed_piece_by_piece_when_it_is_replayed_within_one() -> None:
+    env = simulated_env(1)
+    engine = Engine("db", env)
+    engine.create(index="FLAT")
+    for first in range(0, 20_000, 1_000):
+        engine.insert(range(first, first + 1_000), rows(first, 1_000), range(1_000))
+        engine.delete(f"id in [{first}, {first + 1}]")
+    engine.close()
+    engine.options = {"memory_limit": MIB}
+    engine.open()
+    topology = engine.database.topology
+    (shard,) = topology.shards(topology.root.find("", NAME))
+    assert shard.growing_bytes() < MIB // 2
+    assert len(topology.data.segments(topology.root.find("", NAME).collection_id)) > 1
+    assert engine.count() == 20_000 - 40
+    engine.reopen()
+    assert engine.count() == 20_000 - 40
+    assert engine.query("id in [0, 2, 19000, 19002]", fields=("id",))["id"] == [2, 19_002]
+    engine.close()
+
+
+@pytest.mark.parametrize("condition", ["id in [1, 2]", "number >= 0"])
+def test_a_delete_that_finds_no_room_is_refused_and_deletes_nothing(condition: str) -> None:
+    env = simulated_env(1)
+    engine = Engine("db", env, {"memory_limit": 8 * MIB})
+    engine.create(index="FLAT")
+    engine.insert(range(100), rows(1, 100), range(100))
+    held = [8 * MIB]
+    engine.database.topology.memory.watch("something else", lambda: held[0])
+    with pytest.raises(MemoryLimitExceeded, match="something else"):
+        engine.delete(condition)
+    held[0] = 0
+    assert engine.count() == 100
+    assert engine.delete(condition).count == (2 if condition.startswith("id") else 100)
+    engine.close()
+
+
+def test_a_server_that_may_not_have_more_memory_answers_and_refuses(tmp_path: Path) -> None:
+    """The kernel holds the process to what it has after a warm-up, plus the limit, plus a margin."""
+    limit, margin, dim, batch = 96 << 20, 160 << 20, 128, 2_000
+    vectors = np.random.default_rng(1).random((batch, dim), np.float32)
+    with ProcessServer(tmp_path / "data", "--memory-limit", str(limit)) as server:
+        client = MilvusClient(server.uri)
+        client.create_collection("c", dim)
+        for _ in range(2):
+            client.insert("c", {"id": np.arange(batch), "vector": vectors})
+        client.flush("c")
+        client.search("c", [vectors[0]], limit=3)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData")) * 1024
+        resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (held + limit + margin, held + limit + margin))
+        inserted = 1
+        for number in range(1, 3 * limit // (batch * dim * 4) + 1):
+            first = number * batch
+            try:
+                client.insert("c", {"id": np.arange(first, first + batch), "vector": vectors})
+                inserted += 1
+            except MilvusException as error:
+                assert error.code == MemoryLimitExceeded.default_code, error
+        assert client.query("c", "id >= 0", output_fields=["count(*)"])[0]["count(*)"] == inserted * batch
+        assert inserted > 10
+        assert len(client.search("c", [vectors[0]], limit=3)[0]) == 3
+        client.close()
+        assert server.stop() == 0

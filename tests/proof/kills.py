@@ -1,6 +1,7 @@
 """Kill a writing process again and again, and let the next one check what it left.
 
     python -m tests.proof.kills --rounds 1000
+    python -m tests.proof.kills --rounds 1000 --jobs 4
 
 Each round is a fresh process over the same path. Half of them are killed at a random moment, in the middle of their
 writing or while they still recover from the kill before; the others end themselves at a chosen point: before, half-way
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,7 +28,7 @@ from typing import IO
 from tests.proof import deadly
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 600.0
 """For a process to recover, check and begin: no more than this, however slow the machine."""
 FRESH_EVERY = 100
 """Rounds on one path before a new one is begun."""
@@ -43,6 +45,15 @@ class Tally:
     acknowledged: int = 0
     seconds: float = 0.0
     points: dict[str, int] = field(default_factory=dict)
+
+    def plus(self, other: Tally) -> Tally:
+        """Of two runs side by side."""
+        points = {point: self.points.get(point, 0) + other.points.get(point, 0) for point in self.points | other.points}
+        return Tally(
+            self.rounds + other.rounds, self.kills + other.kills, self.at_points + other.at_points,
+            self.while_opening + other.while_opening, self.acknowledged + other.acknowledged,
+            max(self.seconds, other.seconds), points,
+        )  # fmt: skip
 
 
 class Failed(AssertionError):
@@ -137,8 +148,20 @@ def can_verify() -> bool:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
 
 
+def run_side_by_side(folder: Path, rounds: int, seed: int, jobs: int) -> Tally:
+    """So many kills, of `jobs` databases at a time. Raises the first failure when all are over."""
+    shares = [rounds // jobs + (number < rounds % jobs) for number in range(jobs)]
+    with ThreadPoolExecutor(jobs) as threads:
+        runs = [threads.submit(run, folder / str(number), share, seed + number) for number, share in enumerate(shares)]
+    total = Tally()
+    for done in runs:
+        total = total.plus(done.result())
+    return total
+
+
 def run(folder: Path, rounds: int, seed: int, longest: float = 0.8, verify_every: int = 10) -> Tally:
     """So many kills in `folder`. Raises `Failed` at the first thing that is wrong, and leaves the folder as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
     loop = Loop(folder, seed, longest)
     started = time.monotonic()
     verifies = can_verify()
@@ -150,10 +173,11 @@ def run(folder: Path, rounds: int, seed: int, longest: float = 0.8, verify_every
             loop.check()
         if number % FRESH_EVERY == 0 and number != rounds:
             shutil.rmtree(loop.database)
+            shutil.rmtree(loop.folder / "backups", ignore_errors=True)
             loop.ledger.unlink()
         if number % 25 == 0:
             took = time.monotonic() - started
-            print(f"{number} kills, {loop.tally.acknowledged:,} answered writes, {took:.0f} s", flush=True)
+            print(f"seed {seed}: {number} kills, {loop.tally.acknowledged:,} answered writes, {took:.0f} s", flush=True)
     loop.tally.seconds = round(time.monotonic() - started, 1)
     return loop.tally
 
@@ -161,15 +185,15 @@ def run(folder: Path, rounds: int, seed: int, longest: float = 0.8, verify_every
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1, help="databases side by side, each with its share of the rounds")
     parser.add_argument("--seed", type=int, default=None, help="repeats the choice of moments and points")
     parser.add_argument("--folder", type=Path, help="where the database is made (default: a temporary folder)")
     chosen = parser.parse_args()
     seed = random.randrange(2**32) if chosen.seed is None else chosen.seed
     print(f"seed {seed}", flush=True)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="redkite-kills-"))
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        tally = run(folder, chosen.rounds, seed)
+        tally = run_side_by_side(folder, chosen.rounds, seed, chosen.jobs)
     except Failed as failure:
         print(f"{failure}\nthe database and its ledger are kept in {folder}", file=sys.stderr)
         raise SystemExit(1) from None

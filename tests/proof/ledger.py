@@ -17,6 +17,11 @@ State = dict[str, int | None]
 """The version that each key (or each definition) has; None where it is gone."""
 
 
+Moment = tuple[int, State]
+"""A timestamp, and what was stored then."""
+MOMENTS = 3
+
+
 @dataclass
 class Account:
     """One thread's: what was answered, and what was not when the process ended."""
@@ -24,6 +29,8 @@ class Account:
     sure: State = field(default_factory=dict)
     open: State = field(default_factory=dict)
     steps: int = 0
+    moments: list[Moment] = field(default_factory=list)
+    """What was there at earlier timestamps; the last few."""
 
     def settle(self, line: dict[str, Any]) -> None:
         if "will" in line:
@@ -32,8 +39,11 @@ class Account:
             self.sure |= self.open
             self.open = {}
             self.steps += 1
+        elif "moment" in line:
+            self.moments = [*self.moments[1 - MOMENTS :], (line["moment"], self.before())]
         else:
             self.sure, self.open = line["state"], {}
+            self.moments = [(timestamp, state) for timestamp, state in line.get("moments", [])]
 
     def before(self) -> State:
         return {key: version for key, version in self.sure.items() if version is not None}
@@ -59,9 +69,13 @@ class Ledger:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._lock = threading.Lock()
 
-    def begin(self, path: Path, states: dict[str, State]) -> None:
-        """Start over with what was found, in place of the file at `path`."""
-        lines = [json.dumps({"of": name, "state": state}) + "\n" for name, state in states.items()]
+    def begin(self, path: Path, states: dict[str, State], accounts: dict[str, Account]) -> None:
+        """Start over with what was found, in place of the file at `path`; the past stays as it was told."""
+        moments = {name: account.moments for name, account in accounts.items()}
+        lines = [
+            json.dumps({"of": name, "state": state, "moments": moments.get(name, [])}) + "\n"
+            for name, state in states.items()
+        ]
         fresh = path.with_suffix(".new")
         fresh.write_text("".join(lines))
         descriptor = os.open(fresh, os.O_WRONLY | os.O_APPEND)
@@ -75,6 +89,10 @@ class Ledger:
 
     def done(self, name: str) -> None:
         self._write({"of": name, "done": True})
+
+    def moment(self, name: str, timestamp: int) -> None:
+        """What this thread has been told of by now is what there was of its at a timestamp."""
+        self._write({"of": name, "moment": timestamp})
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry).encode() + b"\n"

@@ -18,6 +18,7 @@ from tests.proof.doors import Door
 from tests.proof.oracle import DIM, WORDS, Condition, Key, Model, Row, conditions, keys_in, quoted
 
 import redkite
+from redkite.errors import Conflict
 
 NAMES = ["alpha", "beta"]
 PARTITIONS = ["", "p", "q"]
@@ -227,6 +228,44 @@ class Machine(RuleBasedStateMachine):
         answer = self.client.upsert(model.name, [dict(row) for row in rows], partial_update=True)
         assert answer["upsert_count"] == len(rows)
         model.change(rows)
+
+    @precondition(lambda self: self.door.module is redkite)
+    @rule(name=names, some=keys, data=st.data(), condition=conditions, deletes=st.booleans())
+    def change_where(
+        self, name: str, some: list[int], data: st.DataObject, condition: Condition, deletes: bool
+    ) -> None:
+        """A write that is done only when each of its rows is there and passes a filter."""
+        model = self.loaded(name)
+        rows = [self._row(model, number, data) for number in some]
+        passes = all(row["id"] in model.rows and condition.means(model.rows[row["id"]].values) for row in rows)
+        self._change_if(model, rows, deletes, passes, {"where": condition.text})
+
+    @precondition(lambda self: self.door.module is redkite)
+    @rule(name=names, some=keys, data=st.data(), stale=st.booleans(), deletes=st.booleans())
+    def change_version(self, name: str, some: list[int], data: st.DataObject, stale: bool, deletes: bool) -> None:
+        """A write that is done only when each of its rows has the version that was seen, or is not there yet."""
+        model = self.loaded(name)
+        rows = [self._row(model, number, data) for number in some]
+        seen = self.client.get(model.name, [row["id"] for row in rows], output_fields=["$version"])
+        known = {row["id"]: row["$version"] for row in seen}
+        versions = [known.get(row["id"], 0) for row in rows]
+        self._change_if(model, rows, deletes, not stale, {"if_version": [version + stale for version in versions]})
+
+    def _change_if(self, model: Model, rows: list[Row], deletes: bool, passes: bool, condition: dict[str, Any]) -> None:
+        gone = [row["id"] for row in rows]
+        try:
+            if deletes:
+                self.client.delete(model.name, ids=gone, **condition)
+            else:
+                self.client.upsert(model.name, [dict(row) for row in rows], **condition)
+        except Conflict:
+            assert not passes, f"{condition} holds"
+            return
+        assert passes, f"{condition} does not hold"
+        if deletes:
+            model.remove(lambda kept: kept.values["id"] in gone)
+        else:
+            model.put(rows, "")
 
     @rule(name=names, some=keys)
     def delete_ids(self, name: str, some: list[int]) -> None:

@@ -23,6 +23,8 @@ from tests.proof.ledger import Account, Ledger, State, read
 
 import redkite
 from redkite.client.transports import engines
+from redkite.errors import Conflict
+from redkite.model.requests import AllocTimestamp
 
 DIM = 8
 KEYS = 150
@@ -87,6 +89,7 @@ class Check:
                 mine = {key: stored.pop(int(key)) for key in map(str, owned(writer)) if int(key) in stored}
                 self.compare(writer, mine, SHARDS[name])
                 found[writer] = mine
+                self.past(writer)
             ensure(not stored, f"{name} holds rows that nobody wrote:", stored)
         found["definer"] = self.definitions()
         return found
@@ -123,6 +126,20 @@ class Check:
                 }
                 raise Wrong(f"{writer}, shard {shard}: (before, after, found) {differs}; open: {account.open}")
 
+    def past(self, writer: str) -> None:
+        """What was there at moments that earlier processes noted is there at those moments still."""
+        where = f"owner == {first_key(writer) // 100_000}"
+        for timestamp, state in self.accounts.get(writer, Account()).moments:
+            rows = self.client.query(WRITERS[writer], where, output_fields=["version"], as_of=timestamp)
+            found = {str(row["id"]): row["version"] for row in rows}
+            ensure(found == state, f"{writer} at {timestamp} (then, found):", state, found)
+
+    def backups(self, folder: Path) -> None:
+        """Every backup that was ever finished is whole."""
+        if folder.exists():
+            for backup in self.client.list_backups(str(folder)):
+                self.client.verify_backup(str(folder), backup.name)
+
     def definitions(self) -> State:
         account = self.accounts.get("definer", Account())
         found: State = {}
@@ -158,8 +175,11 @@ def by_shard(writer: str, shards: int) -> list[set[str]]:
 class Victim:
     """Threads that write until the process ends, each telling the ledger before and after."""
 
-    def __init__(self, client: Any, ledger: Ledger, states: dict[str, State], rng: random.Random) -> None:
+    def __init__(
+        self, client: Any, ledger: Ledger, states: dict[str, State], rng: random.Random, backups: Path
+    ) -> None:
         self.client = client
+        self.backups = backups
         self.ledger = ledger
         self.states = states
         self.seeds = rng
@@ -196,11 +216,13 @@ class Victim:
         name, version, mine = WRITERS[writer], time.time_ns() // 1000, self.states[writer]
         keys = rng.sample(owned(writer), rng.choice((1, 2, 7, 40)))
         partition = rng.choice(PARTITIONS)
-        kind = rng.choice(("insert", "insert", "upsert", "delete", "delete where"))
+        kind = rng.choice(("insert", "insert", "upsert", "upsert if", "refused", "delete", "delete where"))
         if kind in ("insert", "upsert"):
             call = self.client.insert if kind == "insert" else self.client.upsert
             rows = rows_of(keys, version)
             self.told(writer, {str(k): version for k in keys}, lambda: call(name, rows, partition_name=partition))
+        elif kind in ("upsert if", "refused"):
+            self.write_if(writer, [key for key in keys if str(key) in mine], version, kind == "refused")
         elif kind == "delete":
             self.told(writer, {str(k): None for k in keys}, lambda: self.client.delete(name, ids=keys))
         else:
@@ -210,10 +232,32 @@ class Victim:
             answer = self.told(writer, gone, lambda: self.client.delete(name, filter=where))
             ensure(answer["delete_count"] == len(gone), f"{writer}: {where} deleted", answer, len(gone))
 
+        if rng.random() < 0.1:
+            self.ledger.moment(writer, self.client._transport.call(AllocTimestamp(), None).timestamp)
+
+    def write_if(self, writer: str, keys: list[int], version: int, refused: bool) -> None:
+        """A write on a condition that holds of all these rows, or of none of them."""
+        if not keys:
+            return
+        name, rows = WRITERS[writer], rows_of(keys, version)
+        owner = first_key(writer) // 100_000 + refused
+        change: State = {} if refused else {str(k): version for k in keys}
+
+        def call() -> bool:
+            try:
+                self.client.upsert(name, rows, where=f"owner == {owner}")
+            except Conflict:
+                return True
+            return False
+
+        ensure(self.told(writer, change, call) == refused, f"{writer}: a condition was not heeded:", keys, refused)
+
     def keep(self, name: str, rng: random.Random) -> None:
         time.sleep(rng.uniform(0.0, 0.08))
         collection = rng.choice(list(SHARDS))
-        if hasattr(self.client, "compact") and rng.random() < 0.4:
+        if rng.random() < 0.03:
+            self.client.create_backup(str(self.backups), f"b{time.time_ns()}", collection)
+        elif hasattr(self.client, "compact") and rng.random() < 0.4:
             self.client.compact(collection)
         else:
             self.client.flush(collection)
@@ -266,7 +310,10 @@ def main() -> None:
         client = redkite.MilvusClient(path)
         prepare(client)
         accounts = read(ledger_path)
-        states = Check(client, accounts).run()
+        backups = ledger_path.parent / "backups"
+        check = Check(client, accounts)
+        states = check.run()
+        check.backups(backups)
     except BaseException:  # noqa: BLE001  whatever it is, the parent is told
         traceback.print_exc()
         sys.stderr.flush()
@@ -275,8 +322,8 @@ def main() -> None:
         client.close()
         return
     ledger = Ledger(ledger_path)
-    ledger.begin(ledger_path, states)
-    victim = Victim(client, ledger, states, random.Random(seed))
+    ledger.begin(ledger_path, states, accounts)
+    victim = Victim(client, ledger, states, random.Random(seed), backups)
     print("ready", flush=True)
     for thread in victim.start():
         thread.join()

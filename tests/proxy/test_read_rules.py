@@ -2,12 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from redkite.coordinator.meta import CollectionMeta, PartitionMeta
 from redkite.errors import MilvusException
-from redkite.model.requests import Queries
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import ConsistencyLevel, DataType, Metric
 from redkite.proxy.rules import read_rules as rules
@@ -98,34 +96,6 @@ def test_the_only_vector_field_need_not_be_named() -> None:
         "1100 failed to create query plan: failed to get field schema by name: fieldName(nothing) not found" + END
     )
     assert "not of vector data type" in message_of(rules.choose_vector_field, STATIC, "title")
-
-
-def queries(dim: int = 128, value: float = 1.0) -> Queries:
-    return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.full((2, dim), value, np.float32))
-
-
-def test_query_vectors_must_fit_the_field() -> None:
-    rules.check_queries(VECTOR, queries())
-    assert message_of(rules.check_queries, VECTOR, queries(64)) == (
-        "1100 vector dimension mismatch, expected vector size(byte) 512, actual 256" + END
-    )
-    assert message_of(rules.check_queries, BITS, queries()) == (
-        "1100 vector type must be the same, field bits - type VECTOR_BINARY, search info type VECTOR_FLOAT" + END
-    )
-    text = Queries(data_type=DataType.VARCHAR, raw=(b"hello",))
-    assert "search info type VARCHAR" in message_of(rules.check_queries, VECTOR, text)
-    bits = Queries(data_type=DataType.BINARY_VECTOR, raw=(b"\x01",))
-    assert message_of(rules.check_queries, BITS, bits).startswith("10 search on a field of type BinaryVector")
-
-
-@pytest.mark.parametrize(("value", "shown"), [(np.nan, "NaN"), (np.inf, "+Inf"), (-np.inf, "-Inf")])
-def test_query_vectors_must_be_finite(value: float, shown: str) -> None:
-    text = message_of(rules.check_queries, VECTOR, queries(value=value))
-    assert text == f"1100 value '{shown}' is not a number or infinity" + END
-
-
-def test_huge_query_vectors_are_allowed() -> None:
-    rules.check_queries(VECTOR, queries(value=3e38))
 
 
 def test_a_search_must_name_the_metric_of_the_index() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.engine import Engine
 
 from redkite.index.cells import build_cells
+from redkite.index.dense import FloatColumn
 from redkite.model.types import Metric
 from redkite.query import nearby
 from redkite.query.nearby import Nearby, Reach
@@ -157,5 +158,5 @@ def test_the_measured_part_of_the_rows_holds_the_neighbours(metric: Metric) -> N
     shares = near.shares(queries, exact)
     assert ((shares > 0) & (shares <= 1)).all()
     for query, want, share in zip(queries, exact, shares, strict=True):
-        _, found = near.search(vectors, None, query[None], float(share.max()), 10, metric)
+        _, found = near.search(FloatColumn(vectors), None, query[None], float(share.max()), 10, metric)
         assert set(found[0].tolist()) == set(want.tolist())

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redkite.env import Env
-from redkite.model.batch import vectors_to_arrow
+from redkite.model.batch import arrow_type, vectors_to_arrow
 from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.sparse import SparseRows
 from redkite.model.timestamps import NEVER
 from redkite.model.types import DataType
 from redkite.segment.compaction import MadeSegment, Part, Source, merge, open_source, split_by_key, survivors
@@ -31,8 +32,27 @@ SCHEMA = CollectionSchema(
         FieldSchema(name="id", data_type=DataType.INT64, is_primary=True, field_id=100),
         FieldSchema(name="vector", data_type=DataType.FLOAT_VECTOR, params={"dim": str(DIM)}, field_id=101),
         FieldSchema(name="word", data_type=DataType.VARCHAR, params={"max_length": "9"}, nullable=True, field_id=102),
+        FieldSchema(name="maybe", data_type=DataType.FLOAT_VECTOR, params={"dim": "2"}, nullable=True, field_id=103),
+        FieldSchema(name="half", data_type=DataType.FLOAT16_VECTOR, params={"dim": "2"}, field_id=104),
+        FieldSchema(name="bits", data_type=DataType.BINARY_VECTOR, params={"dim": "8"}, nullable=True, field_id=105),
+        FieldSchema(name="sparse", data_type=DataType.SPARSE_FLOAT_VECTOR, nullable=True, field_id=106),
     ),
 )
+
+
+OTHERS = ("maybe", "half", "bits", "sparse")
+
+
+def vectors_of(key: int) -> dict[str, Any]:
+    """What the other vector fields of a row hold, as Arrow shows it."""
+    half = np.array([key, -key], np.float16).tobytes()
+    sparse = SparseRows.from_bytes([np.array([key, 0], "<u4").tobytes()]).to_arrow()[0].as_py()
+    return {
+        "maybe": None if key % 3 == 0 else [key, 0.5],
+        "half": half,
+        "bits": None if key % 2 else bytes([key]),
+        "sparse": None if key % 5 == 0 else sparse,
+    }
 
 
 @dataclass(frozen=True)
@@ -66,8 +86,9 @@ def sealed(store: ObjectStore, number: int, given_rows: list[Row]) -> Source:
             pa.array([r.key for r in ordered]),
             vectors_to_arrow(vectors),
             pa.array([r.word for r in ordered], pa.string()),
+            *(pa.array([vectors_of(r.key)[f.name] for r in ordered], arrow_type(f)) for f in SCHEMA.fields[3:]),
         ],
-        ["id", "vector", "word"],
+        [f.name for f in SCHEMA.fields],
     )
     stamps = np.array([r.stamp for r in ordered], np.uint64)
     meta = write_rows(store, Place(1, 2, "channel", number), SCHEMA, batch, stamps)
@@ -91,6 +112,7 @@ def held(store: ObjectStore, made: MadeSegment) -> list[Row]:
     ):
         row = Row(key, stamps[at].as_py(), word, int(deleted[at]))
         assert vectors[at] == [row.key, row.stamp], "the columns of a row were torn apart"
+        assert {name: batch.column(name)[at].as_py() for name in OTHERS} == vectors_of(key)
         found.append(row)
     return found
 
@@ -176,10 +198,10 @@ def test_rows_that_expired_are_left_out() -> None:
 
 def test_vectors_that_may_be_null_keep_their_nulls() -> None:
     _, store = env_and_store()
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array([1, 2]), pa.array([[1.0, 1.0], None], pa.list_(pa.float32(), DIM)), pa.array(["a", "b"])],
-        ["id", "vector", "word"],
-    )
+    vectors = pa.array([[1.0, 1.0], None], pa.list_(pa.float32(), DIM))
+    others = [pa.nulls(2, arrow_type(f)) for f in SCHEMA.fields[3:]]
+    columns = [pa.array([1, 2]), vectors, pa.array(["a", "b"]), *others]
+    batch = pa.RecordBatch.from_arrays(columns, [f.name for f in SCHEMA.fields])
     metas = [
         write_rows(store, Place(1, 2, "c", n), SCHEMA, batch, np.array(stamps, np.uint64))
         for n, stamps in ((1, [1, 4]), (2, [2, 3]))

@@ -11,6 +11,7 @@ import pytest
 from tests.engine import DIM, schema
 from tests.segment.test_growing import rows
 
+from redkite.index.dense import FloatColumn
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 from redkite.segment.base import Segment
@@ -52,6 +53,13 @@ def sealed(count: int = 6) -> SealedSegment:
     store = FolderObjects(simulated_env(1).files, "db/objects")
     meta = write_segment(store, 5, "channel", growing(count))
     return SealedSegment(store, meta, FIRST, Deletes())
+
+
+def floats(segment: Segment, rows: int) -> FloatColumn:
+    column, valid = segment.vectors("vector", rows)
+    assert isinstance(column, FloatColumn)
+    assert valid is None
+    return column
 
 
 @pytest.fixture(params=[growing, sealed])
@@ -98,8 +106,8 @@ def test_a_segment_is_not_read_by_a_schema_older_than_its_own(segment: Segment) 
 
 def test_vectors_keys_deletes_and_times_are_the_same_under_every_schema(segment: Segment) -> None:
     seen = segment.under(SECOND)
-    np.testing.assert_array_equal(seen.vectors("vector", 6)[0], segment.vectors("vector", 6)[0])
-    np.testing.assert_array_equal(seen.lengths("vector", 6), segment.lengths("vector", 6))
+    np.testing.assert_array_equal(floats(seen, 6).matrix, floats(segment, 6).matrix)
+    np.testing.assert_array_equal(floats(seen, 6).lengths, floats(segment, 6).lengths)
     segment.deletes.mark(np.array([2]), 50, 6)
     assert seen.deletes is segment.deletes
     assert seen.timestamps(6).tolist() == segment.timestamps(6).tolist() == [10, 10, 12, 12, 14, 14]
@@ -132,7 +140,7 @@ def test_the_successor_of_a_growing_segment_takes_writes_and_keeps_its_keys() ->
     assert new.rows == 8
     assert new.batch(8).column("price").to_pylist() == [7] * 6 + [1, 2]
     assert new.batch(8).column("note").to_pylist() == [None] * 6 + ["a", None]
-    assert new.vectors("vector", 8)[0][:, 0].tolist() == [0, 1, 2, 3, 4, 5, 0.5, 0.5]
+    assert floats(new, 8).matrix[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 0.5, 0.5]
     alive = new.deletes.alive(8, 90)
     assert alive is not None
     assert np.flatnonzero(~alive).tolist() == [3], "the older row of key 3 is replaced"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine import DIM, schema
 
+from redkite.index.dense import FloatColumn
 from redkite.model.batch import vectors_to_arrow
 from redkite.segment.growing import GrowingSegment
 
@@ -32,10 +33,12 @@ def test_reads_between_writes_see_every_row_so_far(steps: list[tuple[int, bool]]
         segment.append(rows(total, count), list(range(total, total + count)), timestamp)
         total += count
         if look or timestamp == len(steps):
-            vectors, valid = segment.vectors("vector", total)
+            column, valid = segment.vectors("vector", total)
+            assert isinstance(column, FloatColumn)
+            vectors = column.matrix
             assert valid is None
             np.testing.assert_array_equal(vectors[:, 0], np.arange(total))
-            np.testing.assert_array_equal(segment.lengths("vector", total)[1:], np.linalg.norm(vectors, axis=1)[1:])
+            np.testing.assert_array_equal(column.lengths[1:], np.linalg.norm(vectors, axis=1)[1:])
             some = np.array([total - 1, 0])
             taken = segment.take(some, ("vector", "number", "word"))
             assert taken.column("number").to_pylist() == [(total - 1) * 10, 0]

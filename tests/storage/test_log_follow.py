@@ -293,3 +293,41 @@ def test_a_process_follows_another_one_that_appends_truncates_and_is_killed(tmp_
         writer.stdout.close()
     assert next_position > 300
     assert isinstance(LocalLog(Env.real(), str(tmp_path / "log")).topic("t"), LocalTopic)
+
+
+class Words(dict[str, int]):
+    """A board of one process."""
+
+    def publish(self, name: str, number: int) -> None:
+        self[name] = number
+
+    def read(self, name: str) -> int:
+        return self.get(name, 0)
+
+
+def test_with_a_board_a_follower_sees_each_record_as_soon_as_its_append_is_done(tmp_path: Path) -> None:
+    board = Words()
+    log = LocalLog(Env.real(), str(tmp_path), PAGES, board=board)
+    reader = LocalLog(Env.real(), str(tmp_path), read_only=True, board=board).topic("t")
+    topic = log.topic("t")
+    for number in range(300):
+        topic.append([payload(number)]).result()
+        assert reader.refresh() == number + 1
+    topic.truncate(200)
+    append(topic, 300, 5)
+    assert seen(reader, 250) == list(range(250, 305))
+    log.close()
+
+
+def test_what_a_board_tells_is_not_looked_for_again_while_it_says_the_same(tmp_path: Path) -> None:
+    board = Words()
+    log = LocalLog(Env.real(), str(tmp_path), board=board)
+    reader = LocalLog(Env.real(), str(tmp_path), read_only=True, board=board).topic("t")
+    append(log.topic("t"), 0, 3)
+    assert reader.refresh() == 3
+    log.close()
+    (tmp_path / "t").rename(tmp_path / "elsewhere")
+    assert reader.refresh() == 3
+    board.publish("t", 4)
+    with pytest.raises(MilvusException):
+        list(reader.read(0))

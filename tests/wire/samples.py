@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.model import requests, results
+from redkite.model.advice import IndexAdvice, IndexAdvices, RecallReport
 from redkite.model.batch import arrow_field
-from redkite.model.schema import CollectionSchema, FieldSchema
-from redkite.model.types import ConsistencyLevel, DataType, IndexState, JobState, LoadState
+from redkite.model.buckets import Bucket, BucketHit, KeyPart
+from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
+from redkite.model.scoring import ChainColumn, ChainExpr, ChainOp, FunctionChain, FunctionChainStage, FunctionScore
+from redkite.model.types import ConsistencyLevel, DataType, FunctionType, IndexState, JobState, LoadState
 from redkite.model.upkeep import (
     CompactionKind,
     CompactionPlanInfo,
@@ -50,6 +53,29 @@ def rows() -> pa.RecordBatch:
 
 def queries() -> requests.Queries:
     return requests.Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.arange(4, dtype=np.float32).reshape(2, 2))
+
+
+_AGGREGATION = requests.Aggregation(
+    fields=("t", "u"),
+    size=3,
+    measures=(
+        requests.Measure(alias="a", op="avg", field="n"), requests.Measure(alias="b", op="count", field="*"),
+    ),
+    order=(requests.Ordering(field="a", descending=True), requests.Ordering(field="_key", nulls_last=True)),
+    top_hits=requests.TopHits(size=2, sort=(requests.Ordering(field="_score", descending=True, nulls_last=True),)),
+    below=requests.Aggregation(fields=("w",), size=2, search_size=9),
+)  # fmt: skip
+
+
+_SCORE = FunctionScore(
+    functions=(
+        FunctionSchema(
+            name="f", type=FunctionType.RERANK, description="d", input_field_names=("t",), output_field_names=("u",),
+            params={"reranker": "boost", "weight": "2"},
+        ),
+    ),
+    params={"boost_mode": "sum"},
+)  # fmt: skip
 
 
 def requests_of_all_calls() -> list[requests.Request]:
@@ -113,6 +139,11 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.GetLoadState(**parts),
         requests.CreateIndex(**here, field="v", index_name="i", params={"index_type": "HNSW", "M": "8"}),
         requests.DescribeIndex(**here, index_name="i", field="v"),
+        requests.GetIndexState(**here, index_name="i", field="v"),
+        requests.GetIndexBuildProgress(**here, index_name="i", field="v"),
+        requests.GetIndexStatistics(**here, index_name="i"),
+        requests.AlterIndex(**here, index_name="i", properties={"mmap.enabled": "true"}),
+        requests.AlterIndex(**here, index_name="i", delete_keys=("mmap.enabled", "warmup")),
         requests.DropIndex(**here, index_name="i", field="v"),
         requests.Compact(
             **here, collection_id=7, clustering=True, level0=True, partition_id=8, channel="c_0v0", segment_ids=(1, 2),
@@ -151,10 +182,56 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.DeleteBackup(destination="/b", name="n"),
         requests.ListBackups(destination="/b"),
         requests.GetBackupJob(job_id=7),
+        requests.MeasureRecall(collection="c", anns_field="v", limit=3, queries=7, params={"ef": 9}, database="d"),
+        requests.AdviseIndex(collection="c", recall=0.9, sample=2000, limit=4),
         requests.Search(
             **here, queries=queries(), limit=5, anns_field="v", filter="a == {x}", filter_params={"x": 1.5},
             output_fields=("t",), partitions=("new",), offset=2, metric="IP", params={"ef": 10, "radius": 0.5},
             round_decimal=3, ignore_growing=True, consistency_level=ConsistencyLevel.Bounded, guarantee_timestamp=2,
+        ),
+        requests.Search(
+            **here, queries=requests.Queries(data_type=DataType.NONE, ids=pa.array([1, 2])), limit=5, in_order=True,
+            hints="iterative_filter", grouping=requests.Grouping(
+                fields=("m",), size=3, strict=True, json_path="/a", json_type="Int64", strict_cast=True
+            ), order_by=(
+                requests.Ordering(field='m["a,b"]', descending=True), requests.Ordering(field="t", nulls_last=True)
+            ),
+        ),
+        requests.Search(
+            **here, queries=requests.Queries(data_type=DataType.NONE, ids=pa.array(["a", "b"])), limit=5,
+            grouping=requests.Grouping(fields=("a", "b")), aggregation=_AGGREGATION,
+        ),
+        requests.Search(
+            **here, queries=queries(), limit=5, function_score=_SCORE,
+            function_chains=(
+                FunctionChain(
+                    stage=FunctionChainStage.L2_RERANK, name="c", ops=(
+                        ChainOp(op="map", outputs=("x",), expr=ChainExpr(
+                            name="f", args=(ChainColumn("$score"), 2, "t", 0.5, True, b"b", [1, [2.5]]),
+                            params={"a": {"b": [1, "x"]}, "c": False},
+                        )),
+                        ChainOp(op="sort", inputs=("x", "$id"), params={"desc": True}),
+                    ),
+                ),
+            ),
+        ),
+        requests.HybridSearch(
+            **here, searches=(
+                requests.Search(**here, queries=queries(), limit=7, anns_field="v", filter="a == {x}",
+                                filter_params={"x": 1}, metric="IP", params={"ef": 9}, round_decimal=2),
+                requests.Search(**here, queries=queries(), limit=8, ignore_growing=True),
+            ), limit=5, offset=2, strategy="weighted", rank_params={"weights": [0.5, 1], "norm_score": True},
+            output_fields=("t",), partitions=("new",), round_decimal=3,
+            grouping=requests.Grouping(fields=("t",), size=2, strict=True), group_scorer="avg",
+            consistency_level=ConsistencyLevel.Bounded, guarantee_timestamp=4, as_of=7 << 18, timezone="Asia/Tokyo",
+            time_fields=("year",),
+        ),
+        requests.HybridSearch(
+            **here, searches=(requests.Search(**here, queries=queries(), limit=7),), limit=5, function_score=_SCORE,
+        ),
+        requests.Query(
+            **here, output_fields=("t", "avg(n)"), limit=5, group_by=("t", "m"),
+            order_by=(requests.Ordering(field="avg(n)", descending=True, nulls_last=True),),
         ),
         requests.Query(
             **here, filter="a == {x}", filter_params={"x": "y"}, output_fields=("id", "t"), partitions=("new",),
@@ -174,8 +251,24 @@ def _hits() -> results.Hits:
     return results.Hits(
         topks=np.array([2, 1]), ids=pa.array([1, 2, 3]), scores=np.array([0.5, 0.25, 1], np.float32), rows=rows(),
         output_fields=("v", "t", "h", "a"), primary_field="id", collection="books", session_timestamp=11,
-        recalls=(1.0, 0.5),
+        recalls=(1.0, 0.5), groups=_groups(), buckets=(_buckets(), ()),
     )  # fmt: skip
+
+
+def _groups() -> pa.RecordBatch:
+    fields = [arrow_field("m", DataType.INT64, pa.int64()), arrow_field("t", DataType.VARCHAR, pa.string())]
+    return pa.RecordBatch.from_arrays([pa.array([1, None, 3]), pa.array(["a", "b", "c"])], schema=pa.schema(fields))
+
+
+def _buckets() -> tuple[Bucket, ...]:
+    hit = BucketHit(key=1, score=0.5, fields={"t": "x", "n": 2, "d": 1.5, "b": True, "j": b"{}"}, field_ids={
+        "t": 103, "n": 104, "d": 105, "b": 106, "j": 107,
+    })  # fmt: skip
+    key = (KeyPart(field="t", field_id=103, value="x"), KeyPart(field="n", field_id=104, value=None))
+    below = Bucket(key=(KeyPart(field="b", field_id=106, value=True),), count=1, hits=(
+        BucketHit(key="one", score=0.25),
+    ))  # fmt: skip
+    return (Bucket(key=key, count=2, measures={"a": 1.5, "b": 2, "c": None, "d": "z"}, hits=(hit,), groups=(below,)),)
 
 
 def _segment(**more: Any) -> SegmentInfo:
@@ -193,6 +286,13 @@ _BACKUP = results.BackupInfo(
     name="n", created_ms=2, timestamp=1 << 60, objects=3, bytes=4, copied_objects=5, copied_bytes=6,
     collections=(results.BackupCollection(database="shop", name="books", rows=7, bytes=8),),
 )  # fmt: skip
+
+
+def bare_index(state: IndexState, **known: Any) -> results.IndexInfo:
+    """An index of which little is known."""
+    nothing = {"index_name": "", "index_id": 0, "field": "", "params": {}}
+    rows = {"total_rows": 0, "indexed_rows": 0, "pending_rows": 0}
+    return results.IndexInfo(**{**nothing, **rows, **known}, state=state)
 
 
 def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
@@ -228,6 +328,11 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
         requests.ListAliases: results.Aliases(aliases=("a", "b"), collection="books", database="shop"),
         requests.GetLoadingProgress: results.LoadProgress(percent=40, refresh_percent=30),
         requests.GetLoadState: results.LoadStateInfo(state=LoadState.Loading),
+        requests.GetIndexState: results.Indexes(indexes=(bare_index(IndexState.FAILED, fail_reason="no room"),)),
+        requests.GetIndexBuildProgress: results.Indexes(
+            indexes=(bare_index(IndexState.IN_PROGRESS, total_rows=10, indexed_rows=8, pending_rows=2),)
+        ),
+        requests.GetIndexStatistics: results.Indexes(indexes=(bare_index(IndexState.FINISHED, index_name="i"),)),
         requests.DescribeIndex: results.Indexes(
             indexes=(
                 results.IndexInfo(
@@ -279,11 +384,24 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
         requests.RestoreBackup: results.JobStarted(job_id=7),
         requests.VerifyBackup: results.JobStarted(job_id=7),
         requests.ListBackups: results.Backups(backups=(_BACKUP,)),
+        requests.MeasureRecall: RecallReport(
+            recall=0.9, low=0.8, high=0.95, queries=7, source="live", params={"ef": 9}
+        ),
+        requests.AdviseIndex: IndexAdvices(
+            rows=9, queries=7, metric="L2",
+            advices=(
+                IndexAdvice(
+                    index_type="HNSW", params={"M": 16}, search_params={"ef": 16}, recall=0.9, searches_per_second=7.5,
+                    bytes_per_row=80.0, build_seconds=0.5, reaches=False,
+                ),
+            ),
+        ),
         requests.GetBackupJob: results.BackupJobInfo(
             job_id=7, kind="create", state=JobState.FAILED, done_bytes=3, total_bytes=4, reason="none", code=1009,
             backup=_BACKUP, restored=("shop.books",),
         ),
         requests.Search: _hits(),
+        requests.HybridSearch: _hits(),
         requests.Query: results.Rows(
             rows=rows(), output_fields=("id", "v"), primary_field="id", collection="books", session_timestamp=11
         ),

@@ -54,6 +54,8 @@ def same(left: Any, right: Any) -> bool:
         return np.array_equal(left, right)
     if isinstance(left, pa.RecordBatch):
         return bool(left.equals(right, check_metadata=True))
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
     return bool(left == right)
 
 
@@ -150,7 +152,7 @@ def test_old_servers_say_their_errors_in_old_numbers() -> None:
         decode_reply(requests.HasCollection(collection="c"), reply)
 
 
-@pytest.mark.parametrize("method", ["ListCredUsers", "HybridSearch", "Nonsense", ""])
+@pytest.mark.parametrize("method", ["ListCredUsers", "Nonsense", ""])
 def test_a_call_that_is_not_built_says_so(method: str) -> None:
     with pytest.raises(MethodUnimplemented, match=f"method {method} not implemented"):
         decode_request(method, b"", {})
@@ -230,11 +232,7 @@ SEARCH = {"search_params": [{"key": "topk", "value": "1"}], "placeholder_group":
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        ({"ids": {"int_id": {"data": [1]}}}, "ids"),
-        ({"function_score": {"functions": [{"name": "f"}]}}, "function_score"),
         ({"highlighter": {"type": 1}}, "highlighter"),
-        ({"search_aggregation": {"size": 1}}, "search_aggregation"),
-        ({"function_chains": [{"name": "x"}]}, "function_chains"),
         ({"search_by_primary_keys": True}, "search_by_primary_keys"),
         ({"namespace": "n"}, "namespace"),
         ({"sub_reqs": [{"nq": 1}]}, "sub_reqs"),

@@ -46,13 +46,8 @@ def test_a_feature_that_is_turned_off_is_no_error(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [
-        ("group_by_field", "color"), ("group_by_fields", "a,b"), ("group_size", "3"), ("strict_group_size", "True"),
-        ("order_by_fields", "a:desc"), ("hints", "iterative_filter"),
-        ("page_retain_order", "True"), ("json_path", "/a"),
-        ("analyzer_name", "en"),
-    ],
-)  # fmt: skip
+    [("analyzer_name", "en"), ("cluster_id", "7")],
+)
 def test_a_feature_that_is_not_served_is_refused_by_name(key: str, value: str) -> None:
     with pytest.raises(Unimplemented, match=f"parameter {key} is not supported in this version"):
         read_search_params({"topk": "1", key: value})
@@ -108,7 +103,7 @@ def test_a_query_reads_its_settings() -> None:
 @pytest.mark.parametrize(
     ("pairs", "error", "text"),
     [
-        ({"group_by_fields": "a"}, Unimplemented, "parameter group_by_fields is not supported"),
+        ({"cluster_id": "7"}, Unimplemented, "parameter cluster_id is not supported"),
         ({"limit": "abc"}, InvalidParameter, r"limit \[abc\] is invalid"),
         ({"topk": "1"}, InvalidParameter, "query parameter topk is not known"),
         ({"reduce_stop_for_best": "x"}, InvalidParameter, r"reduce_stop_for_best \[x\] is invalid"),
@@ -141,6 +136,9 @@ def test_a_page_of_an_iterator_is_read_with_its_size_its_token_and_its_bound() -
     assert (first.page, first.topk, first.collection_id) == (Page(), 10, 7)
     later = read_search_params(pairs | {"search_iter_id": "t", "search_iter_last_bound": "0.25"})
     assert later.page == Page(token="t", last_bound=0.25)
-    with pytest.raises(Unimplemented, match="first protocol"):
-        read_search_params({"topk": "1", "iterator": "True"})
+    assert read_search_params({"topk": "1", "iterator": "True"}).page is None
+    with pytest.raises(InvalidParameter, match="both iterator and search_iter_v2 must be set"):
+        read_search_params({"topk": "1", "search_iter_v2": "True"})
+    with pytest.raises(InvalidParameter, match="batch size is required"):
+        read_search_params({"topk": "1", "iterator": "True", "search_iter_v2": "True"})
     assert read_query_params({"iterator": "True"}).is_page

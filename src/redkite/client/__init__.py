@@ -9,20 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from redkite.client.aggregation import AggregationBucket, AggregationHit, SearchAggregation, TopHits
     from redkite.client.aio import AsyncMilvusClient
+    from redkite.client.chains import FunctionChain, FunctionChainStage, col, fn
     from redkite.client.index_params import IndexParam, IndexParams
+    from redkite.client.ranking import AnnSearchRequest, BaseRanker, FunctionScore, RRFRanker, WeightedRanker
     from redkite.client.results import HybridHits, QueryResult, SearchResult
     from redkite.client.schema import CollectionSchema, FieldSchema, Function, StructFieldSchema
     from redkite.client.sync import MilvusClient
     from redkite.model.types import ConsistencyLevel, DataType, FunctionType, LoadState
 
 __all__ = [
+    "AggregationBucket",
+    "AggregationHit",
+    "AnnSearchRequest",
     "AsyncMilvusClient",
+    "BaseRanker",
     "CollectionSchema",
     "ConsistencyLevel",
     "DataType",
     "FieldSchema",
     "Function",
+    "FunctionChain",
+    "FunctionChainStage",
+    "FunctionScore",
     "FunctionType",
     "HybridHits",
     "IndexParam",
@@ -30,17 +40,30 @@ __all__ = [
     "LoadState",
     "MilvusClient",
     "QueryResult",
+    "RRFRanker",
+    "SearchAggregation",
     "SearchResult",
     "StructFieldSchema",
+    "TopHits",
+    "WeightedRanker",
+    "col",
+    "fn",
 ]
 
 _HOMES = {
+    "AggregationBucket": "redkite.client.aggregation",
+    "AggregationHit": "redkite.client.aggregation",
+    "AnnSearchRequest": "redkite.client.ranking",
     "AsyncMilvusClient": "redkite.client.aio",
+    "BaseRanker": "redkite.client.ranking",
     "CollectionSchema": "redkite.client.schema",
     "ConsistencyLevel": "redkite.model.types",
     "DataType": "redkite.model.types",
     "FieldSchema": "redkite.client.schema",
     "Function": "redkite.client.schema",
+    "FunctionChain": "redkite.client.chains",
+    "FunctionChainStage": "redkite.client.chains",
+    "FunctionScore": "redkite.client.ranking",
     "FunctionType": "redkite.model.types",
     "HybridHits": "redkite.client.results",
     "IndexParam": "redkite.client.index_params",
@@ -48,8 +71,14 @@ _HOMES = {
     "LoadState": "redkite.model.types",
     "MilvusClient": "redkite.client.sync",
     "QueryResult": "redkite.client.results",
+    "RRFRanker": "redkite.client.ranking",
+    "SearchAggregation": "redkite.client.aggregation",
     "SearchResult": "redkite.client.results",
     "StructFieldSchema": "redkite.client.schema",
+    "TopHits": "redkite.client.aggregation",
+    "WeightedRanker": "redkite.client.ranking",
+    "col": "redkite.client.chains",
+    "fn": "redkite.client.chains",
 }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from redkite.client.aio_admin import AsyncAdmin
+from redkite.client.aio_reads import AsyncReads
 from redkite.client.base import closed
 from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
-from redkite.client.operations import collections, reads
+from redkite.client.operations import collections
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync import MilvusClient
@@ -21,7 +22,6 @@ from redkite.model.types import FieldOp
 if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
     from redkite.client.operations.data import Ids
-    from redkite.client.results import QueryResult, SearchResult
     from redkite.client.schema import CollectionSchema
     from redkite.model.types import DataType
 
@@ -41,7 +41,7 @@ def server_transport(endpoint: Endpoint) -> AsyncTransport:
     return AsyncDirectTransport(Speech(endpoint))
 
 
-class AsyncMilvusClient(AsyncAdmin):
+class AsyncMilvusClient(AsyncReads, AsyncAdmin):
     """The client for asyncio: the methods of `MilvusClient`, awaited.
 
     May be made outside a loop; it connects when it is first awaited, and again when it is used in another loop.
@@ -287,126 +287,6 @@ class AsyncMilvusClient(AsyncAdmin):
                 if_version,
                 where,
                 where_params,
-            ),
-            timeout,
-            unknown,
-        )
-
-    async def get(
-        self,
-        collection_name: str,
-        ids: Ids,
-        output_fields: Sequence[str] | None = None,
-        timeout: float | None = None,
-        partition_names: Sequence[str] | None = None,
-        *,
-        consistency_level: str | int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> QueryResult | list[dict[str, Any]]:
-        return await self._run(
-            reads.get(
-                self._session,
-                collection_name,
-                ids,
-                output_fields,
-                partition_names,
-                consistency_level,
-                as_of,
-                timezone,
-                time_fields,
-            ),
-            timeout,
-            unknown,
-        )
-
-    async def query(
-        self,
-        collection_name: str,
-        filter: str | None = "",
-        output_fields: Sequence[str] | None = None,
-        timeout: float | None = None,
-        ids: Ids | None = None,
-        partition_names: Sequence[str] | None = None,
-        *,
-        limit: int | None = None,
-        offset: int | None = None,
-        filter_params: dict[str, Any] | None = None,
-        consistency_level: str | int | None = None,
-        ignore_growing: bool | None = None,
-        guarantee_timestamp: int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> QueryResult:
-        return await self._run(
-            reads.query(
-                self._session,
-                collection_name,
-                filter,
-                output_fields,
-                ids,
-                partition_names,
-                limit,
-                offset,
-                filter_params,
-                consistency_level,
-                ignore_growing,
-                guarantee_timestamp,
-                as_of,
-                timezone,
-                time_fields,
-            ),
-            timeout,
-            unknown,
-        )
-
-    async def search(
-        self,
-        collection_name: str,
-        data: Any = None,
-        filter: str | None = "",
-        limit: int = 10,
-        output_fields: Sequence[str] | None = None,
-        search_params: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
-        partition_names: Sequence[str] | None = None,
-        anns_field: str | None = None,
-        *,
-        offset: int | None = None,
-        round_decimal: int | None = None,
-        filter_params: dict[str, Any] | None = None,
-        consistency_level: str | int | None = None,
-        ignore_growing: bool | None = None,
-        guarantee_timestamp: int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> SearchResult:
-        return await self._run(
-            reads.search(
-                self._session,
-                collection_name,
-                data,
-                filter,
-                limit,
-                output_fields,
-                search_params,
-                partition_names,
-                anns_field,
-                offset,
-                round_decimal,
-                filter_params,
-                consistency_level,
-                ignore_growing,
-                guarantee_timestamp,
-                as_of,
-                timezone,
-                time_fields,
             ),
             timeout,
             unknown,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from redkite.client.aio_evolution import AsyncEvolution
+from redkite.client.aio_hybrid import AsyncHybrid
 from redkite.client.aio_iterators import AsyncIterators
 from redkite.client.aio_keeping import AsyncKeeping
 from redkite.client.aio_upkeep import AsyncUpkeep
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncAdmin(AsyncKeeping, AsyncUpkeep, AsyncEvolution, AsyncIterators):
+class AsyncAdmin(AsyncKeeping, AsyncUpkeep, AsyncEvolution, AsyncHybrid, AsyncIterators):
     """Partitions, loading, indexes, aliases, databases and the server, awaited."""
 
     @abstractmethod
@@ -192,6 +193,32 @@ class AsyncAdmin(AsyncKeeping, AsyncUpkeep, AsyncEvolution, AsyncIterators):
         **unknown: Never,
     ) -> dict[str, Any] | None:
         return await self._run(indexes.describe_index(self._session, collection_name, index_name), timeout, unknown)
+
+    async def alter_index_properties(
+        self,
+        collection_name: str,
+        index_name: str,
+        properties: dict[str, Any],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Set properties of an index: `mmap.enabled`, `warmup`. The collection must be released."""
+        return await self._run(
+            indexes.alter_index_properties(self._session, collection_name, index_name, properties), timeout, unknown
+        )
+
+    async def drop_index_properties(
+        self,
+        collection_name: str,
+        index_name: str,
+        property_keys: Sequence[str],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Take properties of an index away. The collection must be released."""
+        return await self._run(
+            indexes.drop_index_properties(self._session, collection_name, index_name, property_keys), timeout, unknown
+        )
 
     async def drop_index(
         self,

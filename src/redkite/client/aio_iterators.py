@@ -6,11 +6,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any, Never, TypeVar
 
 from redkite.client.arguments import refuse_unknown
 from redkite.client.base import ClientBase
-from redkite.client.iterators import AsyncPageIterator, QueryCursor, SearchCursor, opening
+from redkite.client.cursor_file import CursorFile
+from redkite.client.iterators import (
+    AsyncPageIterator,
+    Cursor,
+    Filter,
+    FilteredCursor,
+    QueryCursor,
+    SearchCursor,
+    opening,
+)
 from redkite.client.operations import reads
 from redkite.client.results import Hit
 from redkite.client.session import Operation
@@ -39,6 +49,7 @@ class AsyncIterators(ClientBase):
         partition_names: Sequence[str] | None = None,
         anns_field: str | None = None,
         round_decimal: int = -1,
+        external_filter_func: Filter | None = None,
         *,
         filter_params: dict[str, Any] | None = None,
         consistency_level: str | int | None = None,
@@ -52,7 +63,11 @@ class AsyncIterators(ClientBase):
             None, round_decimal, filter_params, consistency_level, ignore_growing, None, as_of, None, None,
         )  # fmt: skip
         first = opening(operation, requests.Search)
-        cursor = SearchCursor(self._session, first, batch_size, limit, first.round_decimal)
+        if external_filter_func is None:
+            cursor: Cursor[Sequence[Hit]] = SearchCursor(self._session, first, batch_size, limit)
+        else:
+            whole = SearchCursor(self._session, first, batch_size, None)
+            cursor = FilteredCursor(whole, external_filter_func, batch_size, limit)
         return AsyncPageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))
 
     def query_iterator(
@@ -66,6 +81,7 @@ class AsyncIterators(ClientBase):
         partition_names: Sequence[str] | None = None,
         *,
         offset: int | None = None,
+        iterator_cp_file: str | Path | None = None,
         filter_params: dict[str, Any] | None = None,
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
@@ -77,5 +93,6 @@ class AsyncIterators(ClientBase):
             self._session, collection_name, filter, output_fields, None, partition_names, 1, offset, filter_params,
             consistency_level, ignore_growing, None, as_of, None, None,
         )  # fmt: skip
-        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit)
+        file = None if iterator_cp_file is None else CursorFile(iterator_cp_file)
+        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
         return AsyncPageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Never, TypeVar
+from typing import Any, Never, TypeVar
 
 from redkite.client.base import ClientBase
-from redkite.client.operations import upkeep
+from redkite.client.operations import advice, upkeep
 from redkite.client.session import Operation
+from redkite.model.advice import IndexAdvices, RecallReport
 from redkite.model.upkeep import SegmentInfo
 
 T = TypeVar("T")
@@ -100,3 +101,61 @@ class AsyncUpkeep(ClientBase):
         **unknown: Never,
     ) -> list[SegmentInfo]:
         return await self._run(upkeep.list_loaded_segments(self._session, collection_name), timeout, unknown)
+
+    # -- measurements -------------------------------------------------------------------------
+    async def measure_recall(
+        self,
+        collection_name: str,
+        limit: int = 10,
+        queries: int = 100,
+        anns_field: str | None = None,
+        search_params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> RecallReport:
+        """Ask the newest searches of a collection once more, as `search_params` say and exactly.
+
+        Args:
+            collection_name: The collection.
+            limit: Hits of each query.
+            queries: How many, at most 1,000. Where none was asked yet, points between stored vectors stand in.
+            anns_field: The vector field, where there are several.
+            search_params: Of the index, as `search` takes them.
+            timeout: Seconds.
+
+        Returns:
+            `recall`, with 95 % confidence between `low` and `high`.
+        """
+        return await self._run(
+            advice.measure_recall(self._session, collection_name, limit, queries, anns_field, search_params),
+            timeout,
+            unknown,
+        )
+
+    async def advise_index(
+        self,
+        collection_name: str,
+        recall: float = 0.95,
+        limit: int = 10,
+        anns_field: str | None = None,
+        sample: int = 10_000,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> IndexAdvices:
+        """Build every index type that fits over a sample of the rows, and search it.
+
+        Args:
+            collection_name: The collection, with an index that gives the metric, and loaded.
+            recall: The part of the true neighbours that has to be found.
+            limit: Hits of each query.
+            anns_field: The vector field, where there are several.
+            sample: Rows to try on, 1,000 to 200,000 at most.
+            timeout: Seconds.
+
+        Returns:
+            `advices`, those that reach the recall first, the fastest of them first: parameters, the search parameters
+            of least effort, recall, searches a second in one thread, bytes a row, seconds to build.
+        """
+        return await self._run(
+            advice.advise_index(self._session, collection_name, recall, limit, anns_field, sample), timeout, unknown
+        )

@@ -16,10 +16,8 @@ from redkite.model.timestamps import at_us, compose
 from redkite.model.types import ConsistencyLevel
 
 _NOT_BUILT = frozenset({
-    "_async", "_callback", "analyzer_name", "cluster_id", "external_source", "external_spec",
-    "function_chains", "group_by_field", "group_by_fields", "group_size", "highlighter", "hints", "ids", "iterator",
-    "json_path", "json_type", "namespace", "order_by", "order_by_fields", "page_retain_order", "priority", "ranker",
-    "search_aggregation", "strict_cast", "strict_float32", "strict_group_size",
+    "_async", "_callback", "analyzer_name", "cluster_id", "external_source", "external_spec", "function_chains",
+    "highlighter", "iterator", "namespace", "priority", "strict_float32",
 })  # fmt: skip
 """Arguments of Milvus's SDK that this version cannot honour."""
 

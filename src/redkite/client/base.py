@@ -6,7 +6,7 @@ import inspect
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from types import GeneratorType
-from typing import Any, NoReturn
+from typing import Any
 
 from redkite.client.arguments import name, refuse_unknown
 from redkite.client.endpoint import ConnectionOptions, Endpoint, endpoint
@@ -15,10 +15,6 @@ from redkite.client.schema import CollectionSchema, FieldSchema, Function, Struc
 from redkite.client.session import MAX_REQUEST_BYTES, Operation, Session
 from redkite.errors import MilvusException, ParamError
 from redkite.model.types import DataType
-
-_ELSEWHERE = {
-    "hybrid_search": "search one vector field at a time with search()",
-}
 
 
 class ClientBase(ABC):
@@ -49,14 +45,10 @@ class ClientBase(ABC):
         assert isinstance(operation, GeneratorType)
         method = operation.__name__
         operation.close()
-        refuse_unknown(method, unknown, inspect.signature(getattr(type(self), method)).parameters)
+        from redkite.client.operations.kinds import OPTIONS
 
-    def __getattr__(self, attribute: str) -> NoReturn:
-        hint = _ELSEWHERE.get(attribute)
-        text = f"{type(self).__name__!r} object has no attribute {attribute!r}"
-        if hint is not None:
-            text = f"{attribute}() is not supported in this version of Redkite: {hint}"
-        raise AttributeError(text)
+        known = [*inspect.signature(getattr(type(self), method)).parameters, *OPTIONS.get(method, ())]
+        refuse_unknown(method, unknown, known)
 
     def get_server_type(self) -> str:
         """`"milvus"`, or `"zilliz"` for an address at Zilliz Cloud."""

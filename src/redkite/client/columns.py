@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from redkite.client.vectors import mismatch, vector_column, wrong_dim
+from redkite.client.refusals import mismatch, wrong_dim
+from redkite.client.vectors import vector_column
 from redkite.errors import DataNotMatchException, InvalidParameter
 from redkite.model.batch import arrow_type
 from redkite.model.schema import FieldSchema

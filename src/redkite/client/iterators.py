@@ -5,17 +5,22 @@ A cursor knows what page to ask for and does no I/O; the iterators drive it, one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import structs
 
 from redkite.client import arguments
+from redkite.client.cursor_file import CursorFile
 from redkite.client.results import Hit, HybridHits, QueryResult, SearchResult
 from redkite.client.rows import quoted
 from redkite.client.session import Operation, Session, ask
 from redkite.errors import ParamError
 from redkite.model import requests, results
+from redkite.model.schema import FieldSchema
+from redkite.model.types import DataType
 
 MAX_BATCH = 16_384
 UNLIMITED = -1
@@ -26,6 +31,10 @@ P = TypeVar("P", bound="Sequence[Any]", covariant=True)
 class Cursor(Protocol[P]):
     def page(self) -> Operation[P]:
         """The next page; an empty one when there is nothing left."""
+        ...
+
+    def close(self) -> None:
+        """Nobody asks for another page."""
         ...
 
 
@@ -57,6 +66,9 @@ class _Pages:
         self._as_of = 0
         self._finished = False
 
+    def close(self) -> None:
+        self._finished = True
+
     def _wanted(self) -> int:
         """Rows of the next page; 0 when nothing is wanted any more."""
         if self._finished:
@@ -73,17 +85,15 @@ class _Pages:
 class SearchCursor(_Pages):
     """Hits of one query vector, from the closest outwards."""
 
-    def __init__(
-        self, session: Session, first: requests.Search, batch_size: int, limit: int | None, digits: int
-    ) -> None:
+    def __init__(self, session: Session, first: requests.Search, batch_size: int, limit: int | None) -> None:
         super().__init__(batch_size, limit)
         if first.queries.nq != 1:
             raise ParamError(f"a search iterator takes one query vector, not {first.queries.nq}")
         self._session = session
         self._request = first
         self._as_of = first.as_of
-        self._digits = digits
         self._page = requests.Page()
+        self._digits = first.round_decimal
 
     def page(self) -> Operation[HybridHits | list[Hit]]:
         wanted = self._wanted()
@@ -101,30 +111,108 @@ class SearchCursor(_Pages):
         return SearchResult(hits, self._digits)[0]
 
 
-class QueryCursor(_Pages):
-    """Rows in the order of their primary keys."""
+Filter = Callable[[HybridHits | list[Hit]], Sequence[Hit]]
+"""The hits of a page -> those of them that stay."""
 
-    def __init__(self, session: Session, first: requests.Query, batch_size: int, limit: int | None) -> None:
+
+class FilteredCursor:
+    """The hits of a cursor that a function of the user's keeps: `limit` and `batch_size` count those."""
+
+    def __init__(self, hits: SearchCursor, keep: Filter, batch_size: int, limit: int | None) -> None:
+        self._hits = hits
+        self._keep = keep
+        self._batch, self._left = _size(batch_size, limit)
+        self._kept: list[Hit] = []
+
+    def page(self) -> Operation[list[Hit]]:
+        wanted = self._batch if self._left == UNLIMITED else min(self._batch, self._left)
+        while len(self._kept) < wanted:
+            hits = yield from self._hits.page()
+            if not len(hits):
+                break
+            self._kept += self._keep(hits)
+        page, self._kept = self._kept[:wanted], self._kept[wanted:]
+        if self._left != UNLIMITED:
+            self._left -= len(page)
+        return page
+
+    def close(self) -> None:
+        self._hits.close()
+
+
+@dataclass(frozen=True, slots=True)
+class QueryIteratorCursor:
+    """How far a query iterator has come: the snapshot it reads, and the last key it gave, one or neither of the two."""
+
+    session_ts: int
+    int_pk: int | None = None
+    str_pk: str | None = None
+
+
+class QueryCursor(_Pages):
+    """Rows in the order of their primary keys. With a file, behind the key that is noted there."""
+
+    def __init__(
+        self,
+        session: Session,
+        first: requests.Query,
+        batch_size: int,
+        limit: int | None,
+        file: CursorFile | None = None,
+    ) -> None:
         super().__init__(batch_size, limit)
         self._session = session
         self._request = first
         self._as_of = first.as_of
+        self._file = file
+        self._last: int | str | None = None
+
+    @property
+    def position(self) -> QueryIteratorCursor:
+        """How far it has come."""
+        last = self._last
+        return QueryIteratorCursor(
+            self._as_of, last if isinstance(last, int) else None, last if isinstance(last, str) else None
+        )
+
+    def close(self) -> None:
+        super().close()
+        if self._file is not None:
+            self._file.remove()
 
     def page(self) -> Operation[QueryResult | list[dict[str, Any]]]:
         wanted = self._wanted()
         if not wanted:
             return []
         if not self._collection_id:
-            self._collection_id = yield from _collection_id(self._session, self._request)
+            info = yield from _described(self._session, self._request)
+            self._collection_id = info.collection_id
+            self._resume(info.schema.primary)
         request = structs.replace(self._request, limit=wanted, as_of=self._as_of, collection_id=self._collection_id)
         rows = yield from ask(request, results.Rows)
         count = rows.rows.num_rows
         self._took(count, wanted, rows.session_timestamp)
         if count:
             self._go_behind(rows.primary_field, rows.rows.column(rows.primary_field)[-1].as_py())
+            if self._file is not None:
+                self._file.write(self._as_of, rows.rows.column(rows.primary_field)[-1].as_py())
         return QueryResult(rows)
 
+    def _resume(self, primary: FieldSchema) -> None:
+        """Go on from what the file says, if there is one."""
+        noted = None if self._file is None else self._file.read()
+        if noted is None:
+            return
+        self._as_of, text = noted
+        if primary.data_type is not DataType.INT64:
+            self._go_behind(primary.name, text)
+        elif re.fullmatch(r"-?[0-9]{1,19}", text):
+            self._go_behind(primary.name, int(text))
+        else:
+            raise ParamError(f"the cursor file ends with no key of field {primary.name}: {text[:40]!r}")
+
     def _go_behind(self, primary: str, last: int | str) -> None:
+        self._last = last
         behind = f"{primary} > {quoted(last) if isinstance(last, str) else last}"
         self._own = self._request.filter if self._own is None else self._own
         condition = f"{behind} and ({self._own})" if self._own else behind
@@ -134,10 +222,19 @@ class QueryCursor(_Pages):
     """The user's filter, once pages have added to it."""
 
 
-def _collection_id(session: Session, request: requests.Search | requests.Query) -> Operation[int]:
+def _described(session: Session, request: requests.Search | requests.Query) -> Operation[results.CollectionInfo]:
     asked = requests.DescribeCollection(database=session.database, collection=request.collection)
-    info = yield from ask(asked, results.CollectionInfo)
-    return info.collection_id
+    return (yield from ask(asked, results.CollectionInfo))
+
+
+def _collection_id(session: Session, request: requests.Search | requests.Query) -> Operation[int]:
+    return (yield from _described(session, request)).collection_id
+
+
+def _position(cursor: Cursor[Any] | None) -> QueryIteratorCursor:
+    if not isinstance(cursor, QueryCursor):
+        raise ParamError("only a query iterator that is open has a cursor")
+    return cursor.position
 
 
 class PageIterator(Generic[P]):
@@ -154,8 +251,14 @@ class PageIterator(Generic[P]):
         return page
 
     def close(self) -> None:
-        """Give back what the iterator holds. Twice is once."""
+        """Give back what the iterator holds, and remove its cursor file. Twice is once."""
+        if self._cursor is not None:
+            self._cursor.close()
         self._cursor = None
+
+    def get_cursor(self) -> QueryIteratorCursor:
+        """How far a query iterator has come."""
+        return _position(self._cursor)
 
     def __iter__(self) -> PageIterator[P]:
         return self
@@ -181,7 +284,14 @@ class AsyncPageIterator(Generic[P]):
         return page
 
     async def close(self) -> None:
+        """Give back what the iterator holds, and remove its cursor file. Twice is once."""
+        if self._cursor is not None:
+            self._cursor.close()
         self._cursor = None
+
+    def get_cursor(self) -> QueryIteratorCursor:
+        """How far a query iterator has come."""
+        return _position(self._cursor)
 
     def __aiter__(self) -> AsyncPageIterator[P]:
         return self

@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.client.values import arrow_columns, numpy_column, python_values, row_dicts
+from redkite.client.values import arrow_columns, is_matrix, kind_of, numpy_column, python_values, row_dicts
+from redkite.model.explain import Explanation
 from redkite.model.results import Hits, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from redkite.client.aggregation import AggregationBucket
 
 T = TypeVar("T")
 SHOWN = 10
@@ -224,6 +227,18 @@ class SearchResult(_View[HybridHits]):
         return list(self._hits.recalls) or None
 
     @property
+    def explanation(self) -> Explanation | None:
+        """How it was answered, or would be, when the search asked to explain or analyze; `print` it."""
+        return self._hits.explanation
+
+    @property
+    def agg_buckets(self) -> list[list[AggregationBucket]]:
+        """Of a search with `search_aggregation`: the buckets of each query; else empty."""
+        from redkite.client.aggregation import AggregationBucket
+
+        return [[AggregationBucket(bucket) for bucket in buckets] for buckets in self._hits.buckets or ()]
+
+    @property
     def session_timestamp(self) -> int:
         """The hybrid timestamp of the snapshot that was read."""
         return self._hits.session_timestamp
@@ -241,11 +256,11 @@ class SearchResult(_View[HybridHits]):
 
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
         """The columns of `to_arrow` as numpy arrays; a vector field is a (hits, dim) matrix."""
-        return {name: numpy_column(column) for name, column in self._columns().items()}
+        return _numpy_columns(self._columns(), self._hits.rows)
 
     def to_pandas(self) -> pd.DataFrame:
         """The columns of `to_arrow` as a data frame. Wants pandas."""
-        return _data_frame(self._columns())
+        return _data_frame(self._columns(), self._hits.rows)
 
     def __repr__(self) -> str:
         recalls = f",recalls: {self.recalls[:SHOWN]}" if self.recalls else ""
@@ -280,6 +295,11 @@ class QueryResult(_View[dict[str, Any]]):
         """The hybrid timestamp of the snapshot that was read."""
         return self._rows.session_timestamp
 
+    @property
+    def explanation(self) -> Explanation | None:
+        """How it was answered, or would be, when the query asked to explain or analyze; `print` it."""
+        return self._rows.explanation
+
     def _columns(self) -> dict[str, pa.Array]:
         return arrow_columns(self._rows.rows, self._rows.output_fields)
 
@@ -289,11 +309,11 @@ class QueryResult(_View[dict[str, Any]]):
 
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
         """The columns of `to_arrow` as numpy arrays; a vector field is a (rows, dim) matrix."""
-        return {name: numpy_column(column) for name, column in self._columns().items()}
+        return _numpy_columns(self._columns(), self._rows.rows)
 
     def to_pandas(self) -> pd.DataFrame:
         """The columns of `to_arrow` as a data frame. Wants pandas."""
-        return _data_frame(self._columns())
+        return _data_frame(self._columns(), self._rows.rows)
 
     def __repr__(self) -> str:
         extra = f",extra_info: {self.extra}" if self.extra else ""
@@ -301,16 +321,22 @@ class QueryResult(_View[dict[str, Any]]):
         return f"data: {self[:SHOWN]}{rest}{extra}"
 
 
-def _data_frame(columns: dict[str, pa.Array]) -> pd.DataFrame:
+def _numpy_columns(columns: dict[str, pa.Array], rows: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
+    kinds = {field.name: kind_of(field) for field in rows.schema}
+    return {name: numpy_column(column, kinds.get(name)) for name, column in columns.items()}
+
+
+def _data_frame(columns: dict[str, pa.Array], rows: pa.RecordBatch) -> pd.DataFrame:
     """Vectors become one numpy array per row; everything else what Arrow makes of it."""
     import pandas as pd
 
     frame = {}
+    matrices = _numpy_columns({name: column for name, column in columns.items() if is_matrix(column)}, rows)
     for name, column in columns.items():
-        if pa.types.is_fixed_size_list(column.type):
+        if name in matrices:
             missing = column.is_null().to_numpy(zero_copy_only=False)
             frame[name] = pd.Series(
-                [None if gone else row for row, gone in zip(numpy_column(column), missing, strict=True)], dtype=object
+                [None if gone else row for row, gone in zip(matrices[name], missing, strict=True)], dtype=object
             )
         else:
             frame[name] = column.to_pandas()

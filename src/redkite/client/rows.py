@@ -24,6 +24,7 @@ import pyarrow as pa
 from redkite.client.columns import column, dumped
 from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
 from redkite.model.batch import arrow_field, arrow_type, batch_field, data_type_of
+from redkite.model.one_row import RowLayout
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
@@ -44,6 +45,8 @@ class RowPlan:
     fields: dict[str, FieldSchema]
     columns: dict[str, pa.Field]
     """The Arrow field of each, with its Milvus type where Arrow's alone does not tell it."""
+    layout: RowLayout | None
+    """How single rows are taken apart, where batches are not needed for it."""
 
     @classmethod
     def of(cls, info: CollectionInfo) -> RowPlan:
@@ -54,6 +57,7 @@ class RowPlan:
             timestamp=info.update_timestamp,
             fields={field.name: field for field in schema.user_fields},
             columns={field.name: _arrow_field(field) for field in schema.user_fields},
+            layout=RowLayout.of(schema, info.collection_id),
         )
 
     @property
@@ -121,10 +125,10 @@ class RowPlan:
             if isinstance(value, pa.Array | pa.ChunkedArray):
                 return True
             if field.data_type.is_vector:
-                if isinstance(value, np.ndarray):
-                    return value.ndim > 1
-                nested = isinstance(value, list) and bool(value) and isinstance(value[0], list | np.ndarray)
-                return nested and field.data_type is not DataType.SPARSE_FLOAT_VECTOR
+                told = _tells_column(field, value)
+                if told is None:
+                    continue
+                return told
             return isinstance(value, list | tuple | np.ndarray) or hasattr(value, "to_numpy")
         return False
 
@@ -256,6 +260,24 @@ def is_empty(data: Any) -> bool:
 def quoted(text: str) -> str:
     """A text as a literal of the filter language."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _tells_column(field: FieldSchema, value: Any) -> bool | None:
+    """Whether a value for a vector field is a column of vectors or one of them; None when it could be either."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 1
+    if hasattr(value, "tocsr"):
+        return None if value.ndim == 2 and value.shape[0] == 1 else bool(value.ndim == 2)
+    if not isinstance(value, list) or not value:
+        return None if value is None or isinstance(value, list) else False
+    first = value[0]
+    if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
+        return True if isinstance(first, Mapping | bytes) or first is None else None
+    if first is None or isinstance(first, list | tuple | np.ndarray):
+        return True
+    if isinstance(first, bytes | bytearray):  # a row may have its bytes in a list, as queries show them
+        return True if len(value) > 1 else None
+    return False
 
 
 def _length(columns: Mapping[str, Any]) -> int:

@@ -49,6 +49,11 @@ class Session:
     last_writes: dict[tuple[str, str], int] = field(default_factory=dict)
     """(database, collection) -> hybrid timestamp of this client's last write there, for reads at Session level."""
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether requests are handed over as they are, to an engine in this process."""
+        return self.max_request_bytes is None
+
     def plan(self, collection: str) -> RowPlan | None:
         return self.schemas.get((self.endpoint, self.database, collection))
 

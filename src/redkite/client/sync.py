@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from redkite.client.base import closed
 from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
-from redkite.client.operations import collections, databases, reads
+from redkite.client.operations import collections, databases
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
+from redkite.client.sync_reads import SyncReads
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
 from redkite.model.types import FieldOp
@@ -19,7 +20,6 @@ from redkite.model.types import FieldOp
 if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
     from redkite.client.operations.data import Ids
-    from redkite.client.results import QueryResult, SearchResult
     from redkite.client.schema import CollectionSchema
     from redkite.model.types import DataType
 
@@ -39,7 +39,7 @@ def server_transport(endpoint: Endpoint) -> GreetingTransport:
     return DirectTransport(Speech(endpoint))
 
 
-class MilvusClient(SyncAdmin):
+class MilvusClient(SyncReads, SyncAdmin):
     """A blocking client of a Redkite or Milvus server, or of a database file in this process.
 
         client = MilvusClient("./demo.db")
@@ -390,178 +390,6 @@ class MilvusClient(SyncAdmin):
                 if_version,
                 where,
                 where_params,
-            ),
-            timeout,
-            unknown,
-        )
-
-    def get(
-        self,
-        collection_name: str,
-        ids: Ids,
-        output_fields: Sequence[str] | None = None,
-        timeout: float | None = None,
-        partition_names: Sequence[str] | None = None,
-        *,
-        consistency_level: str | int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> QueryResult | list[dict[str, Any]]:
-        """Rows by primary key, whole if no `output_fields` are named. Keys that do not exist are left out.
-
-        `as_of` reads them as they were then; `timezone` and `time_fields` say how times are shown: see `query`."""
-        return self._run(
-            reads.get(
-                self._session,
-                collection_name,
-                ids,
-                output_fields,
-                partition_names,
-                consistency_level,
-                as_of,
-                timezone,
-                time_fields,
-            ),
-            timeout,
-            unknown,
-        )
-
-    def query(
-        self,
-        collection_name: str,
-        filter: str | None = "",
-        output_fields: Sequence[str] | None = None,
-        timeout: float | None = None,
-        ids: Ids | None = None,
-        partition_names: Sequence[str] | None = None,
-        *,
-        limit: int | None = None,
-        offset: int | None = None,
-        filter_params: dict[str, Any] | None = None,
-        consistency_level: str | int | None = None,
-        ignore_growing: bool | None = None,
-        guarantee_timestamp: int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> QueryResult:
-        """Rows that match a filter, or have one of the given keys.
-
-        Args:
-            collection_name: Name or alias.
-            filter: An expression; empty wants a `limit`.
-            output_fields: Names, dynamic keys, `"*"` for all (the default), or `"count(*)"` alone.
-            timeout: Seconds.
-            ids: Keys, instead of a filter.
-            partition_names: Look only there.
-            limit: Rows at most.
-            offset: Rows to skip.
-            filter_params: Values of `{placeholders}` in the filter.
-            consistency_level: Instead of the collection's own.
-            ignore_growing: Leave out rows that are not yet in sealed segments.
-            guarantee_timestamp: See every write up to this hybrid timestamp.
-            as_of: Read the rows as they were then: a hybrid timestamp, a datetime or ISO 8601 text. Deleted and
-                replaced rows are kept for `collection.retention.seconds`.
-            timezone: Show times as they are in this IANA time zone, instead of the collection's.
-            time_fields: Show times as lists of these numbers: year, month, day, hour, minute, second, microsecond.
-
-        Returns:
-            A list of dicts, made when it is looked into; `.to_arrow()`, `.to_numpy()`, `.to_pandas()` skip the dicts.
-        """
-        return self._run(
-            reads.query(
-                self._session,
-                collection_name,
-                filter,
-                output_fields,
-                ids,
-                partition_names,
-                limit,
-                offset,
-                filter_params,
-                consistency_level,
-                ignore_growing,
-                guarantee_timestamp,
-                as_of,
-                timezone,
-                time_fields,
-            ),
-            timeout,
-            unknown,
-        )
-
-    def search(
-        self,
-        collection_name: str,
-        data: Any = None,
-        filter: str | None = "",
-        limit: int = 10,
-        output_fields: Sequence[str] | None = None,
-        search_params: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
-        partition_names: Sequence[str] | None = None,
-        anns_field: str | None = None,
-        *,
-        offset: int | None = None,
-        round_decimal: int | None = None,
-        filter_params: dict[str, Any] | None = None,
-        consistency_level: str | int | None = None,
-        ignore_growing: bool | None = None,
-        guarantee_timestamp: int | None = None,
-        as_of: reads.Moment | None = None,
-        timezone: str | None = None,
-        time_fields: str | Sequence[str] | None = None,
-        **unknown: Never,
-    ) -> SearchResult:
-        """The rows closest to each query vector.
-
-        Args:
-            collection_name: Name or alias.
-            data: A list of vectors or a (queries, dim) array; one vector alone is one query.
-            filter: Only rows that match this expression.
-            limit: Hits for each vector, at most.
-            output_fields: Fields and dynamic keys to return; none by default, `"*"` for all.
-            search_params: `metric_type` and the index's settings, flat or in `params`: `{"params": {"ef": 64}}`.
-            timeout: Seconds.
-            partition_names: Look only there.
-            anns_field: The vector field; may be left out when there is one.
-            offset: Hits to skip.
-            round_decimal: Decimals of the distances; -1 for all.
-            filter_params: Values of `{placeholders}` in the filter.
-            consistency_level: Instead of the collection's own.
-            ignore_growing: Leave out rows that are not yet in sealed segments.
-            guarantee_timestamp: See every write up to this hybrid timestamp.
-            as_of: Read the rows as they were then: a hybrid timestamp, a datetime or ISO 8601 text. Deleted and
-                replaced rows are kept for `collection.retention.seconds`.
-            timezone: Show times as they are in this IANA time zone, instead of the collection's.
-            time_fields: Show times as lists of these numbers: year, month, day, hour, minute, second, microsecond.
-
-        Returns:
-            One list of hits for each vector, made when it is looked into.
-        """
-        return self._run(
-            reads.search(
-                self._session,
-                collection_name,
-                data,
-                filter,
-                limit,
-                output_fields,
-                search_params,
-                partition_names,
-                anns_field,
-                offset,
-                round_decimal,
-                filter_params,
-                consistency_level,
-                ignore_growing,
-                guarantee_timestamp,
-                as_of,
-                timezone,
-                time_fields,
             ),
             timeout,
             unknown,

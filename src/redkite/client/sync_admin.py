@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
 from redkite.client.sync_evolution import SyncEvolution
+from redkite.client.sync_hybrid import SyncHybrid
 from redkite.client.sync_iterators import SyncIterators
 from redkite.client.sync_keeping import SyncKeeping
 from redkite.client.sync_upkeep import SyncUpkeep
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncAdmin(SyncKeeping, SyncUpkeep, SyncEvolution, SyncIterators):
+class SyncAdmin(SyncKeeping, SyncUpkeep, SyncEvolution, SyncHybrid, SyncIterators):
     """Partitions, loading, indexes, aliases, databases and the server, blocking."""
 
     @abstractmethod
@@ -196,6 +197,32 @@ class SyncAdmin(SyncKeeping, SyncUpkeep, SyncEvolution, SyncIterators):
     ) -> dict[str, Any] | None:
         """Settings, state and row counts of an index; None when there is none of that name."""
         return self._run(indexes.describe_index(self._session, collection_name, index_name), timeout, unknown)
+
+    def alter_index_properties(
+        self,
+        collection_name: str,
+        index_name: str,
+        properties: dict[str, Any],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Set properties of an index: `mmap.enabled`, `warmup`. The collection must be released."""
+        return self._run(
+            indexes.alter_index_properties(self._session, collection_name, index_name, properties), timeout, unknown
+        )
+
+    def drop_index_properties(
+        self,
+        collection_name: str,
+        index_name: str,
+        property_keys: Sequence[str],
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Take properties of an index away. The collection must be released."""
+        return self._run(
+            indexes.drop_index_properties(self._session, collection_name, index_name, property_keys), timeout, unknown
+        )
 
     def drop_index(
         self,

@@ -6,11 +6,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any, Never, TypeVar
 
 from redkite.client.arguments import refuse_unknown
 from redkite.client.base import ClientBase
-from redkite.client.iterators import PageIterator, QueryCursor, SearchCursor, opening
+from redkite.client.cursor_file import CursorFile
+from redkite.client.iterators import (
+    Cursor,
+    Filter,
+    FilteredCursor,
+    PageIterator,
+    QueryCursor,
+    SearchCursor,
+    opening,
+)
 from redkite.client.operations import reads
 from redkite.client.results import Hit
 from redkite.client.session import Operation
@@ -39,6 +49,7 @@ class SyncIterators(ClientBase):
         partition_names: Sequence[str] | None = None,
         anns_field: str | None = None,
         round_decimal: int = -1,
+        external_filter_func: Filter | None = None,
         *,
         filter_params: dict[str, Any] | None = None,
         consistency_level: str | int | None = None,
@@ -56,11 +67,13 @@ class SyncIterators(ClientBase):
             filter: Only rows that match this expression.
             limit: Hits in all; -1 for no limit.
             output_fields: Fields and dynamic keys to return; none by default, `"*"` for all.
-            search_params: As for `search`; every row is compared, whatever the index.
+            search_params: As for `search`, `radius` and `range_filter` too; every row is compared, whatever the index.
             timeout: Seconds, for each page.
             partition_names: Look only there.
             anns_field: The vector field; may be left out when there is one.
             round_decimal: Decimals of the distances; -1 for all.
+            external_filter_func: Takes the hits of a page and gives those to keep; `limit` and `batch_size` then count
+                what is kept.
             filter_params: Values of `{placeholders}` in the filter.
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
@@ -72,7 +85,11 @@ class SyncIterators(ClientBase):
             None, round_decimal, filter_params, consistency_level, ignore_growing, None, as_of, None, None,
         )  # fmt: skip
         first = opening(operation, requests.Search)
-        cursor = SearchCursor(self._session, first, batch_size, limit, first.round_decimal)
+        if external_filter_func is None:
+            cursor: Cursor[Sequence[Hit]] = SearchCursor(self._session, first, batch_size, limit)
+        else:
+            whole = SearchCursor(self._session, first, batch_size, None)
+            cursor = FilteredCursor(whole, external_filter_func, batch_size, limit)
         return PageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))
 
     def query_iterator(
@@ -86,6 +103,7 @@ class SyncIterators(ClientBase):
         partition_names: Sequence[str] | None = None,
         *,
         offset: int | None = None,
+        iterator_cp_file: str | Path | None = None,
         filter_params: dict[str, Any] | None = None,
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
@@ -104,6 +122,8 @@ class SyncIterators(ClientBase):
             timeout: Seconds, for each page.
             partition_names: Look only there.
             offset: Rows to skip at the beginning.
+            iterator_cp_file: Where to note how far the iterator has come. When the file is there, it goes on from it,
+                on the same snapshot; `close()` removes it.
             filter_params: Values of `{placeholders}` in the filter.
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
@@ -114,5 +134,6 @@ class SyncIterators(ClientBase):
             self._session, collection_name, filter, output_fields, None, partition_names, 1, offset, filter_params,
             consistency_level, ignore_growing, None, as_of, None, None,
         )  # fmt: skip
-        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit)
+        file = None if iterator_cp_file is None else CursorFile(iterator_cp_file)
+        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
         return PageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))

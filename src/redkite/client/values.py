@@ -10,9 +10,10 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from redkite.client.vectors import sparse_dict
+from redkite.client.sparse import sparse_dict
 from redkite.errors import WireError
-from redkite.model.batch import data_type_of
+from redkite.model import batch
+from redkite.model.batch import arrow_to_numbers, data_type_of
 from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType
 
@@ -39,7 +40,7 @@ def python_values(column: pa.Array, kind: DataType | None = None, *, listed: boo
     if kind is DataType.TIMESTAMPTZ and pa.types.is_integer(column.type):
         return [None if v is None else _iso(v) for v in column.to_pylist()]
     if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        numbers: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        numbers: list[Any] = arrow_to_numbers(column).tolist()
         return numbers
     values: list[Any] = column.to_pylist()
     return values
@@ -88,12 +89,33 @@ def matrix_of(column: pa.Array) -> npt.NDArray[Any]:
     return matrix
 
 
-def numpy_column(column: pa.Array) -> npt.NDArray[Any]:
-    """A column as numpy: vectors as a (rows, dim) matrix, text and the like as objects."""
+def is_matrix(column: pa.Array) -> bool:
+    """Whether `numpy_column` makes a matrix of it: vectors that are all of one size."""
+    return bool(pa.types.is_fixed_size_list(column.type) or pa.types.is_fixed_size_binary(column.type))
+
+
+def numpy_column(column: pa.Array, kind: DataType | None = None) -> npt.NDArray[Any]:
+    """A column as numpy: vectors as a matrix, a null one as zeros; text and the like as objects. `kind` where the Arrow
+    type does not tell it."""
     if pa.types.is_fixed_size_list(column.type):
         return matrix_of(column)
+    if pa.types.is_fixed_size_binary(column.type):
+        return _matrix_of_bytes(column, kind or DataType.BINARY_VECTOR)
     result: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return result
+
+
+def _matrix_of_bytes(column: pa.Array, kind: DataType) -> npt.NDArray[Any]:
+    matrix = batch.matrix_of(column, kind)
+    if column.null_count:
+        matrix = np.where(column.is_valid().to_numpy(zero_copy_only=False)[:, None], matrix, matrix.dtype.type(0))
+    if kind is not DataType.BFLOAT16_VECTOR:
+        return matrix
+    try:
+        import ml_dtypes
+    except ImportError:
+        return matrix
+    return matrix.view(ml_dtypes.bfloat16)
 
 
 class Dynamic:

@@ -5,7 +5,6 @@ A vector that does not fit names its field, the dimension it should have and the
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -16,36 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.client.refusals import mismatch, wrong_dim
+from redkite.client.sparse import sparse_bytes, sparse_column
 from redkite.errors import DataNotMatchException, InvalidParameter
+from redkite.model.batch import matrix_to_arrow, matrix_type
+from redkite.model.halves import to_bfloat16
 from redkite.model.requests import Queries
 from redkite.model.schema import FieldSchema
 from redkite.model.types import DataType
 
 Matrix = npt.NDArray[Any]
 
-_SPARSE = np.dtype([("index", "<u4"), ("value", "<f4")])
-MAX_SPARSE_INDEX = 2**32 - 2
-
-
-def mismatch(field: str, expected: str, value: object) -> DataNotMatchException:
-    return DataNotMatchException(
-        "The Input data type is inconsistent with defined schema, "
-        f"{{{field}}} field should be a {expected}, but got a {{{type(value)}}} instead."
-    )
-
-
-def wrong_dim(field: str, expected: int, actual: int) -> InvalidParameter:
-    return InvalidParameter(
-        f"the dim ({actual}) of field data({field}) is not equal to schema dim ({expected})",
-        expected=expected, actual=actual,
-    )  # fmt: skip
-
 
 # -- a column of a collection -------------------------------------------------------------------
 def vector_column(field: FieldSchema, values: Any) -> pa.Array:
     """Vectors of one field -> its Arrow column. `values`: a matrix, or one vector (or None) per row."""
     if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
-        return pa.array(_sparse_rows(field.name, values), pa.binary())
+        return sparse_column(field.name, values)
     if isinstance(values, np.ndarray) and values.dtype != object:
         return _wrap(field, dense_matrix(field, values), None)
     rows = values.tolist() if isinstance(values, np.ndarray) else values
@@ -74,14 +60,7 @@ def _wrap(field: FieldSchema, matrix: Matrix, valid: npt.NDArray[np.bool_] | Non
         spread = np.zeros((len(valid), matrix.shape[1]), dtype=matrix.dtype)
         spread[valid] = matrix
         matrix = spread
-    if field.data_type in (DataType.FLOAT_VECTOR, DataType.INT8_VECTOR):
-        flat = pa.array(matrix.reshape(-1))
-        mask = None if valid is None else pa.array(~valid)
-        return pa.FixedSizeListArray.from_arrays(flat, field.dim, mask=mask)
-    width = matrix.shape[1] * matrix.dtype.itemsize
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
-    buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(matrix))]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(matrix), buffers)
+    return matrix_to_arrow(matrix, field.data_type, valid)
 
 
 def dense_matrix(field: FieldSchema, matrix: Matrix) -> Matrix:
@@ -90,7 +69,7 @@ def dense_matrix(field: FieldSchema, matrix: Matrix) -> Matrix:
         raise DataNotMatchException(
             f"field `{field.name}` takes a matrix of shape (rows, {field.dim}), got shape {matrix.shape}"
         )
-    stored, width = _storage(field)
+    stored, width = matrix_type(field.data_type, field.dim)
     kind, size = matrix.dtype.kind, matrix.dtype.itemsize
     if kind not in "fiuV":
         raise mismatch(field.name, field.data_type.name.lower(), matrix.flat[0] if matrix.size else matrix)
@@ -103,22 +82,8 @@ def dense_matrix(field: FieldSchema, matrix: Matrix) -> Matrix:
         raise mismatch(field.name, field.data_type.name.lower(), matrix)
     if stored.kind in "iu" and matrix.dtype != stored:
         return _narrowed(field, matrix, stored)
-    return np.ascontiguousarray(matrix, dtype=stored)
-
-
-def _storage(field: FieldSchema) -> tuple[np.dtype[Any], int]:
-    """How one vector is stored: the type of a value, and how many."""
-    match field.data_type:
-        case DataType.FLOAT_VECTOR:
-            return np.dtype(np.float32), field.dim
-        case DataType.FLOAT16_VECTOR:
-            return np.dtype(np.float16), field.dim
-        case DataType.BFLOAT16_VECTOR:
-            return np.dtype(np.uint16), field.dim
-        case DataType.INT8_VECTOR:
-            return np.dtype(np.int8), field.dim
-        case _:
-            return np.dtype(np.uint8), field.dim // 8
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, which no vector may hold
+        return np.ascontiguousarray(matrix, dtype=stored)
 
 
 def _narrowed(field: FieldSchema, matrix: Matrix, stored: np.dtype[Any]) -> Matrix:
@@ -128,17 +93,10 @@ def _narrowed(field: FieldSchema, matrix: Matrix, stored: np.dtype[Any]) -> Matr
     return np.ascontiguousarray(narrow)
 
 
-def to_bfloat16(matrix: Matrix) -> npt.NDArray[np.uint16]:
-    """Round to the nearest bfloat16, ties to even; the 16 bits of each."""
-    bits = np.ascontiguousarray(matrix, dtype=np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    return rounded.astype(np.uint16)
-
-
 def dense_rows(field: FieldSchema, rows: Sequence[Any]) -> Matrix:
     """One vector per row, none of them None -> (rows, values) as the field stores it."""
     if not rows:
-        stored, width = _storage(field)
+        stored, width = matrix_type(field.data_type, field.dim)
         return np.empty((0, width), dtype=stored)
     kinds = set(map(type, rows))
     if kinds <= _LISTS and field.data_type is DataType.FLOAT_VECTOR:
@@ -152,7 +110,7 @@ _LISTS = {list, tuple}
 
 
 def _stack(field: FieldSchema, rows: Sequence[Matrix]) -> Matrix:
-    _, width = _storage(field)
+    _, width = matrix_type(field.data_type, field.dim)
     if set(map(len, rows)) == {width}:
         flat = np.concatenate(rows)
         if flat.ndim == 1:
@@ -163,7 +121,7 @@ def _stack(field: FieldSchema, rows: Sequence[Matrix]) -> Matrix:
 
 def _one_row(field: FieldSchema, row: Any) -> Matrix:
     """One vector of any accepted form -> a (1, values) matrix."""
-    stored, width = _storage(field)
+    stored, width = matrix_type(field.data_type, field.dim)
     if isinstance(row, list | tuple) and len(row) == 1 and isinstance(row[0], bytes):
         row = row[0]
     if isinstance(row, bytes | bytearray | memoryview) and field.data_type is not DataType.FLOAT_VECTOR:
@@ -214,63 +172,6 @@ def _check_numbers(field: str, expected: str, values: Any) -> None:
             raise mismatch(field, expected, value)
 
 
-# -- sparse -------------------------------------------------------------------------------------
-def _sparse_rows(field: str, values: Any) -> list[bytes | None]:
-    """The rows of a scipy sparse matrix, or a sequence of sparse vectors and None, as bytes."""
-    if not hasattr(values, "tocsr"):
-        rows = values.tolist() if isinstance(values, np.ndarray) else values
-        return [None if row is None else sparse_bytes(field, row) for row in rows]
-    matrix = values.tocsr()
-    ends = matrix.indptr.tolist()
-    return [
-        _sparse_pairs(field, matrix.indices[start:stop].astype(np.float64), matrix.data[start:stop].astype(np.float64))
-        for start, stop in itertools.pairwise(ends)
-    ]
-
-
-def sparse_bytes(field: str, row: Any) -> bytes:
-    """One sparse vector -> (uint32 index, float32 value) pairs by increasing index.
-
-    Takes `{index: value}`, a list of pairs, a one-row scipy matrix, or bytes in that very form.
-    """
-    if isinstance(row, bytes):
-        return row
-    if hasattr(row, "tocsr"):
-        if row.shape[0] != 1:
-            raise mismatch(field, "sparse_float_vector of one row", row)
-        return _sparse_rows(field, row)[0] or b""
-    if isinstance(row, Mapping):
-        row = (list(row.keys()), list(row.values()))
-    elif isinstance(row, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in row):
-        row = ([pair[0] for pair in row], [pair[1] for pair in row])
-    else:
-        raise mismatch(field, "sparse_float_vector", row)
-    try:
-        index, value = np.asarray(row[0], dtype=np.float64), np.asarray(row[1], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise mismatch(field, "sparse_float_vector", row) from error
-    return _sparse_pairs(field, index, value)
-
-
-def _sparse_pairs(field: str, index: npt.NDArray[np.float64], value: npt.NDArray[np.float64]) -> bytes:
-    if len(index) and (index.min() < 0 or index.max() > MAX_SPARSE_INDEX or (index != np.floor(index)).any()):
-        raise InvalidParameter(f"invalid sparse float vector: index of field {field} out of [0, {MAX_SPARSE_INDEX}]")
-    if len(np.unique(index)) != len(index):
-        raise InvalidParameter(f"invalid sparse float vector: an index of field {field} occurs twice")
-    if not np.isfinite(value).all() or (value < 0).any():
-        raise InvalidParameter(f"invalid sparse float vector: a value of field {field} is negative or not finite")
-    order = np.argsort(index)
-    pairs = np.empty(len(index), dtype=_SPARSE)
-    pairs["index"], pairs["value"] = index[order], value[order]
-    return pairs.tobytes()
-
-
-def sparse_dict(data: bytes) -> dict[int, float]:
-    """The inverse of `sparse_bytes`."""
-    pairs = np.frombuffer(data, dtype=_SPARSE)
-    return dict(zip(pairs["index"].tolist(), pairs["value"].tolist(), strict=True))
-
-
 # -- the vectors of a search --------------------------------------------------------------------
 _QUERY_TYPES = {
     np.dtype(np.float16): DataType.FLOAT16_VECTOR,
@@ -290,7 +191,7 @@ def queries(data: Any, anns_field: str) -> Queries:
     if isinstance(data, np.ndarray) and data.dtype != object:
         return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
     if hasattr(data, "tocsr"):
-        raw = tuple(row or b"" for row in _sparse_rows(anns_field, data))
+        raw = tuple(sparse_column(anns_field, data).to_pylist())
         return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)
     if isinstance(data, str | bytes | Mapping):
         data = [data]

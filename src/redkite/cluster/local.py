@@ -36,7 +36,9 @@ from redkite.node.topology import Topology
 from redkite.proxy.definitions import drop_data
 from redkite.proxy.service import Proxy
 from redkite.query.allowed import CACHE_BYTES
+from redkite.storage.board import Board, PublishedCatalog
 from redkite.storage.catalog import Catalog, open_catalog
+from redkite.storage.checksums import READERS
 from redkite.storage.local_log import LocalLog
 from redkite.storage.lock import lock_path
 from redkite.storage.log import LogSettings
@@ -89,16 +91,16 @@ def open_database(
     backups: str | None = None,
     memory_limit: int = 0,
     memory_wait_seconds: float = 10.0,
+    board: Board | None = None,
 ) -> Database:
     """Open or create the database in folder `path`.
 
     `threads` build indexes (0: one a core). Compacted segments become as large as sealed ones unless `compaction` says
     otherwise. Objects that nothing needs any more are deleted after `garbage_seconds`. `verify` compares the checksum
     of a segment or index before its first use. `backups` is the folder or URL below which backups may be made (None:
-    anywhere). `memory_limit` bounds
-    the private memory of this database, in bytes (0: not at all); a write that finds no room in it for
-    `memory_wait_seconds` raises MemoryLimitExceeded. Raises PathLocked when another process has the path, Corruption
-    when what is there cannot be read.
+    anywhere). `memory_limit` bounds the private memory of this database, in bytes (0: not at all); a write that finds
+    no room in it for `memory_wait_seconds` raises MemoryLimitExceeded. Readers that share the `board` see each write at
+    once. Raises PathLocked when another process has the path, Corruption when what is there cannot be read.
     """
     env = env or Env.real()
     root = os.path.abspath(path) if env.files.local_path(path) is not None else path
@@ -107,12 +109,16 @@ def open_database(
     try:
         catalog = open_catalog(env.files, f"{root}/catalog")
         opened.append(catalog.close)
+        if board is not None:
+            catalog = PublishedCatalog(catalog, board)
         memory = MemoryBudget(env, memory_limit, memory_wait_seconds)
-        local_log = LocalLog(env, f"{root}/log", (log_settings or LogSettings()).within(memory_limit))
+        local_log = LocalLog(env, f"{root}/log", (log_settings or LogSettings()).within(memory_limit), board=board)
         memory.watch("log queue", lambda: local_log.backlog.size)
         memory.tight_when(lambda: local_log.backlog.is_full)
         opened.append(local_log.close)
-        store = FolderObjects(env.files, f"{root}/objects", verify=verify)
+        readers = env.tasks.executor("checksums", READERS)
+        opened.append(readers.shutdown)
+        store = FolderObjects(env.files, f"{root}/objects", verify=verify, readers=readers)
         policy = (policy or SealPolicy()).within(memory_limit)
         compaction = compaction or CompactionPolicy(rows=policy.rows, bytes=policy.bytes)
         if memory_limit:

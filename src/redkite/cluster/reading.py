@@ -2,7 +2,7 @@
 
 It takes no lock and changes no file. Before each request it looks whether the writer committed or logged something,
 which costs some microseconds when it did not. A reader is some milliseconds behind: of the newest writes it sees those
-that the files prove to be durable.
+that the files prove to be durable. One that shares a board with the writer is not behind.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from redkite.node.peers import QueryPeer
 from redkite.node.querying import QueryNode
 from redkite.node.topology import Topology
 from redkite.proxy.service import Proxy
+from redkite.storage.board import CATALOG, Board
 from redkite.storage.catalog import MemoryCatalog
 from redkite.storage.catalog_follow import FollowedCatalog
+from redkite.storage.checksums import READERS
 from redkite.storage.local_log import LocalLog
 from redkite.storage.objects import FolderObjects
 
@@ -42,7 +44,7 @@ SERVED = frozenset({
     rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.ListDatabases, rq.DescribeDatabase,
     rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.GetCollectionStatistics, rq.HasPartition,
     rq.ShowPartitions, rq.GetPartitionStatistics, rq.DescribeAlias, rq.ListAliases, rq.GetLoadingProgress,
-    rq.GetLoadState, rq.DescribeIndex, rq.Search, rq.Query,
+    rq.GetLoadState, rq.DescribeIndex, rq.Search, rq.HybridSearch, rq.Query,
 })  # fmt: skip
 TRIES = 50
 """How often one request may find that the writer moved something between two looks."""
@@ -51,11 +53,23 @@ TRIES = 50
 class ReadOnlyService:
     """Answers reads by what the writer has made durable; refuses the rest."""
 
-    def __init__(self, proxy: Proxy, topology: Topology, node: FollowingNode, catalog: FollowedCatalog) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        topology: Topology,
+        oracle: FollowingOracle,
+        node: FollowingNode,
+        catalog: FollowedCatalog,
+        board: Board | None,
+    ) -> None:
         self._proxy = proxy
         self._topology = topology
+        self._oracle = oracle
         self._node = node
         self._catalog = catalog
+        self._board = board
+        self._seen: dict[str, int] = {}
+        """What was on the board when this was last brought up to date."""
         self._lock = Lock()
 
     def call(self, request: rq.Request) -> rs.Result:
@@ -64,20 +78,38 @@ class ReadOnlyService:
             raise ReadOnlyDatabase(f"{name} is not for a database that was opened with read_only=True")
         for _ in range(TRIES):
             try:
-                self._catch_up(request)
+                if self._is_behind(request):
+                    self._catch_up(request)
                 answer = self._proxy.call(request)
             except (SegmentGone, ObjectNotFound):
+                self._seen = {}
                 continue
             assert isinstance(answer, rs.Result)
             return answer
         raise StorageError("the database changes faster than it can be followed: try again")
 
-    def is_quick(self, request: rq.Request) -> bool:  # noqa: ARG002  each may have to read files
-        return False
+    def is_quick(self, request: rq.Request) -> bool:
+        return type(request) in SERVED and not self._is_behind(request) and self._proxy.is_quick(request)
+
+    def _is_behind(self, request: rq.Request) -> bool:
+        """Whether files have to be looked at before the answer."""
+        board, seen = self._board, self._seen
+        if board is None or board.read(CATALOG) != seen.get(CATALOG, -1):
+            return True
+        return any(board.read(channel) != seen.get(channel, -1) for channel in self._channels(request))
+
+    def _channels(self, request: rq.Request) -> tuple[str, ...]:
+        root, name = self._topology.root, getattr(request, "collection", "")
+        return root.find(request.database, name).channels if name and root.exists(request.database, name) else ()
 
     def _catch_up(self, request: rq.Request) -> None:
-        topology = self._topology
+        topology, board = self._topology, self._board
+        reads = isinstance(request, rq.Search | rq.HybridSearch | rq.Query)
         with self._lock:
+            # Before the look: what was published by now is found by it.
+            told = {CATALOG: 0 if board is None else board.read(CATALOG)}
+            if told[CATALOG] == self._seen.get(CATALOG):
+                told = self._seen
             if self._catalog.refresh():
                 topology.root.reload()
                 topology.data.reload()
@@ -91,9 +123,13 @@ class ReadOnlyService:
             if name and topology.root.exists(request.database, name):
                 meta = topology.root.find(request.database, name)
                 for channel in meta.channels:
-                    shard = self._node.open_shard(channel)
+                    number = 0 if board is None else board.read(channel)
+                    shard = self._node.shard(meta, channel) if reads else self._node.open_shard(channel)
                     if shard is not None:
                         shard.catch_up(meta)
+                        self._oracle.observe(shard.view.timestamp)
+                        told = {**told, channel: number}
+            self._seen = told
 
 
 class ReadOnlyView:
@@ -116,11 +152,17 @@ class ReadOnlyView:
 
 
 def open_for_reading(
-    path: str, *, env: Env | None = None, limits: Limits = LIMITS, verify: bool = True
+    path: str,
+    *,
+    env: Env | None = None,
+    limits: Limits = LIMITS,
+    verify: bool = True,
+    board: Board | None = None,
 ) -> ReadOnlyView:
     """Open the database in folder `path` beside the process that writes it, or while none does.
 
-    Collections are loaded as the writer has them loaded. Raises StorageError when there is no database, Corruption when
+    Collections are loaded as the writer has them loaded. With the `board` of the writer it sees what was acknowledged
+    before each request. Raises StorageError when there is no database, Corruption when
     what is there cannot be read.
     """
     env = env or Env.real()
@@ -129,9 +171,11 @@ def open_for_reading(
         raise StorageError(f"there is no database at {root_path} to open with read_only=True")
     catalog = FollowedCatalog(f"{root_path}/catalog")
     try:
-        log_ = LocalLog(env, f"{root_path}/log", read_only=True)
-        store = FolderObjects(env.files, f"{root_path}/objects", verify=verify, writes=False)
-        root = RootCoordinator(catalog, env, limits, FollowingOracle(catalog, env.clock))
+        log_ = LocalLog(env, f"{root_path}/log", read_only=True, board=board)
+        readers = env.tasks.executor("checksums", READERS)
+        store = FolderObjects(env.files, f"{root_path}/objects", verify=verify, writes=False, readers=readers)
+        oracle = FollowingOracle(catalog, env.clock)
+        root = RootCoordinator(catalog, env, limits, oracle)
         numbers = itertools.count(1)
         data = DataCoordinator(catalog, lambda: -next(numbers), limits)
         scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
@@ -152,7 +196,7 @@ def open_for_reading(
             env, limits, store, garbage, root, data, loads, (node,), (querying,), (data_node,), compactor, snapshots,
             restores, scans, memory,
         )  # fmt: skip
-        service = ReadOnlyService(Proxy(topology), topology, node, catalog)
+        service = ReadOnlyService(Proxy(topology), topology, oracle, node, catalog, board)
         return ReadOnlyView(service, topology, catalog, log_)
     except MilvusException:
         catalog.close()

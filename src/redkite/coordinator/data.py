@@ -191,7 +191,7 @@ class DataCoordinator:
                     return index
                 if index.name == name:
                     raise InvalidParameter("at most one distinct index is allowed per field")
-                if index.field == field.name:
+                if index.field == field.name and (index.spec.path is None or index.spec.path == spec.path):
                     raise InvalidParameter(
                         "CreateIndex failed: creating multiple indexes on same field is not supported"
                     )
@@ -209,13 +209,24 @@ class DataCoordinator:
             self._indexes = {**self._indexes, collection_id: (*self.indexes(collection_id), made)}
             return made
 
+    def alter_index(self, index: IndexMeta, params: dict[str, str]) -> None:
+        """Record other parameters of an index, which stays what it is. One that is gone by now stays gone."""
+        with self._lock:
+            known = self.indexes(index.collection_id)
+            if index not in known:
+                return
+            made = msgspec.structs.replace(index, params=params)
+            self._catalog.commit({_index_key(made): msgspec.json.encode(made)})
+            kept = tuple(made if i is index or i == index else i for i in known)
+            self._indexes = {**self._indexes, index.collection_id: kept}
+
     def find_indexes(self, collection_id: int, collection: str, name: str, field: str) -> tuple[IndexMeta, ...]:
         """By name, else by field, else all; none at all is an error."""
         found = self.indexes(collection_id)
         if name:
             found = tuple(i for i in found if i.name == name)
         if field:
-            found = tuple(i for i in found if i.field == field)
+            found = tuple(i for i in found if i.stands_on(field))
         if not found:
             raise IndexNotFound.named(name) if name else IndexNotFound.of_collection(collection)
         return found

@@ -88,7 +88,12 @@ class FollowingOracle(TimestampOracle):
         self._ids = itertools.count(1)
 
     def now(self) -> int:
-        return at_us(self._now_us() + 1) - 1
+        return max(at_us(self._now_us() + 1) - 1, self._last)
+
+    def observe(self, timestamp: int) -> None:
+        """Something was written then. The writer's numbers may be ahead of the clock."""
+        with self._lock:
+            self._last = max(self._last, timestamp)
 
     def allocate(self, n: int = 1) -> int:  # noqa: ARG002  refused whatever it is
         raise ReadOnlyDatabase("no timestamps are handed out: the database was opened with read_only=True")

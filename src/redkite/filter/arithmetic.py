@@ -55,6 +55,7 @@ def _one_operation(
     if not (data_type is DataType.JSON or data_type.is_number) or not is_number(constant):
         raise scope.error(not_numbers(operator), node)
     assert isinstance(constant, int | float)
+    scope.check_range(constant, DataType.INT64, node)
     whole = isinstance(constant, int) and not data_type.is_float
     if operator is Operator.MOD and not whole:
         raise scope.error("modulo can only apply on integer types", node)

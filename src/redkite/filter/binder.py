@@ -12,6 +12,7 @@ from redkite.filter.bound import JsonValue
 from redkite.filter.constants import Moment, Value
 from redkite.filter.literals import text_value
 from redkite.filter.moments import bind_literal
+from redkite.filter.sampling import NEAREST
 from redkite.filter.scope import Opaque, Scope, Term
 from redkite.filter.syntax import Comparison, Node
 from redkite.model.types import DataType
@@ -31,6 +32,17 @@ def bind(scope: Scope, node: Node) -> bound.Predicate:
         kind = _Binder(scope).type_name(node)
         raise scope.error(f"predicate is not a boolean expression: {scope.text(node)}, data type: {kind}", node)
     return predicate
+
+
+def bind_sample(scope: Scope, call: syntax.Call) -> float:
+    """The share that a `random_sample` keeps."""
+    given = [_Binder(scope).term(argument) for argument in call.arguments]
+    share = given[0].value if len(given) == 1 and isinstance(given[0], Value) else None
+    if not isinstance(share, float) or not NEAREST <= share <= 1 - NEAREST:
+        shown = ", ".join(map(scope.text, call.arguments))
+        detail = f"the sample factor should be a float between 0 and 1, not too close to either, but got: {shown}"
+        raise scope.error(detail, call)
+    return share
 
 
 class _Binder:
@@ -65,7 +77,7 @@ class _Binder:
         if isinstance(node, syntax.Exists):
             return self._exists(node, negated)
         if isinstance(node, syntax.RegexMatch):
-            raise scope.unsupported("operator " + ("!~" if node.negated else "=~"))
+            return comparisons.bind_regex(scope, node, self.term(node.operand), negated)
         return self._truth(self._call(node, negated) if isinstance(node, syntax.Call) else self.term(node), negated)
 
     def _truth(self, term: Term, negated: bool) -> bound.Predicate | None:
@@ -131,16 +143,22 @@ class _Binder:
         if isinstance(node.operand, syntax.StructPath):
             raise scope.struct_path(node.operand)
         wants_null = node.negated == negated
+        text = scope.field(node.operand.name) if isinstance(node.operand, syntax.Name) else None
+        if text is not None and text.data_type is DataType.TEXT:
+            return self._null_test(text.name, wants_null)
         term = self.term(node.operand)
         if isinstance(term, bound.Path) and term.path:
             return bound.Exists(term, negated=wants_null)
         if isinstance(term, bound.Element):
             raise scope.error("is null operation is not supported on an element of an array", node)
         assert isinstance(term, bound.Column | bound.Path | bound.List | Opaque)
-        field = scope.field(term.field)
+        return self._null_test(term.field, wants_null)
+
+    def _null_test(self, name: str, wants_null: bool) -> bound.Predicate:
+        field = self._scope.field(name)
         if field is None or not field.nullable:
             return bound.Constant(not wants_null)
-        return bound.IsNull(term.field, negated=not wants_null)
+        return bound.IsNull(name, negated=not wants_null)
 
     def _exists(self, node: syntax.Exists, negated: bool) -> bound.Predicate:
         term = self.term(node.operand)

@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.filter.json_column import JsonPath
 from redkite.filter.like import Pattern
 from redkite.filter.numbers import NumberSet
+from redkite.filter.spatial import Spatial
 from redkite.filter.syntax import Comparison, Operator
 from redkite.model.types import DataType
 
@@ -111,6 +113,8 @@ class JsonSet(msgspec.Struct, frozen=True):
     doubles: NumberSet | None
     strings: pa.Array | None
     bools: frozenset[bool]
+    bigs: frozenset[int]
+    """Integers beyond int64."""
     empty: bool
 
     @staticmethod
@@ -121,13 +125,19 @@ class JsonSet(msgspec.Struct, frozen=True):
         # Either kind of number can be compared with either kind of constant, so both sets exist or neither.
         whole = {int(v) for v in numbers if v == v and v not in _INFINITE and v == int(v) and -(2**63) <= v < 2**63}
         doubles = {float(v) for v in numbers if float(v) == v}
+        bigs = frozenset(int(v) for v in doubles.union(numbers) if 2**63 <= v < 2**64 and v == int(v))
         return JsonSet(
             ints=NumberSet(whole, np.int64) if numbers else None,
             doubles=NumberSet(doubles, np.float64) if numbers else None,
             strings=pa.array(strings, pa.string()) if strings else None,
             bools=bools,
+            bigs=bigs,
             empty=not values,
         )
+
+    def are_bigs(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Which integers beyond int64 are members."""
+        return np.array([value in self.bigs for value in values.tolist()], np.bool_)
 
 
 _INFINITE = (float("inf"), float("-inf"))
@@ -153,8 +163,16 @@ class CompareColumns(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
+class StartsWith(msgspec.Struct, frozen=True):
+    """A string of one field begins with the string of another."""
+
+    left: Column
+    right: Column
+    negated: bool = False
+
+
 class Between(msgspec.Struct, frozen=True):
-    operand: Column | Element | Path
+    operand: Column | Element | Path | Shifted
     low: int | float | str
     high: int | float | str
     low_inclusive: bool
@@ -225,8 +243,13 @@ class Or(msgspec.Struct, frozen=True):
         return Or(tuple(operands), sum(map(cost, operands)))
 
 
-Leaf: TypeAlias = Compare | CompareColumns | Between | In | Like | IsNull | Exists | Contains | ListEquals
+Leaf: TypeAlias = (
+    Compare | CompareColumns | StartsWith | Between | In | Like | IsNull | Exists | Contains | ListEquals | Spatial
+)
 Predicate: TypeAlias = Constant | Leaf | And | Or
+
+
+_WITHOUT_OPERAND = Constant | CompareColumns | IsNull | Spatial | StartsWith
 
 
 def leaves_of(predicate: Predicate) -> Iterator[Constant | Leaf]:
@@ -243,9 +266,9 @@ def fields_of(predicate: Predicate) -> frozenset[str]:
     """The names of the columns that evaluating the predicate reads."""
     found: set[str] = set()
     for leaf in leaves_of(predicate):
-        if isinstance(leaf, CompareColumns):
+        if isinstance(leaf, CompareColumns | StartsWith):
             found |= {leaf.left.field, leaf.right.field}
-        elif isinstance(leaf, IsNull):
+        elif isinstance(leaf, IsNull | Spatial):
             found.add(leaf.field)
         elif not isinstance(leaf, Constant):
             found.add(_source(leaf.operand).field)
@@ -254,7 +277,7 @@ def fields_of(predicate: Predicate) -> frozenset[str]:
 
 def json_paths_of(predicate: Predicate) -> frozenset[tuple[str, JsonPath]]:
     """(field, path) of every JSON path that evaluating the predicate reads."""
-    leaves = (leaf for leaf in leaves_of(predicate) if not isinstance(leaf, Constant | CompareColumns | IsNull))
+    leaves = (leaf for leaf in leaves_of(predicate) if not isinstance(leaf, _WITHOUT_OPERAND))
     sources = (_source(leaf.operand) for leaf in leaves)
     return frozenset((s.field, s.path) for s in sources if isinstance(s, Path))
 
@@ -267,6 +290,8 @@ def cost(predicate: Predicate) -> int:
         return 30 if predicate.left.data_type.is_string else 2
     if isinstance(predicate, Constant | IsNull):
         return 1
+    if isinstance(predicate, Spatial | StartsWith):
+        return 60
     operand = _source(predicate.operand)
     if isinstance(operand, Path):
         return 100

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from redkite.filter import bound
 from redkite.filter.bound import JsonValue
-from redkite.filter.comparisons import is_text, members_of
+from redkite.filter.comparisons import in_list, is_text, members_of
 from redkite.filter.constants import Value, cast, type_of
 from redkite.filter.diagnostics import nearest
 from redkite.filter.like import prefix
+from redkite.filter.sampling import RANDOM_SAMPLE
 from redkite.filter.scope import Opaque, Scope, Term
+from redkite.filter.spatial_calls import ARGUMENTS, SPATIAL, bind_spatial
 from redkite.filter.syntax import Call, Comparison
 from redkite.model.types import DataType
 
 _CONTAINS = {
     f"{kind}_contains{suffix}": suffix for kind in ("json", "array") for suffix in ("", "_all", "_any")
 }  # fmt: skip
-_IMPLEMENTED = frozenset({*_CONTAINS, "array_length", "empty", "starts_with"})
+_IMPLEMENTED = frozenset({*_CONTAINS, *SPATIAL, "array_length", "empty", "starts_with", RANDOM_SAMPLE})
+_ARGUMENTS = ARGUMENTS | {"array_length": 1, "empty": 1}
+"""Of the functions that do not take two."""
 _UNIMPLEMENTED = frozenset({
-    "text_match", "text_match_fuzzy", "phrase_match", "random_sample", "element_filter", "match_any", "match_all",
-    "match_least", "match_most", "match_exact", "st_equals", "st_touches", "st_overlaps", "st_crosses", "st_contains",
-    "st_intersects", "st_within", "st_dwithin", "st_isvalid",
+    "text_match", "text_match_fuzzy", "phrase_match", "element_filter", "match_any", "match_all", "match_least",
+    "match_most", "match_exact",
 })  # fmt: skip
 
 
 def check_name(scope: Scope, node: Call) -> None:
     """Refuse a function that does not exist or that this version does not evaluate."""
+    if node.name == RANDOM_SAMPLE:
+        raise scope.error(
+            "random sample expression can only be the last expression in the logical and expression", node,
+            "write condition and random_sample(0.1)",
+        )  # fmt: skip
     if node.name in _IMPLEMENTED:
         return
     if node.name in _UNIMPLEMENTED:
@@ -35,23 +43,46 @@ def check_name(scope: Scope, node: Call) -> None:
 
 def bind_call(scope: Scope, node: Call, arguments: tuple[Term, ...], negated: bool) -> bound.Predicate | bound.Length:
     """The meaning of a call whose name `check_name` accepts."""
-    expected = 1 if node.name in ("array_length", "empty") else 2
+    expected = _ARGUMENTS.get(node.name, 2)
     if len(arguments) != expected:
         raise scope.error(f"function {node.name} takes {expected} arguments, but got {len(arguments)}", node)
     first = arguments[0]
     if node.name == "array_length":
         return bound.Length(_array(scope, node, first, "array_length"))
+    if node.name in SPATIAL:
+        return bind_spatial(scope, node, arguments, negated)
     if node.name in _CONTAINS:
         return _contains(scope, node, first, arguments[1], negated)
-    if not is_text(first) or isinstance(first, bound.Path):
-        raise scope.error(f"function {node.name} expects a VarChar field, but got: {scope.text(node)}", node)
-    assert isinstance(first, bound.Column | bound.Element)
     if node.name == "empty":
-        return bound.Compare(first, Comparison.EQ, "", negated)
-    text = arguments[1].value if isinstance(arguments[1], Value) else None
-    if not isinstance(text, str):
-        raise scope.error("function starts_with expects a string as its second argument", node)
-    return bound.Like(first, prefix(text), negated)
+        operand = _text(scope, node, first, 0)
+        if isinstance(operand, str):
+            return bound.Constant((operand == "") != negated)
+        return bound.Compare(operand, Comparison.EQ, "", negated)
+    return _starts_with(scope, node, (first, arguments[1]), negated)
+
+
+def _starts_with(scope: Scope, node: Call, terms: tuple[Term, Term], negated: bool) -> bound.Predicate:
+    left, right = _text(scope, node, terms[0], 0), _text(scope, node, terms[1], 1)
+    if isinstance(right, str):
+        if isinstance(left, str):
+            return bound.Constant(left.startswith(right) != negated)
+        return bound.Like(left, prefix(right), negated)
+    if isinstance(left, str):
+        beginnings: list[JsonValue] = [left[:length] for length in range(len(left) + 1)]
+        return in_list(scope, node, right, beginnings, negated)
+    if isinstance(left, bound.Element) or isinstance(right, bound.Element):
+        raise scope.error("field-to-field comparison involving ARRAY fields is not supported", node)
+    return bound.StartsWith(left, right, negated)
+
+
+def _text(scope: Scope, node: Call, term: Term, place: int) -> str | bound.Column | bound.Element:
+    """An argument that is a string or a field of strings."""
+    if isinstance(term, Value) and isinstance(term.value, str):
+        return term.value
+    if isinstance(term, bound.Column | bound.Element) and is_text(term):
+        return term
+    got = scope.text(node.arguments[place])
+    raise scope.error(f"function {node.name} expects a VarChar field or a string, but got: {got}", node)
 
 
 def _array(scope: Scope, node: Call, operand: Term, name: str) -> bound.List | bound.Path:
@@ -77,6 +108,7 @@ def _contains(scope: Scope, node: Call, first: Term, second: Term, negated: bool
 
 
 def _element(scope: Scope, node: Call, operand: bound.List, value: JsonValue) -> JsonValue:
+    scope.check_range(value, operand.element_type, node)
     member = cast(value, operand.element_type)
     if member is None or (operand.element_type.is_integer and type_of(value) is DataType.DOUBLE):
         names = operand.element_type.wire_name, type_of(value).wire_name

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.errors import FieldNotFound
+from redkite.filter.indexed import FieldIndex
 from redkite.filter.json_column import JsonColumn, JsonPath
 from redkite.filter.numbers import Mask, unpack, valid_rows
+from redkite.filter.shape_column import ShapeColumn
 from redkite.model.schema import CollectionSchema
 
 
@@ -39,23 +41,36 @@ class Columns(Protocol):
         """The values at a path of a JSON field or `$meta`."""
         ...
 
+    def shapes(self, field: str) -> ShapeColumn:
+        """A GEOMETRY field."""
+        ...
+
     def is_valid(self, field: str) -> Mask | None:
         """Where any field is not null; None: everywhere."""
         ...
 
+    def stored(self, field: str) -> pa.Array:
+        """Any field as its rows are stored."""
+        ...
+
+    def indexes_of(self, field: str) -> tuple[FieldIndex, ...]:
+        """What may answer a leaf that reads this field instead of a pass over its rows."""
+        ...
+
 
 class ArrowColumns:
-    """`Columns` over one record batch, without copying numbers. JSON paths are read once and kept.
+    """`Columns` over one record batch, without copying numbers. JSON paths and shapes are read once and kept.
 
     For one thread at a time.
     """
 
-    __slots__ = ("_batch", "_paths", "_schema", "rows")
+    __slots__ = ("_batch", "_paths", "_schema", "_shapes", "rows")
 
     def __init__(self, batch: pa.RecordBatch, schema: CollectionSchema) -> None:
         self._batch = batch
         self._schema = schema
         self._paths: dict[tuple[str, JsonPath], JsonColumn] = {}
+        self._shapes: dict[str, ShapeColumn] = {}
         self.rows: int = batch.num_rows
 
     def numbers(self, field: str) -> tuple[npt.NDArray[Any], Mask | None]:
@@ -76,8 +91,20 @@ class ArrowColumns:
             found = self._paths[field, path] = JsonColumn.from_rows(self._column(field), path)
         return found
 
+    def shapes(self, field: str) -> ShapeColumn:
+        found = self._shapes.get(field)
+        if found is None:
+            found = self._shapes[field] = ShapeColumn.from_texts(self._column(field))
+        return found
+
     def is_valid(self, field: str) -> Mask | None:
         return self._valid(self._column(field))
+
+    def stored(self, field: str) -> pa.Array:
+        return self._column(field)
+
+    def indexes_of(self, field: str) -> tuple[FieldIndex, ...]:  # noqa: ARG002  # a batch has none
+        return ()
 
     def _column(self, field: str) -> pa.Array:
         index = self._batch.schema.get_field_index(field)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from redkite.errors import InvalidParameter
 from redkite.filter import bound, constants, syntax
 from redkite.filter.bound import JsonScalar, JsonValue
 from redkite.filter.constants import ConstantError, Value, cast, is_number, shown
-from redkite.filter.like import PatternError, compile_pattern
+from redkite.filter.like import Pattern, PatternError, compile_pattern, compile_regex
 from redkite.filter.literals import pattern_value
 from redkite.filter.moments import bind_time_comparison, bind_time_range, is_time
 from redkite.filter.numbers import NumberSet
@@ -29,7 +30,7 @@ def bind_comparison(scope: Scope, node: syntax.Compare, left: Term, right: Term,
         return _fold(scope, node, left, right, negated)
     for term in (left, right):
         if isinstance(term, Opaque):
-            raise scope.unsupported(f"comparison of {term.data_type.wire_name} field {term.field}")
+            raise scope.error(f"comparisons of {term.data_type.wire_name} field {term.field} are not supported", node)
     if isinstance(left, _OPERANDS) and isinstance(right, _OPERANDS):
         return _between_fields(scope, node, left, right, negated)
     if isinstance(left, _OPERANDS) and isinstance(right, Value):
@@ -85,6 +86,7 @@ def _with_constant(
 
 
 def _element(scope: Scope, node: Node, operand: bound.List, item: JsonValue) -> JsonScalar:
+    scope.check_range(item, operand.element_type, node)
     value = cast(item, operand.element_type)
     if value is None:
         element = operand.element_type.wire_name
@@ -93,6 +95,7 @@ def _element(scope: Scope, node: Node, operand: bound.List, item: JsonValue) -> 
 
 
 def _cast(scope: Scope, node: Node, operand: bound.Operand, given: Value) -> JsonScalar:
+    scope.check_range(given.value, operand.data_type, node)
     value = cast(given.value, operand.data_type)
     if value is not None:
         return value
@@ -111,10 +114,8 @@ def bind_range(scope: Scope, node: syntax.Range, terms: tuple[Term, Term, Term],
     if any(map(is_time, terms)):
         return bind_time_range(scope, node, terms, negated)
     low, middle, high = terms
-    if isinstance(middle, Opaque):
-        raise scope.unsupported(f"comparison of {middle.data_type.wire_name} field {middle.field}")
     if not isinstance(middle, bound.Column | bound.Element | bound.Path) or middle.data_type is DataType.BOOL:
-        name = middle.data_type.wire_name if isinstance(middle, _OPERANDS) else "constant"
+        name = middle.data_type.wire_name if isinstance(middle, _OPERANDS | Opaque) else "constant"
         raise scope.error(f"invalid range operations on {name}: {scope.text(node.middle)}", node)
     if not isinstance(low, Value) or not isinstance(high, Value):
         side = node.low if not isinstance(low, Value) else node.high
@@ -139,8 +140,6 @@ def bind_membership(scope: Scope, node: syntax.In, operand: Term, items: Term, n
             raise scope.error(detail, node.items)
         detail = f"the right-hand side of 'in' must be a list, but got: {scope.text(node.items)}"
         raise scope.error(detail, node.items, "write [value, ...]")
-    if isinstance(operand, Opaque):
-        raise scope.unsupported(f"comparison of {operand.data_type.wire_name} field {operand.field}")
     if not isinstance(operand, bound.Column | bound.Element | bound.Path | bound.Length):
         raise scope.error(f"'term' can only be used on single field, but got: {scope.text(node.operand)}", node)
     if operand.data_type is DataType.TIMESTAMPTZ:
@@ -157,10 +156,16 @@ def in_list(scope: Scope, node: Node, operand: bound.Operand, values: list[JsonV
 
 def _listed(scope: Scope, node: Node, values: list[JsonValue], data_type: DataType) -> list[JsonScalar]:
     kinds = set(map(type, values))
-    if (data_type.is_integer and kinds <= {int}) or (data_type is DataType.VARCHAR and kinds <= {str}):
+    if data_type.is_integer and kinds == {int}:
+        numbers = typing.cast("list[int]", values)
+        scope.check_range(min(numbers), data_type, node)
+        scope.check_range(max(numbers), data_type, node)
+        return typing.cast("list[JsonScalar]", values)
+    if data_type is DataType.VARCHAR and kinds <= {str}:
         return typing.cast("list[JsonScalar]", values)
     listed = []
     for value in values:
+        scope.check_range(value, data_type, node)
         member = cast(value, data_type)
         if member is None:
             raise scope.error(f"value '{shown(value)}' in list cannot be casted to {data_type.wire_name}", node)
@@ -184,21 +189,36 @@ def members_of(data_type: DataType, values: list[JsonScalar]) -> bound.Members:
 
 
 # -- patterns -----------------------------------------------------------------------------------
-def bind_like(scope: Scope, node: syntax.Like, operand: Term, negated: bool) -> bound.Predicate:
+def bind_like(scope: Scope, node: syntax.Like, operand: Term, negated: bool) -> bound.Like:
+    return _pattern(scope, node, operand, ("like", compile_pattern), negated)
+
+
+def bind_regex(scope: Scope, node: syntax.RegexMatch, operand: Term, negated: bool) -> bound.Like:
+    return _pattern(scope, node, operand, ("regex match", compile_regex), negated != node.negated)
+
+
+def _pattern(
+    scope: Scope,
+    node: syntax.Like | syntax.RegexMatch,
+    operand: Term,
+    action: tuple[str, Callable[[str], Pattern]],
+    negated: bool,
+) -> bound.Like:
+    name, prepare = action
     if isinstance(node.pattern, syntax.Text):
         text = pattern_value(scope.source, node.pattern.body, node.pattern.raw, node.pattern.start)
     else:
         assert isinstance(node.pattern, syntax.Template)
         given = scope.parameter(node.pattern)
         if not isinstance(given.value, str):
-            detail = f"the value of like expression template variable {{{given.template}}} is not string"
+            detail = f"the value of {name} expression template variable {{{given.template}}} is not string"
             raise scope.error(detail, node.pattern)
         text = given.value
     if not is_text(operand):
-        raise scope.error("like operation on non-string or no-json field is unsupported", node)
+        raise scope.error(f"{name} operation on non-string or no-json field is unsupported", node)
     assert isinstance(operand, bound.Column | bound.Element | bound.Path)
     try:
-        return bound.Like(operand, compile_pattern(text), negated)
+        return bound.Like(operand, prepare(text), negated)
     except PatternError as error:
         raise scope.error(str(error), node.pattern) from None
 

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any
 
+from redkite.errors import InvalidParameter
 from redkite.filter import bound
-from redkite.filter.binder import bind
+from redkite.filter.binder import bind, bind_sample
 from redkite.filter.columns import Columns
 from redkite.filter.diagnostics import Purpose, Source
 from redkite.filter.evaluate import evaluate
 from redkite.filter.numbers import Mask
 from redkite.filter.parser import parse
 from redkite.filter.pruning import Range, can_prune, may_match
+from redkite.filter.sampling import RANDOM_SAMPLE, split_sample
 from redkite.filter.scope import Scope
+from redkite.filter.sharing import KeptMasks, parts_of
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.schema import CollectionSchema
 
@@ -29,22 +32,35 @@ class Filter:
     Two filters of one schema with equal `key` keep the same rows.
     """
 
-    __slots__ = ("always_true", "can_prune", "fields", "json_paths", "key", "predicate", "primary_keys", "text")
+    __slots__ = (
+        "_parts", "always_true", "can_prune", "fields", "json_paths", "key", "predicate", "primary_keys", "sample",
+        "text", "whole",
+    )  # fmt: skip
 
-    def __init__(self, text: str, key: str, predicate: bound.Predicate, primary_field: str) -> None:
+    def __init__(
+        self, text: str, key: str, predicate: bound.Predicate, primary_field: str, sample: float | None = None
+    ) -> None:
         self.text = text
         self.key = key
         """The text, the parameters and the time zone it uses; long ones are digested."""
         self.predicate = predicate
+        self._parts = parts_of(predicate)
         """What an index may answer instead of a scan."""
-        self.always_true = predicate == bound.Constant(True)
+        self.sample = sample
+        """The share of `random_sample`, None without one. It is drawn by who knows the moment of the read."""
+        self.whole: Filter | None = self
+        """The same filter without `random_sample`; None when every row passes that."""
+        every = predicate == bound.Constant(True)
+        if sample is not None:
+            self.whole = None if every else Filter(text, f"{key}\0{RANDOM_SAMPLE}", predicate, "")
+        self.always_true = every and sample is None
         self.can_prune = can_prune(predicate)
         """Whether `may_match` ever says no."""
         self.fields = bound.fields_of(predicate)
         """Names of the columns `evaluate` reads; `$meta` for dynamic keys."""
         self.json_paths = bound.json_paths_of(predicate)
         """(field, path) of every JSON path that `evaluate` reads: `shred` reads all of a field's in one pass."""
-        self.primary_keys = _primary_keys(predicate, primary_field)
+        self.primary_keys = _primary_keys(predicate, primary_field) if sample is None else None
         """When the whole filter is `pk == c` or `pk in [...]`: the keys as written, else None."""
 
     def may_match(self, ranges: Mapping[str, Range]) -> bool:
@@ -52,9 +68,15 @@ class Filter:
         a field that is not listed may hold anything."""
         return may_match(self.predicate, ranges)
 
-    def evaluate(self, columns: Columns) -> Mask:
-        """(columns.rows,) True only where the filter is TRUE; a fresh array."""
-        return evaluate(self.predicate, columns)
+    def evaluate(self, columns: Columns, kept: KeptMasks | None = None) -> Mask:
+        """(columns.rows,) True only where the filter is TRUE; a fresh array. `kept` holds masks of parts of filters
+        over the same rows, from before and for later.
+
+        Raises InvalidParameter for one with `random_sample`: its `whole` may be evaluated, and be drawn from.
+        """
+        if self.sample is not None:
+            raise InvalidParameter(f"{RANDOM_SAMPLE} is for the filters of reads and deletes: {self.text[:100]}")
+        return evaluate(self.predicate, columns, self._parts, kept)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filter) and self.key == other.key
@@ -84,9 +106,11 @@ def compile_filter(
     scope = Scope(schema, source, params, zone)
     scope.check_text()
     node = parse(source, limits)
+    node, call = (None, None) if node is None else split_sample(node)
     predicate = bind(scope, node) if node is not None else bound.Constant(True)
+    sample = None if call is None else bind_sample(scope, call)
     primary = next((f.name for f in schema.fields if f.is_primary), "")
-    return Filter(text, _key(text, scope), predicate, primary)
+    return Filter(text, _key(text, scope), predicate, primary, sample)
 
 
 def _key(text: str, scope: Scope) -> str:

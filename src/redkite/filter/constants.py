@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from redkite.filter.bound import JsonScalar, JsonValue
-from redkite.filter.literals import fits_int64
+from redkite.filter.literals import fits_int64, fits_json
 from redkite.filter.syntax import Comparison, Operator
 from redkite.model.types import DataType
 
@@ -81,6 +81,12 @@ def cast(value: JsonValue, data_type: DataType) -> JsonScalar | None:
     return value if data_type.is_string and isinstance(value, str) else None
 
 
+def out_of_range(value: JsonValue, data_type: DataType) -> str | None:
+    """What is wrong with an integer that only JSON can hold, where a `data_type` is wanted; None when nothing is."""
+    beyond = type(value) is int and data_type is not DataType.JSON and not fits_int64(value)
+    return f"integer {value} is out of range of Int64" if beyond else None
+
+
 def from_parameter(name: str, given: Any, depth: int = 0) -> JsonValue:
     """A template's value as plain Python. Raises ConstantError for what no filter can hold."""
     if isinstance(given, np.generic | np.ndarray):
@@ -90,7 +96,7 @@ def from_parameter(name: str, given: Any, depth: int = 0) -> JsonValue:
     if isinstance(given, bool | float):
         return given
     if isinstance(given, int):
-        if not fits_int64(given):
+        if not fits_json(given):
             raise ConstantError(f"the value of expression template variable {{{name}}} is out of range of Int64")
         return int(given)
     if isinstance(given, str):
@@ -135,6 +141,9 @@ def in_order(low: JsonScalar, high: JsonScalar, both_inclusive: bool) -> bool:
 
 def fold_arithmetic(operator: Operator, left: JsonValue, right: JsonValue) -> int | float:
     """The value of an operation on two constants: integers stay integers, and must fit int64."""
+    for operand in (left, right):
+        if wrong := out_of_range(operand, DataType.INT64):
+            raise ConstantError(wrong)
     if isinstance(left, int) and isinstance(right, int) and is_number(left) and is_number(right):
         result = _on_integers(operator, left, right)
     elif isinstance(left, int | float) and isinstance(right, int | float) and is_number(left) and is_number(right):

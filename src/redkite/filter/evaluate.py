@@ -13,26 +13,62 @@ import pyarrow as pa
 
 from redkite.filter import bound, json_match, lists, numbers, texts
 from redkite.filter.columns import Columns
+from redkite.filter.indexed import answered, conjunction
 from redkite.filter.moments import shifted
 from redkite.filter.numbers import Mask, Values, settled
+from redkite.filter.sharing import NO_PARTS, KeptMasks, Parts
+from redkite.filter.spatial import Spatial, evaluate_spatial
 from redkite.model.types import DataType
 
 
-def evaluate(predicate: bound.Predicate, columns: Columns) -> Mask:
-    """(columns.rows,) True where the predicate is TRUE; a fresh array."""
-    if isinstance(predicate, bound.And):
-        mask = evaluate(predicate.operands[0], columns)
-        for operand in predicate.operands[1:]:
-            if not mask.any():
-                break
-            mask &= evaluate(operand, columns)
+def evaluate(
+    predicate: bound.Predicate, columns: Columns, parts: Parts = NO_PARTS, kept: KeptMasks | None = None
+) -> Mask:
+    """(columns.rows,) True where the predicate is TRUE; a fresh array.
+
+    `parts` are those of this predicate: what is in it twice is evaluated once. `kept` holds masks of parts over the
+    same rows, from before and for later.
+    """
+    return _Run(columns, parts, kept).mask(predicate)
+
+
+class _Run:
+    """One evaluation over some columns."""
+
+    __slots__ = ("_columns", "_kept", "_names", "_repeated", "_seen")
+
+    def __init__(self, columns: Columns, parts: Parts, kept: KeptMasks | None) -> None:
+        self._columns = columns
+        self._names, self._repeated = parts
+        self._kept = kept
+        self._seen: dict[str, Mask] = {}
+
+    def mask(self, predicate: bound.Predicate) -> Mask:
+        name = self._names.get(id(predicate))
+        if name is None or (self._kept is None and name not in self._repeated):
+            return self._answer(predicate)
+        seen = self._seen.get(name)
+        if seen is not None:
+            return seen.copy()
+        mask = None if self._kept is None else self._kept.get(name)
+        if mask is None:
+            mask = self._answer(predicate)
+            if self._kept is not None:
+                self._kept.put(name, mask)
+        if name in self._repeated:
+            self._seen[name] = mask.copy()
         return mask
-    if isinstance(predicate, bound.Or):
-        mask = evaluate(predicate.operands[0], columns)
-        for operand in predicate.operands[1:]:
-            mask |= evaluate(operand, columns)
-        return mask
-    return _LEAVES[type(predicate)](predicate, columns)
+
+    def _answer(self, predicate: bound.Predicate) -> Mask:
+        if isinstance(predicate, bound.And):
+            return conjunction(predicate.operands, self._columns, self.mask, evaluate)
+        if isinstance(predicate, bound.Or):
+            mask = self.mask(predicate.operands[0])
+            for operand in predicate.operands[1:]:
+                mask |= self.mask(operand)
+            return mask
+        found = answered(predicate, self._columns)
+        return _LEAVES[type(predicate)](predicate, self._columns) if found is None else found
 
 
 def _constant(predicate: bound.Constant, columns: Columns) -> Mask:
@@ -65,6 +101,11 @@ def _compare_columns(predicate: bound.CompareColumns, columns: Columns) -> Mask:
         numbers.compare_columns(left_values, predicate.operator, right_values), predicate.negated, left_valid
     )
     return settled(mask, False, right_valid)
+
+
+def _starts_with(predicate: bound.StartsWith, columns: Columns) -> Mask:
+    strings = columns.strings(predicate.left.field), columns.strings(predicate.right.field)
+    return texts.starts_with(strings[0], strings[1], predicate.negated)
 
 
 def _between(predicate: bound.Between, columns: Columns) -> Mask:
@@ -130,10 +171,15 @@ def _list_equals(predicate: bound.ListEquals, columns: Columns) -> Mask:
     return lists.equals(columns.arrays(operand.field), predicate)
 
 
+def _spatial(predicate: Spatial, columns: Columns) -> Mask:
+    return evaluate_spatial(predicate, columns.shapes(predicate.field))
+
+
 _LEAVES: dict[type, Callable[[Any, Columns], Mask]] = {
     bound.Constant: _constant, bound.Compare: _compare, bound.CompareColumns: _compare_columns,
     bound.Between: _between, bound.In: _in, bound.Like: _like, bound.IsNull: _is_null, bound.Exists: _exists,
-    bound.Contains: _contains, bound.ListEquals: _list_equals,
+    bound.Contains: _contains, bound.ListEquals: _list_equals, Spatial: _spatial,
+    bound.StartsWith: _starts_with,
 }  # fmt: skip
 
 

@@ -26,8 +26,11 @@ STRING: Final = 4
 NESTED: Final = 5
 """What `JsonColumn.kind` says of a row; NULL stands for a missing key too."""
 
+KINDS: Final = 6
+
 _KIND_OF: dict[type, int] = {NoneType: NULL, bool: BOOL, int: INT, float: DOUBLE, str: STRING, list: NESTED,
                              dict: NESTED}  # fmt: skip
+_SCALARS = frozenset({bool, int, float, str})
 _CHUNK = 2_048
 """Documents held parsed at one time: few enough for the cache and the garbage collector."""
 
@@ -49,6 +52,15 @@ class JsonLists:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BigIntegers:
+    """Integers beyond int64, up to uint64, with nothing rounded."""
+
+    rows: npt.NDArray[np.int64]
+    """Where they are, ascending."""
+    values: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class JsonColumn:
     """The values of every row at one path. All arrays have one entry per row and are not to be written."""
 
@@ -62,23 +74,62 @@ class JsonColumn:
     ints: npt.NDArray[np.int64]
     """Exact integers; 0 where the kind is not INT."""
     numbers: npt.NDArray[np.float64]
-    """Integers and doubles as doubles; 0 elsewhere. An integer beyond int64 is here, as a DOUBLE."""
+    """Integers and doubles as doubles; 0 elsewhere. An integer beyond int64 is here, as a DOUBLE, and exactly in
+    `bigs`."""
     bools: npt.NDArray[np.bool_]
     strings: pa.Array
-    """string, null where the kind is not STRING."""
+    """string, or string by dictionary; null where the kind is not STRING."""
     raw: pa.Array
     """binary: the JSON text of arrays and objects, null elsewhere (and where one nests deeper than 250 levels)."""
     lists: JsonLists | None
     """None when no value is an array."""
+    bigs: BigIntegers | None = None
+    """None when no integer is beyond int64."""
 
     @property
     def rows(self) -> int:
         return len(self.kind)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory, about."""
+        arrays = (self.kind, self.ints, self.numbers, self.bools)
+        own = self.rows + sum(a.nbytes for a in arrays if a.strides != (0,))
+        lists = 0 if self.lists is None else self.lists.offsets.nbytes + self.lists.elements.nbytes
+        return own + lists + int(self.strings.nbytes)
+
     @staticmethod
     def from_rows(column: pa.Array, path: JsonPath) -> JsonColumn:
         """Read one path of a binary column of JSON texts. A null row, or one that is no JSON, has no value."""
         return shred(column, (path,))[path]
+
+    @staticmethod
+    def joined(parts: list[JsonColumn]) -> JsonColumn:
+        """Columns one behind the other."""
+        return _joined(parts, _joined_lists(parts))
+
+    def head(self, rows: int) -> JsonColumn:
+        """The first rows."""
+        lists, bigs, kind = self.lists, self.bigs, self.kind[:rows]
+        if lists is not None:
+            # The elements of other rows are left where they are: no offset leads to them.
+            lists = JsonLists(lists.is_list[:rows], lists.offsets[: rows + 1], lists.elements)
+        if bigs is not None:
+            count = int(np.searchsorted(bigs.rows, rows))
+            bigs = BigIntegers(bigs.rows[:count], bigs.values[:count]) if count else None
+        return JsonColumn(
+            present=self.present[:rows],
+            filled=self.filled[:rows],
+            kind=kind,
+            counts=tuple(np.bincount(kind, minlength=KINDS).tolist()),
+            ints=self.ints[:rows],
+            numbers=self.numbers[:rows],
+            bools=self.bools[:rows],
+            strings=self.strings.slice(0, rows),
+            raw=self.raw.slice(0, rows),
+            lists=lists,
+            bigs=bigs,
+        )
 
     @staticmethod
     def from_values(values: Sequence[Any], nested: bool = True) -> JsonColumn:
@@ -90,14 +141,16 @@ def shred(column: pa.Array, paths: Sequence[JsonPath]) -> dict[JsonPath, JsonCol
     """Read several paths of a binary column of JSON texts, parsing each row once."""
     chunks: dict[JsonPath, list[list[Any]]] = {path: [] for path in paths}
     for start in range(0, len(column), _CHUNK):
-        documents = _parse(column.slice(start, _CHUNK).to_pylist())
+        documents = documents_of(column.slice(start, _CHUNK))
         for path, found in chunks.items():
-            found.append(_follow(documents, path))
+            found.append(follow(documents, path))
     return {path: _column(found, nested=True) for path, found in chunks.items()}
 
 
 def is_filled(value: Any) -> bool:
     """True unless the value is null or nothing but empty objects and arrays."""
+    if type(value) is list and value and type(value[0]) in _SCALARS:
+        return True
     waiting = [value]
     while waiting:
         current = waiting.pop()
@@ -108,6 +161,11 @@ def is_filled(value: Any) -> bool:
         elif current is not None:
             return True
     return False
+
+
+def documents_of(column: pa.Array) -> list[Any]:
+    """A binary column of JSON texts, parsed; None for a null row and for one that is no JSON."""
+    return _parse(column.to_pylist())
 
 
 def _parse(texts: list[bytes | None]) -> list[Any]:
@@ -126,7 +184,8 @@ def _parse_one(text: bytes | None) -> Any:
         return None
 
 
-def _follow(documents: list[Any], path: JsonPath) -> list[Any]:
+def follow(documents: list[Any], path: JsonPath) -> list[Any]:
+    """What each document has at a path; None where it has nothing."""
     values = documents
     for key in path:
         if isinstance(key, str):
@@ -171,6 +230,18 @@ def _joined(parts: list[JsonColumn], lists: JsonLists | None) -> JsonColumn:
         strings=pa.concat_arrays([p.strings for p in parts]),
         raw=pa.concat_arrays([p.raw for p in parts]),
         lists=lists,
+        bigs=_joined_bigs(parts),
+    )
+
+
+def _joined_bigs(parts: list[JsonColumn]) -> BigIntegers | None:
+    starts = np.cumsum([0, *(p.rows for p in parts)])
+    found = [(p.bigs, start) for p, start in zip(parts, starts.tolist(), strict=False) if p.bigs is not None]
+    if not found:
+        return None
+    return BigIntegers(
+        rows=np.concatenate([bigs.rows + start for bigs, start in found]),
+        values=np.concatenate([bigs.values for bigs, _ in found]),
     )
 
 
@@ -194,14 +265,15 @@ def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _chunk(values: Sequence[Any], nested: bool) -> JsonColumn:
     rows = len(values)
     kind = np.fromiter(map(_KIND_OF.__getitem__, map(type, values)), np.uint8, rows)
-    counts = np.bincount(kind, minlength=NESTED + 1)
+    counts = np.bincount(kind, minlength=KINDS)
     ints, numbers, bools = _zeros(rows, np.int64), _zeros(rows, np.float64), _zeros(rows, np.bool_)
+    bigs = None
     if counts[INT] or counts[DOUBLE]:
         numbers = np.zeros(rows, np.float64)
     if counts[INT]:
         ints = np.zeros(rows, np.int64)
-        _read_integers(values, kind, ints, numbers)
-        counts = np.bincount(kind, minlength=NESTED + 1)
+        bigs = _read_integers(values, kind, ints, numbers)
+        counts = np.bincount(kind, minlength=KINDS)
     if counts[DOUBLE]:
         where = np.flatnonzero(kind == DOUBLE)
         numbers[where] = [float(values[i]) for i in where.tolist()]
@@ -221,23 +293,28 @@ def _chunk(values: Sequence[Any], nested: bool) -> JsonColumn:
         filled[where] = [is_filled(values[i]) for i in where.tolist()]
         raw = pa.array([_text(v) if type(v) in (list, dict) else None for v in values], pa.binary())
         lists = _flatten(values) if nested else None
-    return JsonColumn(present, filled, kind, tuple(counts.tolist()), ints, numbers, bools, strings, raw, lists)
+    return JsonColumn(present, filled, kind, tuple(counts.tolist()), ints, numbers, bools, strings, raw, lists, bigs)
 
 
 def _read_integers(
     values: Sequence[Any], kind: npt.NDArray[np.uint8], ints: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64]
-) -> None:
+) -> BigIntegers | None:
+    """Fill in the integers; returns those that int64 cannot hold, whose kind becomes DOUBLE."""
     where = np.flatnonzero(kind == INT)
     found = [values[i] for i in where.tolist()]
+    bigs = None
     try:
         ints[where] = found
     except OverflowError:
         # JSON goes up to uint64: what int64 cannot hold is compared as a double.
         small = np.fromiter((-(2**63) <= v < 2**63 for v in found), np.bool_, len(found))
         kind[where[~small]] = DOUBLE
+        large = [v for v, keep in zip(found, small.tolist(), strict=True) if not keep]
+        bigs = BigIntegers(where[~small], np.array(large, np.uint64))
         where = where[small]
         ints[where] = [v for v, keep in zip(found, small.tolist(), strict=True) if keep]
     numbers[where] = ints[where]
+    return bigs
 
 
 def _flatten(values: Sequence[Any]) -> JsonLists | None:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from redkite.filter import bound, numbers, texts
 from redkite.filter.json_column import BOOL, DOUBLE, INT, NESTED, STRING, JsonColumn
@@ -43,6 +42,9 @@ def compare_arithmetic(
     whole_only = action is Operator.MOD or action.is_bitwise
 
     def test(values: Values) -> Mask:
+        if values.dtype.kind == "u":
+            # Arithmetic is of int64 and of doubles: an integer beyond int64 is the nearest double.
+            values = values.astype(np.float64)
         if whole_only and values.dtype.kind == "f":
             return np.zeros(len(values), np.bool_)
         return numbers.compare(numbers.arithmetic(values, action, operand), operator, constant)
@@ -133,13 +135,15 @@ def _is_number(column: JsonColumn) -> Mask:
 
 
 def _numeric(column: JsonColumn, test: Callable[[Values], Mask]) -> Mask:
-    """A test of numbers, of integers as int64 and of doubles as float64; elsewhere the answer does not matter."""
+    """A test of numbers, of integers as int64 or uint64 and of doubles as float64; elsewhere the answer does not
+    matter."""
     if not column.counts[DOUBLE]:
         return test(column.ints)
-    if not column.counts[INT]:
-        return test(column.numbers)
     mask = test(column.numbers)
-    np.copyto(mask, test(column.ints), where=column.kind == INT)
+    if column.counts[INT]:
+        np.copyto(mask, test(column.ints), where=column.kind == INT)
+    if column.bigs is not None:
+        mask[column.bigs.rows] = test(column.bigs.values)
     return mask
 
 
@@ -148,9 +152,12 @@ def _is_member(column: JsonColumn, members: bound.JsonSet) -> Mask:
     if members.ints is not None and column.counts[INT]:
         mask |= members.ints.mask(column.ints) & _of_kind(column, INT)
     if members.doubles is not None and column.counts[DOUBLE]:
-        mask |= members.doubles.mask(column.numbers) & _of_kind(column, DOUBLE)
+        among = members.doubles.mask(column.numbers) & _of_kind(column, DOUBLE)
+        if column.bigs is not None:
+            among[column.bigs.rows] = members.are_bigs(column.bigs.values)
+        mask |= among
     if members.strings is not None and column.counts[STRING]:
-        mask |= numbers.unpack(pc.is_in(column.strings, value_set=members.strings))
+        mask |= texts.is_in(column.strings, members.strings, negated=False)
     for value in members.bools:
         mask |= (column.bools == value) & _of_kind(column, BOOL)
     return mask

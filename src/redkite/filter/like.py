@@ -1,7 +1,11 @@
-r"""Patterns of `like`: `%` is any run of characters, `_` exactly one; after a backslash a character is plain."""
+r"""Patterns of `like`: `%` is any run of characters, `_` exactly one; after a backslash a character is plain.
+
+Patterns of `=~` are regular expressions of RE2, found anywhere in a text.
+"""
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import msgspec
@@ -23,6 +27,8 @@ class Pattern(msgspec.Struct, frozen=True):
 
     shape: Shape
     text: str
+    pieces: tuple[str, ...] = ()
+    """Plain runs that every match holds, where they are known."""
 
     def match(self, strings: pa.Array) -> pa.Array:
         """(rows,) Arrow booleans, null where the string is null."""
@@ -37,6 +43,10 @@ class Pattern(msgspec.Struct, frozen=True):
         if self.shape is Shape.ANY:
             return pc.greater_equal(pc.binary_length(strings), 0)
         return pc.match_substring_regex(strings, self.text)
+
+
+_PLAIN = re.compile(r"[\w \-,:;@#/'\"<>=!%&~]*")
+"""Regular expressions of nothing but these characters mean themselves."""
 
 
 class PatternError(ValueError):
@@ -67,11 +77,24 @@ def compile_pattern(pattern: str) -> Pattern:
             return Pattern(Shape.INNER if pieces[-1] is _Wild.RUN else Shape.SUFFIX, text)
         return Pattern(Shape.PREFIX, text)
     regex = "".join(_quoted(p) if isinstance(p, str) else p.value for p in pieces)
-    compiled = Pattern(Shape.REGEX, rf"(?s)\A{regex}\z")
+    compiled = Pattern(Shape.REGEX, rf"(?s)\A{regex}\z", tuple(plain))
     try:
         compiled.match(pa.array([""], pa.string()))
     except pa.ArrowInvalid as error:
         raise PatternError("pattern is too large") from error
+    return compiled
+
+
+def compile_regex(pattern: str) -> Pattern:
+    """The test that finds a regular expression in a text. Raises PatternError."""
+    if _PLAIN.fullmatch(pattern):
+        return Pattern(Shape.INNER, pattern) if pattern else Pattern(Shape.ANY, "")
+    compiled = Pattern(Shape.REGEX, pattern)
+    try:
+        compiled.match(pa.array([""], pa.string()))
+    except pa.ArrowInvalid as error:
+        reason = str(error).removeprefix("Invalid regular expression: ")
+        raise PatternError(f"invalid regex pattern '{pattern[:100]}': {reason[:200]}") from error
     return compiled
 
 

@@ -13,7 +13,7 @@ from redkite.filter.numbers import Mask, Values, settled
 from redkite.filter.syntax import Comparison
 
 
-def _offsets(arrays: pa.Array) -> npt.NDArray[np.int64]:
+def list_offsets(arrays: pa.Array) -> npt.NDArray[np.int64]:
     """(rows + 1,) where each row begins in `arrays.values`."""
     offsets: npt.NDArray[np.int64] = number_values(arrays.offsets).astype(np.int64)
     return offsets
@@ -23,18 +23,18 @@ def _valid(arrays: pa.Array) -> Mask | None:
     return numbers.valid_rows(arrays) if arrays.null_count else None
 
 
-def _element_values(elements: pa.Array) -> Values:
+def element_values(elements: pa.Array) -> Values:
     return numbers.unpack(elements) if pa.types.is_boolean(elements.type) else number_values(elements)
 
 
 def lengths(arrays: pa.Array) -> tuple[npt.NDArray[np.int64], Mask | None]:
     """(rows,) element counts, and where they are valid."""
-    return np.diff(_offsets(arrays)), _valid(arrays)
+    return np.diff(list_offsets(arrays)), _valid(arrays)
 
 
 def _places(arrays: pa.Array, index: int) -> tuple[npt.NDArray[np.int64], Mask]:
     """Where element `index` of each row stands among the flattened elements, and which rows have one."""
-    offsets = _offsets(arrays)
+    offsets = list_offsets(arrays)
     places = offsets[:-1] + index
     has = places < offsets[1:]
     if arrays.null_count:
@@ -46,7 +46,7 @@ def _places(arrays: pa.Array, index: int) -> tuple[npt.NDArray[np.int64], Mask]:
 def element_numbers(arrays: pa.Array, index: int) -> tuple[Values, Mask]:
     """(rows,) the element at `index` of each row, and which rows have one."""
     places, has = _places(arrays, index)
-    values = _element_values(arrays.values)
+    values = element_values(arrays.values)
     return (values[places] if len(values) else np.zeros(len(has), values.dtype)), has
 
 
@@ -61,7 +61,7 @@ def _equal_elements(elements: pa.Array, value: object) -> Mask:
     if isinstance(value, str):
         return numbers.unpack(pc.equal(elements, pa.scalar(value, pa.string())))
     assert isinstance(value, bool | int | float)
-    return numbers.compare(_element_values(elements), Comparison.EQ, value)
+    return numbers.compare(element_values(elements), Comparison.EQ, value)
 
 
 def rows_with_any(mask: Mask, offsets: npt.NDArray[np.int64]) -> Mask:
@@ -75,7 +75,7 @@ def rows_with_any(mask: Mask, offsets: npt.NDArray[np.int64]) -> Mask:
 
 def contains(arrays: pa.Array, predicate: bound.Contains) -> Mask:
     """Membership of one (or `every`) value in each row's array."""
-    elements, offsets = arrays.values, _offsets(arrays)
+    elements, offsets = arrays.values, list_offsets(arrays)
     if predicate.every:
         wanted = dict.fromkeys(predicate.values)
         result: Mask = np.diff(offsets) >= len(wanted)
@@ -91,7 +91,7 @@ def contains(arrays: pa.Array, predicate: bound.Contains) -> Mask:
 def _are_members(elements: pa.Array, members: bound.Members) -> Mask:
     if isinstance(members, bound.TextSet):
         return texts.is_in(elements, members.members, negated=False)
-    values = _element_values(elements)
+    values = element_values(elements)
     if isinstance(members, numbers.NumberSet):
         return members.mask(values)
     mask = np.zeros(len(values), np.bool_)
@@ -102,7 +102,7 @@ def _are_members(elements: pa.Array, members: bound.Members) -> Mask:
 
 def equals(arrays: pa.Array, predicate: bound.ListEquals) -> Mask:
     """Whole arrays equal to a list of constants."""
-    elements, offsets = arrays.values, _offsets(arrays)
+    elements, offsets = arrays.values, list_offsets(arrays)
     result: Mask = np.diff(offsets) == len(predicate.values)
     for index, value in enumerate(predicate.values):
         rows = np.flatnonzero(result)

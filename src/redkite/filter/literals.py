@@ -8,6 +8,7 @@ from redkite.filter.diagnostics import Source
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
+UINT64_MAX = 2**64 - 1
 
 _SIMPLE = {
     "'": b"'", '"': b'"', "?": b"?", "\\": b"\\", "a": b"\a", "b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r",
@@ -35,6 +36,11 @@ def integer(text: str) -> int:
 
 def fits_int64(value: int) -> bool:
     return INT64_MIN <= value <= INT64_MAX
+
+
+def fits_json(value: int) -> bool:
+    """Whether a JSON number can be this integer: what no field holds may still be compared with JSON."""
+    return INT64_MIN <= value <= UINT64_MAX
 
 
 def floating(text: str) -> float | None:

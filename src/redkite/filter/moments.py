@@ -127,7 +127,10 @@ def bind_time_range(scope: Scope, node: syntax.Range, terms: tuple[Term, Term, T
     bounds = _micros(scope, low, node.low), _micros(scope, high, node.high)
     if bounds[0] > bounds[1] or (bounds[0] == bounds[1] and not (node.low_inclusive and node.high_inclusive)):
         raise scope.error("invalid range: lowerbound is greater than upperbound", node)
-    assert isinstance(operand, bound.Column), "the middle of a chain is a name"
+    if isinstance(operand, Shifted) and not operand.span.months:
+        # As for a comparison: the bounds move instead of the rows.
+        bounds = bounds[0] - operand.span.micros, bounds[1] - operand.span.micros
+        operand = operand.operand
     return bound.Between(operand, bounds[0], bounds[1], node.low_inclusive, node.high_inclusive, negated)
 
 

@@ -34,17 +34,24 @@ def compare(values: Values, operator: Comparison, constant: bool | int | float) 
 
     FLOAT columns (float32) compare with the constant rounded to float32, as they hold rounded values themselves.
     """
-    if values.dtype.kind == "i":
-        reduced = _against_integers(operator, constant, values.dtype)
-    elif values.dtype.kind == "f":
-        reduced = _against_floats(operator, constant, values.dtype)
-    else:
-        reduced = operator, np.bool_(constant)
+    reduced = against(operator, constant, values.dtype)
     if isinstance(reduced, bool):
         return np.full(len(values), reduced)
     operator, scalar = reduced
     result: Mask = _UFUNCS[operator](values, scalar)
     return result
+
+
+def against(
+    operator: Comparison, constant: bool | int | float, dtype: np.dtype[Any]
+) -> bool | tuple[Comparison, np.generic]:
+    """The comparison of values of `dtype` that means `value operator constant`; or the answer, when all values have the
+    same one."""
+    if dtype.kind in "iu":
+        return _against_integers(operator, constant, dtype)
+    if dtype.kind == "f":
+        return _against_floats(operator, constant, dtype)
+    return operator, np.bool_(constant)
 
 
 def compare_columns(left: Values, operator: Comparison, right: Values) -> Mask:
@@ -124,6 +131,11 @@ class NumberSet:
 
     def __len__(self) -> int:
         return len(self._sorted)
+
+    @property
+    def values(self) -> Values:
+        """The members, ascending and distinct."""
+        return self._sorted
 
     def has_between(self, low: int | float, high: int | float) -> bool:
         """Whether a member lies between two values, both included."""

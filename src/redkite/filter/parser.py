@@ -139,7 +139,7 @@ class _Parser:
         self._advance()
         parenthesized = self._token.text == "("
         right = self._expression(binding + 1)
-        if binding == _RELATION and not parenthesized and isinstance(right, Name | Path | StructPath):
+        if binding == _RELATION and not parenthesized and isinstance(right, Name | Path | StructPath | Binary):
             following = _COMPARISONS.get(self._token.text) if self._token.kind is Kind.SYMBOL else None
             if following and following[0] == _RELATION and _same_direction(operator, following[1]):
                 return self._range(left, operator, right, following[1])
@@ -257,7 +257,7 @@ class _Parser:
             return Literal(token.start, token.end, -value if negative else value)
         number = literals.integer(token.text)
         number = -number if negative else number
-        if not literals.fits_int64(number):
+        if not literals.fits_json(number):
             shown = self._source.excerpt(token.start, token.end)
             sign = "-" if negative else ""
             raise self._source.syntax_error(f"integer {sign}{shown} is out of range of Int64", token.start)
@@ -274,7 +274,7 @@ class _Parser:
         if plain is not None:
             values, end = plain
             self._token = self._lexer.next()
-            outlier = next((v for v in _extremes(values) if not literals.fits_int64(v)), None)
+            outlier = next((v for v in _extremes(values) if not literals.fits_json(v)), None)
             if outlier is not None:
                 raise self._source.syntax_error(f"integer {outlier} is out of range of Int64", opening.start)
             return PlainList(opening.start, end, values)
@@ -330,7 +330,8 @@ class _Parser:
                 raise self._unexpected("mismatched input", "write a quoted key or a whole number between the brackets")
             end = self._expect("]").end
         if sub is not None or name.text == "$":
-            return StructPath(name.start, end, name.text, sub or "")
+            index = keys[0] if keys and isinstance(keys[0], int) else None
+            return StructPath(name.start, end, name.text, sub or "", index)
         return Path(name.start, end, name.text, tuple(keys))
 
     def _index(self, token: Token) -> int:

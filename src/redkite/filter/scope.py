@@ -11,7 +11,7 @@ import msgspec
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.filter import bound
 from redkite.filter.bound import JsonValue, Span
-from redkite.filter.constants import ConstantError, Moment, Value, check_text, from_parameter
+from redkite.filter.constants import ConstantError, Moment, Value, check_text, from_parameter, out_of_range
 from redkite.filter.diagnostics import Source, nearest
 from redkite.filter.syntax import Name, Node, Path, StructPath, Template
 from redkite.model.moments import BadMoment, parse_moment
@@ -22,7 +22,7 @@ _COLUMN_TYPES = frozenset({DataType.BOOL, DataType.VARCHAR, DataType.TIMESTAMPTZ
 
 
 class Opaque(msgspec.Struct, frozen=True):
-    """A field that can be tested for null and nothing else in this version."""
+    """A field that is no operand: it can be tested for null, and a GEOMETRY be given to functions over shapes."""
 
     field: str
     data_type: DataType
@@ -50,6 +50,12 @@ class Scope:
 
     def error(self, detail: str, node: Node, hint: str = "") -> InvalidParameter:
         return self.source.error(detail, node.start, hint)
+
+    def check_range(self, value: JsonValue, data_type: DataType, node: Node) -> None:
+        """Refuse an integer beyond int64 for anything but JSON."""
+        wrong = out_of_range(value, data_type)
+        if wrong:
+            raise self.error(wrong, node)
 
     def text(self, node: Node) -> str:
         return self.source.excerpt(node.start, node.end)

@@ -89,6 +89,8 @@ class StructPath(Node, frozen=True):
 
     name: str
     sub: str
+    index: int | None = None
+    """Of the one struct that is meant; None: of each."""
 
 
 class Template(Node, frozen=True):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from redkite.filter.numbers import Mask, unpack, valid_rows
+from redkite.filter.numbers import Mask, settled, unpack, valid_rows
 from redkite.filter.syntax import Comparison
 
 _FUNCTIONS: dict[Comparison, Callable[[pa.Array, pa.Array | pa.Scalar], pa.Array]] = {
@@ -29,6 +29,23 @@ def compare(strings: pa.Array, operator: Comparison, constant: str, negated: boo
 
 def compare_columns(left: pa.Array, operator: Comparison, right: pa.Array, negated: bool) -> Mask:
     return unpack(_FUNCTIONS[operator](_plain(left), _plain(right)), negated)
+
+
+def starts_with(left: pa.Array, right: pa.Array, negated: bool) -> Mask:
+    """Whether each string begins with the one beside it; False where either is null."""
+    whole, beginning = _plain(left).cast(pa.binary()), _plain(right).cast(pa.binary())
+    valid = pc.and_(pc.is_valid(whole), pc.is_valid(beginning)).to_numpy(zero_copy_only=False)
+    lengths = pc.fill_null(pc.binary_length(beginning), 0).to_numpy()
+    mask = np.zeros(len(whole), np.bool_)
+    # Arrow cuts all strings of a column at one place: so one pass for each length that occurs.
+    for length in np.unique(lengths[valid]).tolist():
+        rows = np.flatnonzero(valid & (lengths == length))
+        chosen = pa.array(rows)
+        if length == 0:
+            mask[rows] = True
+        else:
+            mask[rows] = unpack(pc.equal(pc.binary_slice(whole.take(chosen), 0, length), beginning.take(chosen)))
+    return settled(mask, negated, valid)
 
 
 def between(strings: pa.Array, low: str, high: str, inclusive: tuple[bool, bool], negated: bool) -> Mask:

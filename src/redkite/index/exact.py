@@ -1,7 +1,8 @@
-"""Exact search: every allowed row is compared. Also the exact scores of the winners of any index."""
+"""Kernels over float32 matrices: every row compared, and the exact scores of candidates."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,9 @@ MATRIX_PRODUCT_QUERIES = 20
 """From this many queries faiss computes L2 by matrix products, which cancel digits: more rows are kept."""
 SPARE = 32
 BLOCK_FLOATS = 4_000_000
-"""Numbers gathered at a time when candidates are re-scored."""
+"""Numbers gathered at a time when candidates are re-scored, compared at a time when all are."""
+Take = Callable[[RowNumbers], Vectors]
+"""The float32 vectors of some rows: an array of row numbers of any shape, and one axis more."""
 
 
 def exact_search(
@@ -40,21 +43,21 @@ def exact_search(
     if metric is Metric.COSINE and lengths is None:
         lengths = lengths_of(vectors)
     if pool is None or nq >= MATRIX_PRODUCT_QUERIES or nq * rows * vectors.shape[1] < LARGE_CALL:
-        return ranked(vectors, queries, _candidates(vectors, queries, k, metric, lengths), k, metric)
+        return ranked(vectors.__getitem__, queries, candidates(vectors, queries, k, metric, lengths), k, metric)
     cuts = np.linspace(0, rows, CORES + 1).astype(int)
     pieces = [
         (start, vectors[start:end], None if lengths is None else lengths[start:end]) for start, end in pairwise(cuts)
     ]
-    others = [pool.submit(_candidates, some, queries, k, metric, known) for _, some, known in pieces[1:]]
-    found = [_candidates(pieces[0][1], queries, k, metric, pieces[0][2])]
+    others = [pool.submit(candidates, some, queries, k, metric, known) for _, some, known in pieces[1:]]
+    found = [candidates(pieces[0][1], queries, k, metric, pieces[0][2])]
     for future, (start, some, known) in zip(others, pieces[1:], strict=True):
         # A piece that no thread has begun yet, because all are busy, is not waited for.
-        rows_of = _candidates(some, queries, k, metric, known) if future.cancel() else future.result()
+        rows_of = candidates(some, queries, k, metric, known) if future.cancel() else future.result()
         found.append(rows_of + start)
-    return ranked(vectors, queries, np.concatenate(found, axis=1), k, metric)
+    return ranked(vectors.__getitem__, queries, np.concatenate(found, axis=1), k, metric)
 
 
-def _candidates(vectors: Vectors, queries: Vectors, k: int, metric: Metric, lengths: Scores | None) -> RowNumbers:
+def candidates(vectors: Vectors, queries: Vectors, k: int, metric: Metric, lengths: Scores | None) -> RowNumbers:
     """(nq, `k` or a few more, at most all) rows among which the best `k` are."""
     nq, rows = len(queries), len(vectors)
     if lengths is not None:
@@ -103,12 +106,26 @@ def score_rows(vectors: Vectors, query: Vectors, metric: Metric) -> Scores:
     return np.clip(products, -1, 1, out=products)
 
 
-def _score_candidates(vectors: Vectors, queries: Vectors, found: RowNumbers, metric: Metric) -> Scores:
+def scores_alike(vectors: Vectors, query: Vectors, metric: Metric, out: Scores) -> None:
+    """`score_rows` into `out`, each row computed alike wherever it stands: products of matrices do not do that."""
+    if metric is Metric.L2:
+        apart = vectors - query
+        np.vecdot(apart, apart, out=out)
+        return
+    np.vecdot(vectors, query, out=out)
+    if metric is Metric.COSINE:
+        lengths = np.sqrt(np.vecdot(vectors, vectors) * np.vecdot(query, query))
+        lengths[lengths == 0] = 1
+        out /= lengths
+        np.clip(out, -1, 1, out=out)
+
+
+def _score_candidates(take: Take, queries: Vectors, found: RowNumbers, metric: Metric) -> Scores:
     """`score_rows` of (nq, width) candidate rows, a block of queries at a time."""
     scores = np.empty(found.shape, np.float32)
-    step = max(1, BLOCK_FLOATS // max(1, found.shape[1] * vectors.shape[1]))
+    step = max(1, BLOCK_FLOATS // max(1, found.shape[1] * queries.shape[1]))
     for at in range(0, len(found), step):
-        some, asked = vectors[found[at : at + step]], queries[at : at + step]
+        some, asked = take(found[at : at + step]), queries[at : at + step]
         if metric is Metric.L2:
             some -= asked[:, None, :]
             np.vecdot(some, some, out=scores[at : at + step])
@@ -122,17 +139,17 @@ def _score_candidates(vectors: Vectors, queries: Vectors, found: RowNumbers, met
     return scores
 
 
-def ranked(vectors: Vectors, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
+def ranked(take: Take, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
     """Score candidate rows (nq, width; NO_ROW is skipped) exactly, keep the best `k`: (nq, k) scores and row numbers,
     best first, NO_ROW at the end where there are fewer."""
     nq, width = found.shape
     if nq == 1 and width >= k and found[0, -1] >= 0:
         # The everyday search: numpy's per-call costs are a good part of it, so no step more than needed.
         rows = found[0]
-        one = score_rows(vectors[rows], queries[0], metric)
+        one = score_rows(take(rows), queries[0], metric)
         best = np.argsort(-one if metric.larger_is_closer else one, kind="stable")[:k]
         return one[best][None, :], rows[best][None, :]
-    scores = _score_candidates(vectors, queries, found, metric)
+    scores = _score_candidates(take, queries, found, metric)
     rank = -scores if metric.larger_is_closer else scores.copy()
     rank[found < 0] = np.inf
     order = np.argsort(rank, axis=1, kind="stable")[:, :k]

@@ -1,119 +1,155 @@
-"""HNSW: a navigable small-world graph over half-precision copies of the vectors (Malkov and Yashunin, 2018).
+"""HNSW: a navigable small-world graph over copies of the vectors (Malkov and Yashunin, 2018).
 
-The graph ranks by float16 codes, which halves memory and traffic at equal recall; where float16 would blur the
-neighbourhoods of the data (large offsets, huge values) the codes are float32. Scores shown to users never come from
-codes. COSINE is inner product over vectors of length 1.
+The graph is made over float16 copies, which halves memory and traffic at equal recall; where float16 would blur the
+neighbourhoods of the data (large offsets, huge values) they are float32, and int8 vectors stay int8. HNSW_SQ, HNSW_PQ
+and HNSW_PRQ put smaller codes in the place of the copies once the links are there. Scores shown to users never come
+from codes. COSINE is inner product over vectors of length 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors, normalized
-from redkite.index.threads import CORES, faiss, use_threads
+from redkite.index.base import SearchParams, Vectors, normalized
+from redkite.index.building import Build, BuildCancelled, from_bytes, metric_code, to_bytes, whole
+from redkite.index.codes import (
+    bits_for,
+    candidates_each,
+    fill,
+    keeps_codes,
+    modest,
+    parts_for,
+    scalar_kind,
+    with_refinement,
+)
+from redkite.index.dense import ByteColumn
+from redkite.index.faiss_index import FaissIndex, scaled, with_selector
+from redkite.index.threads import faiss
+from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
+
+__all__ = ["BuildCancelled", "HnswIndex", "build_bytes", "build_hnsw", "half_precision_suffices", "open_hnsw"]
 
 _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
+AUTO_M, AUTO_EF_CONSTRUCTION = 18, 240
+"""What AUTOINDEX stands for."""
+TREES_LEAST_M, TREES_MOST_M = 8, 64
 HALF_MAX = 60_000.0
 SAMPLE = 256
 SAMPLE_NEIGHBOURS = 10
-BUILD_STEP = 8_192
-"""Rows added between two looks at whether the build is still wanted."""
-SERIALIZE_STEP = 1 << 20
 EF_WORK = 60
 """Distances computed per unit of ef, for guessing a call's cost."""
 
 
-class BuildCancelled(Exception):
-    """The builder was told to stop."""
+class HnswIndex(FaissIndex):
+    """A built graph. `search` takes `ef` from params, and `refine_k` where it is over codes."""
 
+    def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
+        # The library's other queue, `bounded_queue=False`, ignores the selector: it must stay as it is.
+        return with_selector(_faiss.SearchParametersHNSW, selector, efSearch=whole(params, "ef"))
 
-class HnswIndex:
-    """A built graph. `search` takes `ef` from params."""
+    def _work(self, params: SearchParams) -> int:
+        return whole(params, "ef") * EF_WORK
 
-    approximate = True
-
-    def __init__(self, graph: Any, metric: Metric, backing: object = None) -> None:
-        self._graph = graph
-        self.metric = metric
-        self.rows: int = graph.ntotal
-        self._dim: int = graph.d
-        self._backing = backing
-        self._params: dict[int, Any] = {}
-
-    def search(
-        self, queries: Vectors, k: int, params: dict[str, int], allowed: Bitmap | None
-    ) -> tuple[Scores, RowNumbers]:
-        nq, ef = len(queries), params["ef"]
-        if self.metric is Metric.COSINE:
-            queries = normalized(queries)
-        scores = np.empty((nq, k), np.float32)
-        rows = np.empty((nq, k), np.int64)
-        if allowed is None:
-            settings = self._params.get(ef)
-            if settings is None:
-                settings = self._params[ef] = _faiss.SearchParametersHNSW(efSearch=ef)
-        else:
-            selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(allowed))
-            settings = _faiss.SearchParametersHNSW(efSearch=ef, sel=selector)
-        use_threads(nq * ef * EF_WORK * self._dim if nq > 1 else 0)
-        self._graph.search_c(nq, faiss.swig_ptr(queries), k, faiss.swig_ptr(scores), faiss.swig_ptr(rows), settings)
-        return scores, rows
+    def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
+        return scaled(params, "ef", k, factor, max(self.rows, k))
 
     def memory(self) -> int:
-        codes = self._graph.storage.sa_code_size() * self.rows
-        links: int = self._graph.hnsw.neighbors.size() * 4
-        return int(codes + links)
-
-    def serialize(self) -> memoryview:
-        # Piece by piece: faiss's own serialisation holds the index four times.
-        data = bytearray()
-        writer = _faiss.PyCallbackIOWriter(data.extend, SERIALIZE_STEP)
-        _faiss.write_index(self._graph, writer)
-        return memoryview(data)
-
-    @classmethod
-    def open(cls, path: str | None, data: memoryview, metric: Metric) -> HnswIndex:
-        """From a file, mapped; or from bytes where there is no file."""
-        if path is not None:
-            return cls(faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC), metric)
-        return cls(faiss.deserialize_index(np.frombuffer(data, np.uint8)), metric)
+        graph = self._inner
+        finer = 0
+        if self._codes_refine:
+            finer = int(_faiss.downcast_index(graph.refine_index).sa_code_size())
+            graph = _faiss.downcast_index(graph.base_index)
+        codes = graph.storage.sa_code_size() + finer
+        links: int = graph.hnsw.neighbors.size() * 4
+        return int(codes * self.rows + links)
 
 
-def build_hnsw(
-    vectors: Vectors, metric: Metric, m: int, ef_construction: int, wanted: Callable[[], bool], threads: int = CORES
-) -> HnswIndex:
-    """Build over all rows; `wanted` is asked now and then, and BuildCancelled raised when it says no."""
-    kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
-    dim = vectors.shape[1]
+def build_hnsw(build: Build) -> memoryview:
+    """The bytes of a graph over all rows. Raises BuildCancelled."""
+    graph = _linked(build)
+    codes = _small_codes(build)
+    if codes is not None:
+        fill(build, codes)
+        _replace_storage(graph, codes)
+    return to_bytes(with_refinement(build, graph))
+
+
+def open_hnsw(spec: IndexSpec, path: str | None, data: memoryview) -> HnswIndex:
+    """From a file, mapped; or from bytes where there is no file."""
+    metric = spec.metric or Metric.COSINE
+    return HnswIndex(from_bytes(path, data), metric, candidates_each(spec), codes_refine=keeps_codes(spec))
+
+
+def build_bytes(spec: IndexSpec, rows: int, width: int) -> int:
+    """Memory that building and storing takes at most, about: copies and links, and all of it again as bytes."""
+    return 2 * rows * (4 * width + 10 * links_each(spec.build) + 64)
+
+
+def links_each(params: Mapping[str, Any]) -> int:
+    """M of the graph. ANNOY, which is served by a graph, says how good it shall be by a number of trees."""
+    if "n_trees" in params:
+        return min(TREES_LEAST_M + whole(params, "n_trees"), TREES_MOST_M)
+    return whole(params, "M", AUTO_M)
+
+
+def _linked(build: Build) -> Any:
+    """The graph over copies of the vectors."""
+    dim, m, kind = build.dim, links_each(build.spec.build), metric_code(build.metric)
     graph: Any
-    if half_precision_suffices(vectors, metric):
+    if isinstance(build.column, ByteColumn) and build.metric is not Metric.COSINE:
+        # Exact as long as queries are whole numbers too, and those of an int8 field are.
+        graph = _faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit_direct_signed, m, kind)
+    elif half_precision_suffices(build.sample(8 * SAMPLE), build.metric):
         graph = _faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, m, kind)
-        graph.is_trained = True
-        graph.storage.is_trained = True
     else:
         graph = _faiss.IndexHNSWFlat(dim, m, kind)
-    graph.hnsw.efConstruction = ef_construction
-    for at in range(0, len(vectors), BUILD_STEP):
-        if not wanted():
-            raise BuildCancelled
-        block = vectors[at : at + BUILD_STEP]
-        faiss.omp_set_num_threads(threads)
-        graph.add(normalized(block) if metric is Metric.COSINE else np.ascontiguousarray(block))
-    return HnswIndex(graph, metric)
+    graph.is_trained = True
+    graph.storage.is_trained = True
+    graph.hnsw.efConstruction = whole(build.spec.build, "efConstruction", AUTO_EF_CONSTRUCTION)
+    for block in build.blocks():
+        graph.add(block)
+    return graph
 
 
-def half_precision_suffices(vectors: Vectors, metric: Metric) -> bool:
+def _small_codes(build: Build) -> Any | None:
+    """An empty index of the codes that shall stand in the graph; None when the copies stay."""
+    dim, kind, spec = build.dim, metric_code(build.metric), build.spec
+    codes: Any
+    if spec.index_type == "HNSW_SQ":
+        return _faiss.IndexScalarQuantizer(dim, scalar_kind(str(spec.build["sq_type"])), kind)
+    if spec.index_type == "HNSW_PQ":
+        codes = _faiss.IndexPQ(dim, parts_for(build), bits_for(build, build.whole("nbits")), kind)
+        modest(codes.pq.cp)
+        return codes
+    if spec.index_type == "HNSW_PRQ":
+        parts, rounds = build.whole("m"), build.whole("nrq")
+        codes = _faiss.IndexProductResidualQuantizer(dim, parts, rounds, bits_for(build, build.whole("nbits")), kind)
+        for at in range(parts):
+            modest(_faiss.downcast_AdditiveQuantizer(codes.prq.subquantizer(at)).cp)
+        return codes
+    return None
+
+
+def _replace_storage(graph: Any, codes: Any) -> None:
+    """Let the graph rank by codes instead of the copies it was made over."""
+    copies = graph.storage
+    graph.storage = codes
+    codes.this.disown()
+    copies.this.own(True)
+
+
+def half_precision_suffices(sample: Vectors, metric: Metric) -> bool:
     """Whether float16 codes keep the neighbours of a sample: their 10 nearest by codes are the 10 nearest by float32,
     but for one in fifty, at the scale of the sample."""
-    if metric is not Metric.COSINE and float(np.abs(vectors).max(initial=0)) > HALF_MAX:
+    if metric is not Metric.COSINE and float(np.abs(sample).max(initial=0)) > HALF_MAX:
         return False
-    step = max(1, len(vectors) // (8 * SAMPLE))
-    base = vectors[::step][: 8 * SAMPLE]
+    step = max(1, len(sample) // (8 * SAMPLE))
+    base = sample[::step][: 8 * SAMPLE]
     if metric is Metric.COSINE:
         base = normalized(base)
     base = np.ascontiguousarray(base)
@@ -126,7 +162,7 @@ def half_precision_suffices(vectors: Vectors, metric: Metric) -> bool:
         base, queries = base - centre, queries - centre
     else:
         coded = base.astype(np.float16).astype(np.float32)
-    kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+    kind = metric_code(metric)
     _, exact = faiss.knn(queries, base, k, metric=kind)
     _, blurred = faiss.knn(queries, coded, k, metric=kind)
     kept = sum(len(np.intersect1d(a, b)) for a, b in zip(exact, blurred, strict=True))

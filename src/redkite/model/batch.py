@@ -90,6 +90,21 @@ def numbers_to_arrow(values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
+_ARROW_TO_NUMPY = {arrow: kind for kind, arrow in _NUMPY_TO_ARROW.items()}
+
+
+def arrow_to_numbers(column: pa.Array) -> npt.NDArray[Any]:
+    """A column of integers or floats without nulls as an array over the same memory. (`to_numpy` would do, but imports
+    pandas where it is installed, which takes longer than opening a database.)"""
+    kind = _ARROW_TO_NUMPY.get(column.type)
+    if kind is None or column.null_count:
+        values: npt.NDArray[Any] = column.to_numpy()
+        return values
+    if not len(column):
+        return np.empty(0, kind)
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
+
+
 def vectors_to_arrow(vectors: npt.NDArray[np.float32] | npt.NDArray[np.int8]) -> pa.Array:
     """(rows, dim) C-contiguous matrix -> fixed_size_list column, without copying the numbers."""
     rows, dim = vectors.shape
@@ -100,8 +115,47 @@ def vectors_to_arrow(vectors: npt.NDArray[np.float32] | npt.NDArray[np.int8]) ->
 def arrow_to_vectors(column: pa.Array) -> npt.NDArray[np.float32] | npt.NDArray[np.int8]:
     """fixed_size_list column without nulls -> (rows, dim) view of the same memory."""
     dim = column.type.list_size
-    values: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True)
-    return values.reshape(len(column), dim)
+    values: npt.NDArray[np.float32] = arrow_to_numbers(column.values)
+    return values[column.offset * dim : (column.offset + len(column)) * dim].reshape(len(column), dim)
+
+
+_MATRIX_NUMBERS: dict[DataType, np.dtype[Any]] = {
+    DataType.FLOAT_VECTOR: np.dtype(np.float32), DataType.INT8_VECTOR: np.dtype(np.int8),
+    DataType.FLOAT16_VECTOR: np.dtype(np.float16), DataType.BFLOAT16_VECTOR: np.dtype(np.uint16),
+    DataType.BINARY_VECTOR: np.dtype(np.uint8),
+}  # fmt: skip
+
+
+def matrix_type(kind: DataType, dim: int) -> tuple[np.dtype[Any], int]:
+    """The numbers that vectors of fixed size are made of, and how many: the bits of bfloat16 are kept as uint16, eight
+    dimensions of a binary vector are one uint8."""
+    return _MATRIX_NUMBERS[kind], dim // 8 if kind is DataType.BINARY_VECTOR else dim
+
+
+def matrix_of(column: pa.Array, kind: DataType) -> npt.NDArray[Any]:
+    """A column of vectors of fixed size -> (rows, numbers) view of the same memory; null rows hold anything."""
+    dtype = _MATRIX_NUMBERS[kind]
+    if pa.types.is_fixed_size_list(column.type):
+        width, data = column.type.list_size, column.values.buffers()[1]
+        first = column.values.offset + column.offset * width
+    else:
+        width, data = column.type.byte_width // dtype.itemsize, column.buffers()[1]
+        first = column.offset * width
+    if data is None:
+        return np.zeros((len(column), width), dtype)
+    count = len(column) * width
+    return np.frombuffer(data, dtype, count, first * dtype.itemsize).reshape(len(column), width)
+
+
+def matrix_to_arrow(matrix: npt.NDArray[Any], kind: DataType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """(rows, numbers) matrix of vectors -> a column over the same memory; rows where `valid` is False are null."""
+    matrix = np.ascontiguousarray(matrix)
+    rows, width = matrix.shape
+    nulls = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    if kind in (DataType.FLOAT_VECTOR, DataType.INT8_VECTOR):
+        flat = numbers_to_arrow(matrix.reshape(-1))
+        return pa.Array.from_buffers(pa.list_(flat.type, width), rows, [nulls], children=[flat])
+    return pa.Array.from_buffers(pa.binary(matrix.itemsize * width), rows, [nulls, pa.py_buffer(matrix)])
 
 
 _TYPE_KEY = b"redkite.type"

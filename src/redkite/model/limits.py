@@ -27,6 +27,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_nq: int = 16_384
     max_result_window: int = 16_384
     """offset + limit of one search or query."""
+    max_group_size: int = 10
+    """Hits of one group of a search."""
+    max_groups: int = 100_000
+    """Groups of one query."""
+    max_aggregation_entries: int = 10_000
+    """Hits, at most, that the buckets of one search are made of."""
+    max_aggregation_depth: int = 4
+    max_aggregation_fields: int = 10
     max_output_bytes: int = 104_857_600
     max_description_bytes: int = 1_024
     max_receive_bytes: int = 67_108_864

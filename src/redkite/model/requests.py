@@ -9,18 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.model.advice import AdviseIndex as AdviseIndex
+from redkite.model.advice import MeasureRecall as MeasureRecall
+from redkite.model.one_row import OneRow
+from redkite.model.ranking import HybridSearch as HybridSearch
+from redkite.model.reading import Aggregation as Aggregation
+from redkite.model.reading import Grouping as Grouping
+from redkite.model.reading import Measure as Measure
+from redkite.model.reading import Ordering as Ordering
+from redkite.model.reading import Page as Page
+from redkite.model.reading import Queries as Queries
+from redkite.model.reading import Query as Query
+from redkite.model.reading import Search as Search
+from redkite.model.reading import TopHits as TopHits
+from redkite.model.request import Request as Request
 from redkite.model.schema import CollectionSchema, FieldSchema
-from redkite.model.types import ConsistencyLevel, DataType, FieldOp
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all requests. `database` is where names are looked up."""
-
-    database: str = ""
+from redkite.model.types import ConsistencyLevel, FieldOp
 
 
 # -- session ------------------------------------------------------------------------------------
@@ -279,6 +285,27 @@ class DescribeIndex(Request, frozen=True):
     field: str = ""
 
 
+class AlterIndex(Request, frozen=True):
+    """Either sets properties of an index (`mmap.enabled`, `warmup`) or deletes some. The collection is not loaded."""
+
+    collection: str
+    index_name: str
+    properties: dict[str, str] = {}
+    delete_keys: tuple[str, ...] = ()
+
+
+class GetIndexState(DescribeIndex, frozen=True):
+    """-> Indexes, of which the first one counts."""
+
+
+class GetIndexBuildProgress(DescribeIndex, frozen=True):
+    """-> Indexes, of which the first one counts."""
+
+
+class GetIndexStatistics(DescribeIndex, frozen=True):
+    """-> Indexes"""
+
+
 class DropIndex(Request, frozen=True):
     """By index name or field. Missing is success."""
 
@@ -293,7 +320,7 @@ class Insert(Request, frozen=True):
     null or the default. Dynamic values are one `$meta` binary column of JSON objects."""
 
     collection: str
-    rows: pa.RecordBatch
+    rows: pa.RecordBatch | OneRow
     partition: str = ""
     schema_timestamp: int = 0
     """`update_timestamp` of the schema the client used; 0 = unknown. Older than the collection's: error 109."""
@@ -357,86 +384,6 @@ class GetFlushAllState(Request, frozen=True):
     """-> Flag"""
 
     timestamp: int = 0
-
-
-# -- reads --------------------------------------------------------------------------------------
-class Queries(msgspec.Struct, frozen=True, kw_only=True):
-    """Query vectors of one search. `vectors`: (nq, dim) float32 for FLOAT_VECTOR; for other types the raw values, one
-    `bytes` per query, in `raw`."""
-
-    data_type: DataType
-    vectors: npt.NDArray[np.float32] | None = None
-    raw: tuple[bytes, ...] = ()
-
-    @property
-    def nq(self) -> int:
-        return len(self.raw) if self.vectors is None else len(self.vectors)
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which page of a search iterator: `limit` is its size. Pages after the first are read as of the first one's
-    `session_timestamp`."""
-
-    token: str = ""
-    """As the first page told; empty for the first."""
-    last_bound: float | None = None
-    """The score of the last hit of the page before."""
-
-
-class Search(Request, frozen=True):
-    """-> Hits. `params` are the index's search parameters as given (`ef`, `nprobe`, `radius` …)."""
-
-    collection: str
-    queries: Queries
-    limit: int
-    anns_field: str = ""
-    """May be empty when the collection has one vector field."""
-    filter: str = ""
-    filter_params: dict[str, Any] = {}
-    output_fields: tuple[str, ...] = ()
-    partitions: tuple[str, ...] = ()
-    offset: int = 0
-    metric: str = ""
-    """Empty: the index's metric."""
-    params: dict[str, Any] = {}
-    round_decimal: int = -1
-    ignore_growing: bool = False
-    consistency_level: ConsistencyLevel | None = None
-    """None: the collection's own level."""
-    guarantee_timestamp: int = 0
-    as_of: int = 0
-    """Read the rows as they were at this hybrid timestamp; 0: the newest."""
-    collection_id: int = 0
-    """Refuse if the name stands for another collection by now; 0: any."""
-    timezone: str = ""
-    """IANA name: times are shown as they are there; empty: the collection's."""
-    time_fields: tuple[str, ...] = ()
-    """Show times as lists of these parts (`moments.TIME_PARTS`); empty: as texts."""
-    page: Page | None = None
-    """One query, no offset: the rows behind the page before, in order, none left out."""
-
-
-class Query(Request, frozen=True):
-    """-> Rows. `output_fields` may be names, `*`, dynamic keys, or `count(*)` alone. `limit` None means no limit."""
-
-    collection: str
-    filter: str = ""
-    filter_params: dict[str, Any] = {}
-    output_fields: tuple[str, ...] = ()
-    partitions: tuple[str, ...] = ()
-    limit: int | None = None
-    offset: int = 0
-    ignore_growing: bool = False
-    consistency_level: ConsistencyLevel | None = None
-    guarantee_timestamp: int = 0
-    as_of: int = 0
-    """Read the rows as they were at this hybrid timestamp; 0: the newest."""
-    collection_id: int = 0
-    """Refuse if the name stands for another collection by now; 0: any."""
-    timezone: str = ""
-    """IANA name: times are shown as they are there; empty: the collection's."""
-    time_fields: tuple[str, ...] = ()
-    """Show times as lists of these parts (`moments.TIME_PARTS`); empty: as texts."""
 
 
 # -- compaction and segments --------------------------------------------------------------------

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.model.buckets import Bucket
+from redkite.model.explain import Explanation
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import ConsistencyLevel, IndexState, JobState, LoadState
 from redkite.model.upkeep import CompactionPlanInfo, CompactionState, SegmentInfo
@@ -189,8 +191,13 @@ class Hits(Result, frozen=True):
     primary_field: str
     collection: str
     session_timestamp: int
+    explanation: Explanation | None = None
     recalls: tuple[float, ...] = ()
     page: PageEnd | None = None
+    groups: pa.RecordBatch | None = None
+    """Of a search by groups: the group of each hit, one column for each field."""
+    buckets: tuple[tuple[Bucket, ...], ...] | None = None
+    """Of a search that aggregates, which has no hits: the buckets of each query."""
 
 
 class Rows(Result, frozen=True):
@@ -201,6 +208,7 @@ class Rows(Result, frozen=True):
     primary_field: str
     collection: str
     session_timestamp: int
+    explanation: Explanation | None = None
 
 
 # -- compaction and segments --------------------------------------------------------------------

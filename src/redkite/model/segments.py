@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import msgspec
 
+from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType, Metric
 
 
 class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An index as resolved from user parameters. `build` holds the type's own integers (`M`, `efConstruction`)."""
+    """An index as resolved from user parameters. `build` holds the type's own parameters (`M`, `nlist`, `refine` …)."""
 
     index_type: str
     metric: Metric | None = None
-    build: dict[str, int] = {}
+    build: dict[str, int | float | str | bool] = {}
+    kind: str = ""
+    """The type built for this one, when that is another; empty for AUTOINDEX is the graph over dense vectors."""
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is an index over values, not over vectors: those have a metric."""
+        return self.metric is None
+
+    @property
+    def path(self) -> tuple[str | int, ...] | None:
+        """The keys below a JSON field that it reads; None for other fields."""
+        text = self.build.get("json_path")
+        return None if text is None else tuple(msgspec.json.decode(str(text), type=list[int | str]))
 
 
 class IndexMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +40,16 @@ class IndexMeta(msgspec.Struct, frozen=True, kw_only=True):
     spec: IndexSpec
     created_timestamp: int
 
+    @property
+    def shown_field(self) -> str:
+        """The field it is over, or the key of the dynamic field."""
+        path = self.spec.path
+        return str(path[0]) if self.field == META_FIELD and path else self.field
+
+    def stands_on(self, field: str) -> bool:
+        """Whether it is over this field, or over this key of the dynamic field."""
+        return field in (self.field, self.shown_field)
+
 
 class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
     """One index over one sealed segment."""
@@ -35,6 +59,7 @@ class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     crc: int
     rows: int
+    """Rows in it: those with a vector, of an index over vectors."""
 
 
 class FieldRange(msgspec.Struct, frozen=True, array_like=True):

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 from redkite.env import Env
 from redkite.errors import MilvusException
-from redkite.index.hnsw import BuildCancelled
-from redkite.index.registry import build, build_bytes
+from redkite.index.registry import BuildCancelled, build, build_bytes
+from redkite.index.scalar.family import build_memory, build_scalar
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
@@ -32,6 +32,10 @@ class DataNode:
         self.memory = memory
         self._closing = False
         self._builds = env.tasks.executor(f"build-{node_id}", 1)
+        self._value_builds = env.tasks.executor(f"build-values-{node_id}", 1)
+        """Of indexes over values, which take seconds and do not wait for those over vectors."""
+        self.failures: dict[tuple[int, int], str] = {}
+        """Segment and index -> why the last build did not succeed."""
 
     def write_segment(self, collection_id: int, channel: str, segment: GrowingSegment) -> SegmentMeta:
         """Write a segment that takes no more rows. In the caller's thread."""
@@ -46,7 +50,8 @@ class DataNode:
         built: Callable[[IndexFile], None],
     ) -> Future[None]:
         """Queue a build. `wanted` is asked before and during it; `built` is called with the stored result."""
-        return self._builds.submit(self._build, meta, index, schema, wanted, built)
+        builds = self._value_builds if index.spec.is_scalar else self._builds
+        return builds.submit(self._build, meta, index, schema, wanted, built)
 
     def _build(
         self,
@@ -56,12 +61,15 @@ class DataNode:
         wanted: Callable[[], bool],
         built: Callable[[IndexFile], None],
     ) -> None:
+        place = (meta.segment_id, index.index_id)
         try:
             made = self.make_index(meta, index, schema, wanted)
-        except MilvusException:
+        except MilvusException as error:
             # The rows stay searchable without the index; the build is tried again when the collection opens next.
             log.exception("index %s over segment %d could not be built", index.name, meta.segment_id)
+            self.failures[place] = error.message
             return
+        self.failures.pop(place, None)
         if made is not None:
             built(made)
 
@@ -76,17 +84,38 @@ class DataNode:
         if not still_wanted():
             return None
         segment = SealedSegment(self._store, meta, schema, Deletes())
-        vectors, _ = segment.vectors(index.field, meta.rows)
-        with self.memory.work("index builds", build_bytes(index.spec, *vectors.shape)):
+        if index.spec.is_scalar:
+            return self._make_scalar(segment, index, still_wanted)
+        vectors = segment.vectors(index.field, meta.rows)
+        held = vectors.held()
+        rows = meta.rows if held is None else len(held)
+        gathered = 0 if held is None else vectors.column.nbytes * rows // meta.rows
+        with self.memory.work("index builds", build_bytes(index.spec, rows, vectors.column.width) + gathered):
             try:
-                data = build(index.spec, vectors, still_wanted, self._threads)
+                column = vectors.column if held is None else vectors.column.gather(held)
+                data = build(index.spec, column, still_wanted, self._threads) if rows else memoryview(b"")
             except BuildCancelled:
                 return None
             name = index_object(self._store, meta, index.index_id)
             stored = self._store.put(name, [data])
-        return IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=meta.rows)
+        return IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=rows)
+
+    def _make_scalar(self, segment: SealedSegment, index: IndexMeta, wanted: Callable[[], bool]) -> IndexFile | None:
+        """The same of an index over values."""
+        meta, field = segment.meta, segment.schema.field(index.field)
+        if field is None:
+            return None
+        columns = segment.columns(meta.rows)
+        with self.memory.work("index builds", build_memory(index.spec, columns.stored(field.name).nbytes, meta.rows)):
+            data = build_scalar(index.spec, field, columns, wanted)
+            if data is None:
+                return None
+            name = index_object(self._store, meta, index.index_id)
+            stored = self._store.put(name, data)
+        return IndexFile(index_id=index.index_id, object=name, size=stored.size, crc=stored.crc32, rows=meta.rows)
 
     def close(self) -> None:
         """Stop a running build at its next step; it is done again when the database is opened next."""
         self._closing = True
         self._builds.shutdown(wait=True)
+        self._value_builds.shutdown(wait=True)

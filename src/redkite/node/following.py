@@ -21,7 +21,7 @@ from redkite.model.segments import SegmentMeta
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holding
 from redkite.node.peers import QueryPeer
-from redkite.node.records import DELETE, decode_record
+from redkite.node.records import DELETE, decode_record, keys_of
 from redkite.node.shard import Shard
 from redkite.node.view import ShardView
 from redkite.segment.evolution import conform
@@ -99,7 +99,9 @@ class FollowedShard(Shard):
             self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
         else:
             rows = conform(batch, self.collection.schema)
-            self._insert_parts(header.parts, rows, self._keys_of(rows), header.timestamp, record.position)
+            self._insert_parts(
+                header.parts, rows, keys_of(rows, self.collection.schema), header.timestamp, record.position
+            )
         self._end = record.position + 1
         return header.timestamp
 

@@ -141,11 +141,14 @@ class Holdings:
             holding.peer.apply_deletes(holding.meta.segment_id, *holding.deletes.entries())
 
     def release(self, holdings: Iterable[Holding]) -> None:
-        """Take segments from their nodes, after a view without them was published."""
+        """Take segments from their nodes, after a view without them was published. One that was opened anew on the same
+        node meanwhile stays there."""
         for holding in holdings:
             if holding.peer is not None:
                 self._loads.unplace(holding.peer.node_id, holding.meta.rows)
-                holding.peer.release_segments([holding.meta.segment_id])
+                held = self._held.get(holding.meta.segment_id, holding)
+                if held is holding or held.peer is not holding.peer:
+                    holding.peer.release_segments([holding.meta.segment_id])
                 holding.peer = None
 
     def placements(self) -> tuple[Placement, ...]:
@@ -165,7 +168,7 @@ class Holdings:
 
     def count(self, collection_id: int) -> None:
         """Bring the counts up to date."""
-        ids = [i.index_id for i in self._data.indexes(collection_id)]
+        ids = [i.index_id for i in self._data.indexes(collection_id) if not i.spec.is_scalar]
         metas = [h.meta for h in self._held.values()]
         self.sealed_rows = sum(m.rows for m in metas)
         self.unindexed = sum(m.rows for m in metas if not any(m.index(i) for i in ids))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from math import inf
 from threading import Lock
 from typing import Final
 
@@ -25,6 +26,8 @@ SEAL_SHARE: Final = 0.5
 WRITE_SHARE: Final = 0.75
 WRITE_FACTOR: Final = 4
 """What a write takes beside its rows until it is applied: its log record, and the growth of the columns it goes to."""
+DELETED_BYTES: Final = 40
+"""What a deleted row counts as when its delete is admitted."""
 SEGMENT_SHARE: Final = 1 / 16
 """A segment is sealed at this part of the limit at the latest, so that several can be written and indexed in it."""
 CACHE_SHARE: Final = 1 / 8
@@ -81,6 +84,11 @@ class MemoryBudget:
         if self._tight_when():
             return True
         return bool(self.limit) and (self._writers_waiting > 0 or self.used > self.limit * WRITE_SHARE - MIB)
+
+    @property
+    def replay_bytes(self) -> float:
+        """Of so many bytes of a log the rows may be in memory when a shard is opened, before they are sealed."""
+        return self.limit * SEAL_SHARE / WRITE_FACTOR if self.limit else inf
 
     # -- writers --------------------------------------------------------------------------------
     def admit(self, size: int) -> Callable[[], None]:

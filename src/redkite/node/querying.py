@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.env import Executor
-from redkite.errors import Corruption, SegmentGone
-from redkite.index.base import VectorIndex, Vectors
-from redkite.index.registry import open_index
+from redkite.errors import Corruption, SegmentGone, Unimplemented
+from redkite.index.base import Queries
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
@@ -20,6 +19,8 @@ from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.pruning import possible_segments
 from redkite.segment.deletes import Deletes, RowNumbers
+from redkite.segment.indexes import open_vector_index
+from redkite.segment.scalars import open_scalar_file
 from redkite.segment.sealed import SealedSegment
 from redkite.storage.objects import ObjectStore
 
@@ -59,24 +60,23 @@ class QueryNode:
             file = meta.index(index.index_id)
             if file is not None:
                 try:
-                    segment.attach_index(index.field, self._open(index, file))
+                    self._attach(segment, index, file)
                 except Corruption as error:
                     log.warning("%s; its segment is searched exactly until it is built again", error.message)
                     damaged.append(file)
+                except Unimplemented as error:
+                    log.warning("%s; segment %d is searched exactly", error.message, meta.segment_id)
         with self._lock:
             self._segments = {**self._segments, meta.segment_id: segment}
         return damaged
 
-    def _open(self, index: IndexMeta, file: IndexFile) -> VectorIndex:
-        """Raises Corruption. Only sound bytes reach the index's reader, which is native code."""
-        self._store.verify(file.object, file.size, file.crc)
-        try:
-            found = open_index(index.spec, self._store.local_path(file.object), self._store.map(file.object))
-        except RuntimeError as error:
-            raise Corruption(f"object '{file.object}' is no index that can be read: {error}") from error
-        if found.rows != file.rows:
-            raise Corruption(f"object '{file.object}' has {found.rows} rows, the catalog says {file.rows}")
-        return found
+    def _attach(self, segment: SealedSegment, index: IndexMeta, file: IndexFile) -> None:
+        """Raises Corruption."""
+        if index.spec.is_scalar:
+            segment.attach_scalar(index.index_id, index.field_id, open_scalar_file(self._store, index, file))
+        else:
+            vectors = segment.vectors(index.field, segment.meta.rows)
+            segment.attach_index(index.field, open_vector_index(self._store, index, file, vectors))
 
     def release_segments(self, segment_ids: Iterable[int]) -> None:
         gone = set(segment_ids)
@@ -92,12 +92,16 @@ class QueryNode:
         """Use an index from now on; nothing happens when the segment is not here (any more)."""
         segment = self._segments.get(segment_id)
         if segment is not None:
-            segment.attach_index(index.field, self._open(index, file))
+            self._attach(segment, index, file)
 
-    def detach_index(self, segment_id: int, field: str) -> None:
+    def detach_index(self, segment_id: int, index: IndexMeta) -> None:
         segment = self._segments.get(segment_id)
-        if segment is not None:
-            segment.detach_index(field)
+        if segment is None:
+            return
+        if index.spec.is_scalar:
+            segment.detach_scalar(index.index_id)
+        else:
+            segment.detach_index(index.field)
 
     def apply_deletes(self, segment_id: int, rows: RowNumbers, timestamps: Stamps) -> None:
         """Rows deleted since; those known already are passed over."""
@@ -113,10 +117,10 @@ class QueryNode:
     def private_bytes(self) -> int:
         """Memory that is not mapped from files, about: what the cache keeps, and the deletes of each segment."""
         deleted = sum(s.deletes.count for s in self._segments.values())
-        return self._cache.held + deleted * DELETE_BYTES
+        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES
 
     # -- reads ----------------------------------------------------------------------------------
-    def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Vectors, timestamp: int) -> SearchPartial:
+    def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
         held = self._prune(self._held(segment_ids, plan.schema), plan)
         return search_segments(held, plan, queries, timestamp, self._scans)
 

@@ -10,13 +10,17 @@ delete   : the body is an Arrow IPC stream of one column, the primary keys
 from __future__ import annotations
 
 import struct
+from typing import TypeAlias
 
 import msgspec
 import pyarrow as pa
 
 from redkite.env import Buffer
 from redkite.errors import Corruption
+from redkite.model.one_row import OneRow, stacked
 from redkite.model.schema import CollectionSchema
+from redkite.node.row_body import form_of
+from redkite.segment.keys import Key
 
 INSERT, DELETE = 1, 2
 _LENGTH = struct.Struct("<I")
@@ -38,8 +42,30 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RecordHeader).decode
 
 
-def encode_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> memoryview:
+Rows: TypeAlias = pa.RecordBatch | OneRow
+"""What one write brings: a column per field of the schema, in its order, or a row taken apart."""
+
+
+def keys_of(rows: Rows, schema: CollectionSchema) -> list[Key]:
+    """The primary keys of the rows."""
+    if isinstance(rows, OneRow):
+        return [rows.key]
+    keys: list[Key] = rows.column(schema.primary.name).to_pylist()
+    return keys
+
+
+def rows_of(rows: Rows, schema: CollectionSchema) -> pa.RecordBatch:
+    """The rows as a batch."""
+    return stacked(schema, [rows]) if isinstance(rows, OneRow) else rows
+
+
+def encode_rows(rows: Rows, schema: CollectionSchema) -> Buffer:
     """The body of an insert: one column per schema field, in schema order."""
+    if isinstance(rows, OneRow):
+        form = form_of(schema)
+        if form is not None:
+            return form(rows.values)
+    rows = rows_of(rows, schema)
     return _stream(pa.RecordBatch.from_arrays(rows.columns, [str(f.field_id) for f in schema.fields]))
 
 

@@ -28,21 +28,13 @@ from redkite.env import Buffer, Executor
 from redkite.errors import CollectionNotFound, CollectionNotLoaded, Corruption, SegmentGone
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
+from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMeta, SegmentMeta
+from redkite.node import records
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holding, Holdings
 from redkite.node.peers import QueryPeer
-from redkite.node.records import (
-    DELETE,
-    INSERT,
-    Parts,
-    RecordHeader,
-    decode_record,
-    encode_keys,
-    encode_rows,
-    with_header,
-)
 from redkite.node.view import P, ShardImage, ShardView
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
@@ -112,21 +104,25 @@ class Shard:
                 f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
                 "records were acknowledged; `redkite doctor` says what can be done"
             )
+        replayed = 0
         for record in self._topic.read(self._state.checkpoint):
-            header, batch = decode_record(record.payload)
+            header, batch = records.decode_record(record.payload)
             newest = max(newest, header.timestamp)
-            if header.kind == DELETE:
+            if header.kind == records.DELETE:
                 self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
             else:
                 rows = conform(batch, self.collection.schema)
-                self._insert_parts(header.parts, rows, self._keys_of(rows), header.timestamp, record.position)
+                self._insert_parts(
+                    header.parts, rows, records.keys_of(rows, self.collection.schema), header.timestamp, record.position
+                )
             self._end = record.position + 1
+            replayed += len(record.payload)
+            if replayed > self._data_node.memory.replay_bytes:  # written while the limit was a larger one
+                replayed = 0
+                self.view = ShardView(newest, self._growing_now(), (), self._state.readable_from)
+                self._flush()
         self.view = ShardView(newest, (), (), self._state.readable_from)
         self.reload()
-
-    def _keys_of(self, rows: pa.RecordBatch) -> list[Key]:
-        keys: list[Key] = rows.column(self.collection.schema.primary.name).to_pylist()
-        return keys
 
     # -- writes ---------------------------------------------------------------------------------
     @contextmanager
@@ -145,23 +141,23 @@ class Shard:
 
     def insert(
         self,
-        parts: Parts,
-        rows: pa.RecordBatch,
+        parts: records.Parts,
+        rows: records.Rows,
         allocate: Callable[[], int],
         schema: CollectionSchema | None = None,
     ) -> tuple[int, Future[int]]:
         """Log rows (one column per field of the schema they were checked by; None: the shard's own) as one write.
         Returns their timestamp and a future that is done when they are durable and visible."""
         schema = schema or self.collection.schema
-        keys, body = self._keys_of(rows), encode_rows(rows, schema)
+        keys, body = records.keys_of(rows, self.collection.schema), records.encode_rows(rows, schema)
         with self.turn():
             timestamp = allocate()
             return timestamp, self.log_rows(parts, rows, timestamp, schema, keys, body)
 
     def log_rows(
         self,
-        parts: Parts,
-        rows: pa.RecordBatch,
+        parts: records.Parts,
+        rows: records.Rows,
         timestamp: int,
         schema: CollectionSchema | None = None,
         keys: list[Key] | None = None,
@@ -170,10 +166,10 @@ class Shard:
         """Within a turn. Rows that were checked by an older schema are logged as they are, and read as the present one
         has them: they came before its change."""
         schema = schema or self.collection.schema
-        known = self._keys_of(rows) if keys is None else keys
+        known = records.keys_of(rows, self.collection.schema) if keys is None else keys
         apply = partial(self._apply_insert, parts, rows, schema, known, timestamp)
-        header = RecordHeader(INSERT, timestamp, self.collection.collection_id, parts)
-        return self._log(header, encode_rows(rows, schema) if body is None else body, apply)
+        header = records.RecordHeader(records.INSERT, timestamp, self.collection.collection_id, parts)
+        return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply)
 
     def delete(self, keys: pa.Array, allocate: Callable[[], int]) -> tuple[int, Future[int]]:
         """Log a delete of primary keys, in all partitions."""
@@ -183,11 +179,11 @@ class Shard:
 
     def log_keys(self, keys: pa.Array, timestamp: int) -> Future[int]:
         """Within a turn."""
-        header = RecordHeader(DELETE, timestamp, self.collection.collection_id)
-        return self._log(header, encode_keys(keys), partial(self._apply_delete, keys.to_pylist(), timestamp))
+        header = records.RecordHeader(records.DELETE, timestamp, self.collection.collection_id)
+        return self._log(header, records.encode_keys(keys), partial(self._apply_delete, keys.to_pylist(), timestamp))
 
-    def _log(self, header: RecordHeader, body: Buffer, apply: Callable[[int], None]) -> Future[int]:
-        self._last = self._topic.append(with_header(header, body), apply)
+    def _log(self, header: records.RecordHeader, body: Buffer, apply: Callable[[int], None]) -> Future[int]:
+        self._last = self._topic.append(records.with_header(header, body), apply)
         return self._last
 
     @property
@@ -210,8 +206,8 @@ class Shard:
 
     def _apply_insert(
         self,
-        parts: Parts,
-        rows: pa.RecordBatch,
+        parts: records.Parts,
+        rows: records.Rows,
         schema: CollectionSchema,
         keys: list[Key],
         timestamp: int,
@@ -221,7 +217,7 @@ class Shard:
             if not self._dropped:  # else the write came before the drop, and went with it
                 present = self.collection.schema
                 if schema.version != present.version:
-                    rows = conform(identified(rows, schema), present)
+                    rows = conform(identified(records.rows_of(rows, schema), schema), present)
                 self._insert_parts(parts, rows, keys, timestamp, position)
                 self._applied(timestamp, position)
 
@@ -239,11 +235,13 @@ class Shard:
         view = self.view
         self.view = ShardView(timestamp, self._growing_now(), view.placements, view.readable_from)
 
-    def _insert_parts(self, parts: Parts, rows: pa.RecordBatch, keys: list[Key], timestamp: int, position: int) -> None:
+    def _insert_parts(
+        self, parts: records.Parts, rows: records.Rows, keys: list[Key], timestamp: int, position: int
+    ) -> None:
         at = 0
         for partition_id, count in parts:
             whole = count == rows.num_rows
-            some = rows if whole else rows.slice(at, count)
+            some = rows if whole or isinstance(rows, OneRow) else rows.slice(at, count)
             named = keys if whole else keys[at : at + count]
             at += count
             if self.collection.partition_by_id(partition_id) is None:
@@ -553,7 +551,7 @@ class Shard:
             self._sealed.refresh(self.segments())
             for holding in self._sealed:
                 if holding.peer is not None:
-                    holding.peer.detach_index(holding.meta.segment_id, index.field)
+                    holding.peer.detach_index(holding.meta.segment_id, index)
             self._sealed.count(self.collection.collection_id)
 
     # -- removal --------------------------------------------------------------------------------

@@ -10,14 +10,16 @@ import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import Corruption, MilvusException
-from redkite.index.registry import open_index
 from redkite.model.batch import arrow_type
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
 from redkite.ops.report import Finding, Kind
 from redkite.segment.evolution import conform
 from redkite.segment.files import open_deletes, open_stored, order_bytes
+from redkite.segment.indexes import open_vector_index
 from redkite.segment.keys import key_order
 from redkite.segment.ranges import field_ranges
+from redkite.segment.scalars import open_scalar_file
+from redkite.segment.vectors import vectors_of
 from redkite.storage.objects import ObjectStore
 
 
@@ -39,6 +41,7 @@ class SegmentCheck:
             batch, stamps = open_stored(self._store, meta)
         except MilvusException as error:
             yield self._finding(Kind.ROWS, meta.rows_object, error.message)
+            batch = None
             yield from self._order(None)
             yield from self._deletes(None)
         else:
@@ -47,7 +50,7 @@ class SegmentCheck:
             yield from self._order(self._keys(batch))
             yield from self._deletes(times)
         for file in meta.indexes:
-            yield from self._index(file)
+            yield from self._index(file, batch)
 
     # -- rows -----------------------------------------------------------------------------------
     def _rows(self, batch: pa.RecordBatch, times: npt.NDArray[np.uint64]) -> Iterator[Finding]:
@@ -133,16 +136,20 @@ class SegmentCheck:
         if times is not None and len(rows) and bool((stamps < times[rows]).any()):
             yield self._finding(Kind.CONTENT, meta.deletes_object, "it deletes rows before they were written")
 
-    def _index(self, file: IndexFile) -> Iterator[Finding]:
+    def _index(self, file: IndexFile, batch: pa.RecordBatch | None) -> Iterator[Finding]:
         meta, index = self._meta, self._indexes.get(file.index_id)
         try:
             self._store.verify(file.object, file.size, file.crc)
-            if index is not None:
-                local = self._store.local_path(file.object)
-                found = open_index(index.spec, local, self._store.map(file.object))
-                if not found.rows == file.rows == meta.rows:
-                    raise Corruption(f"object '{file.object}' indexes {found.rows} rows of {meta.rows}")
-        except (MilvusException, RuntimeError) as error:
+            if index is not None and index.spec.is_scalar:
+                open_scalar_file(self._store, index, file)
+            elif index is not None and self._collection is not None and batch is not None:
+                field = self._collection.schema.field_by_id(index.field_id)
+                if field is not None:
+                    vectors = vectors_of(batch, field)
+                    found = open_vector_index(self._store, index, file, vectors)
+                    if found.rows != meta.rows:
+                        raise Corruption(f"object '{file.object}' indexes {found.rows} rows of {meta.rows}")
+        except MilvusException as error:
             yield self._finding(Kind.INDEX, file.object, _text(error), file.index_id)
 
     # -- saying it ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from redkite.errors import Conflict, InvalidParameter
 from redkite.filter import Filter, compile_filter
 from redkite.model import requests as rq
 from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD
+from redkite.node.memory import DELETED_BYTES
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.node.turns import turns
@@ -84,12 +85,16 @@ class Changes:
                 keys = pa.array(condition.primary_keys, keys.type)
                 places = places_of(keys, found.column(primary))
                 self._check(meta, shards, request.condition, keys, places, found.column(VERSION_FIELD))
-            timestamp = self._allocate()
-            logged = [
-                (shards[number], shards[number].log_keys(some, timestamp))
-                for number, some in shard_keys(meta, keys)
-                if len(some)
-            ]
+            give_back = self._topology.memory.admit(DELETED_BYTES * len(keys))
+            try:
+                timestamp = self._allocate()
+                logged = [
+                    (shards[number], shards[number].log_keys(some, timestamp))
+                    for number, some in shard_keys(meta, keys)
+                    if len(some)
+                ]
+            finally:
+                give_back()
             return len(keys), (timestamp, logged)
 
     # -- what is there --------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import IndexNotFound, InvalidParameter
+from redkite.errors import CollectionAlreadyLoaded, IndexNotFound, InvalidParameter
+from redkite.index.registry import require
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.rules.names import check_index_name
@@ -13,7 +14,8 @@ from redkite.model.schema import FieldSchema
 from redkite.model.segments import IndexMeta
 from redkite.model.types import IndexState
 from redkite.node.topology import Topology
-from redkite.proxy.rules.index_rules import check_index
+from redkite.proxy.rules.index_rules import check_index, check_named, check_properties_of, means_key
+from redkite.proxy.rules.scalar_index_rules import default_name
 
 DONE = rs.Done()
 
@@ -36,9 +38,12 @@ class Indexes:
         stamp = self._root.oracle.allocate()
 
         def create(meta: CollectionMeta) -> CollectionMeta:
-            field = self._index_field(meta, request.field)
-            spec = check_index(field, request.params, self._topology.limits)
-            self._data.create_index(meta.collection_id, field, request.index_name, request.params, spec, stamp)
+            field = self._index_field(meta, request)
+            key = "" if field.name == request.field else request.field
+            spec = check_index(field, request.params, self._topology.limits, key)
+            require(spec)
+            name = request.index_name or default_name(field, spec)
+            self._data.create_index(meta.collection_id, field, name, request.params, spec, stamp)
             return meta
 
         # The field cannot be dropped between the check and the commit.
@@ -49,10 +54,13 @@ class Indexes:
         return DONE
 
     @staticmethod
-    def _index_field(meta: CollectionMeta, name: str) -> FieldSchema:
-        field = meta.schema.field(name)
-        if field is None or field.is_dynamic:
-            raise InvalidParameter(f"cannot create index on non-exist field: {name}")
+    def _index_field(meta: CollectionMeta, request: rq.CreateIndex) -> FieldSchema:
+        """The field, or the dynamic field where a key of it is named."""
+        field = meta.schema.field(request.field)
+        if field is None and means_key(request.params):
+            field = meta.schema.dynamic_field
+        if field is None or (field.is_dynamic and not means_key(request.params)):
+            raise InvalidParameter(f"cannot create index on non-exist field: {request.field}")
         return field
 
     def describe_index(self, request: rq.DescribeIndex) -> rs.Indexes:
@@ -63,16 +71,45 @@ class Indexes:
     def _index_info(self, index: IndexMeta) -> rs.IndexInfo:
         total = sum(s.rows for s in self._data.segments(index.collection_id))
         pending = self._data.pending_rows(index)
+        failed = self._failure(index) if pending else ""
+        state = IndexState.FAILED if failed else IndexState.IN_PROGRESS if pending else IndexState.FINISHED
         return rs.IndexInfo(
             index_name=index.name,
             index_id=index.index_id,
-            field=index.field,
-            params=index.params,
+            field=index.shown_field,
+            params=_shown_params(index),
             total_rows=total,
             indexed_rows=total - pending,
             pending_rows=pending,
-            state=IndexState.IN_PROGRESS if pending else IndexState.FINISHED,
+            state=state,
+            fail_reason=failed,
         )
+
+    def _failure(self, index: IndexMeta) -> str:
+        """Why one of the builds of an index did not succeed; empty when all did, or may yet."""
+        live = {s.segment_id for s in self._data.segments(index.collection_id)}
+        reasons = (
+            reason
+            for node in self._topology.data_nodes
+            for (segment_id, index_id), reason in node.failures.copy().items()
+            if index_id == index.index_id and segment_id in live
+        )
+        return next(reasons, "")
+
+    def alter_index(self, request: rq.AlterIndex) -> rs.Done:
+        meta = self._find(request, request.collection)
+        (index,) = self._data.find_indexes(meta.collection_id, meta.name, check_named(request.index_name), "")
+        check_properties_of(index.spec, request.properties, request.delete_keys)
+        if self._loads.entry(meta.collection_id) is not None:
+            raise CollectionAlreadyLoaded(
+                "can't alter index on loaded collection, please release the collection first: "
+                f"collection already loaded[collection={meta.name}]"
+            )
+        kept = {key: value for key, value in index.params.items() if key not in request.delete_keys}
+        self._data.alter_index(index, kept | request.properties)
+        for shard in self._topology.open_shards(meta):
+            shard.build_all()  # builds under way were of the index as it was, and stop
+        return DONE
 
     def drop_index(self, request: rq.DropIndex) -> rs.Done:
         meta = self._find(request, request.collection)
@@ -81,7 +118,7 @@ class Indexes:
         except IndexNotFound:
             return DONE
         for index in found:
-            if self._loads.entry(meta.collection_id) is not None:
+            if not index.spec.is_scalar and self._loads.entry(meta.collection_id) is not None:
                 raise InvalidParameter(f"vector index cannot be dropped on loaded collection: {meta.collection_id}")
             files = self._data.drop_index(index)
             self._changed()
@@ -89,3 +126,10 @@ class Indexes:
                 shard.drop_index(index)
             self._topology.garbage.discard(file.object for file in files)
         return DONE
+
+
+def _shown_params(index: IndexMeta) -> dict[str, str]:
+    """As the user sent them; of an index over vectors also the type and the metric that nobody named."""
+    if index.spec.metric is None:
+        return {"index_type": index.spec.index_type} | {k: v for k, v in index.params.items() if v}
+    return {"index_type": index.spec.index_type, "metric_type": str(index.spec.metric)} | index.params

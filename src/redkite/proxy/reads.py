@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import CollectionNotLoaded, IndexNotFound, PartitionNotLoaded
+from redkite.errors import CollectionNotLoaded, IndexNotFound, InvalidParameter, PartitionNotLoaded
 from redkite.filter import Filter, compile_filter
+from redkite.index.base import Queries
+from redkite.index.registry import needs_build
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
@@ -20,14 +22,31 @@ from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import ConsistencyLevel, Metric
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
+from redkite.proxy.explaining import Stopwatch, measured
+from redkite.proxy.kinds import (
+    PLAIN,
+    Asked,
+    Kind,
+    arranged,
+    bucketed,
+    compares_all,
+    gathered,
+    keys_filter,
+    kind_of,
+    queries_of,
+    shown_groups,
+    stored_queries,
+    with_kind,
+)
 from redkite.proxy.pages import Pages
-from redkite.proxy.rules.index_rules import check_search_params
+from redkite.proxy.query_kinds import aggregate_plan, aggregated, hidden_columns, ordered_rows, query_order
+from redkite.proxy.rules.kind_rules import check_kinds, split_range
+from redkite.proxy.rules.query_vectors import check_queries, comparable
 from redkite.proxy.rules.read_rules import (
     check_as_of,
     check_guarantee,
     check_metric,
     check_page,
-    check_queries,
     check_query_window,
     check_round_decimal,
     check_same_collection,
@@ -37,9 +56,11 @@ from redkite.proxy.rules.read_rules import (
     expand_output_fields,
     is_count,
 )
+from redkite.proxy.rules.search_rules import check_search_params
 from redkite.proxy.times import TimeView, time_view
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
-from redkite.query.reduce import empty_hits, empty_rows, merge_hits, merge_rows
+from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPlan
+from redkite.query.reduce import empty_rows, merge_rows
 from redkite.segment.expiry import expires, expiry_at
 
 P = TypeVar("P", SearchPlan, QueryPlan)
@@ -49,7 +70,7 @@ QUICK_FLOATS = 4_000_000
 """Reads that compare less than this many numbers take well under a millisecond."""
 
 
-class _Planned(msgspec.Struct, frozen=True):
+class Planned(msgspec.Struct, frozen=True):
     meta: CollectionMeta
     plan: SearchPlan
     field: FieldSchema
@@ -58,6 +79,7 @@ class _Planned(msgspec.Struct, frozen=True):
     ambiguous: bool
     """Whether the rows have to say their Milvus types."""
     times: TimeView | None
+    kind: Kind = PLAIN
 
 
 class Reads:
@@ -67,8 +89,10 @@ class Reads:
         self._topology = topology
         self._root = topology.root
         self._limits = topology.limits
-        self._plans: dict[tuple[Any, ...], _Planned] = {}
+        self._plans: dict[tuple[Any, ...], Planned] = {}
         self._pages = Pages(topology.env)
+        self.live = LiveQueries()
+        self._tuner = Tuner(self.live)
         self._filters: dict[tuple[int, str, tzinfo], tuple[CollectionSchema, Filter]] = {}
 
     def forget_plans(self) -> None:
@@ -77,27 +101,87 @@ class Reads:
 
     # -- search ---------------------------------------------------------------------------------
     def search(self, request: rq.Search) -> rs.Hits:
-        planned = self._planned(request)
+        watch = Stopwatch(self._topology) if request.tuning is not None else None
+        planned = self.planned(request)
         meta = planned.meta
         check_same_collection(meta, request.collection_id)
-        plan = self._expiring(planned.plan, meta, request.as_of)
+        plan = self.expiring(planned.plan, meta, request.as_of)
         if request.page is not None:
             check_page(request)
             plan = msgspec.structs.replace(plan, after=self._pages.start(request.page))
-        check_queries(planned.field, request.queries)
-        queries = request.queries.vectors
-        assert queries is not None
         shards = self._topology.shards(meta)
-        moment = self._moment(meta, shards, request)
-        timestamp = 0
-        partials: list[SearchPartial] = []
-        for shard in shards:
-            stamp, answers = shard.search(plan, queries, moment)
-            timestamp = max(timestamp, stamp)
-            partials += answers
-        merged = merge_hits(partials, plan) if partials else empty_hits(plan, len(queries))
-        if request.offset:
-            merged = _skip(merged, request.offset)
+        moment = self.moment(meta, shards, request)
+        queries = comparable(planned.field, self.vectors_of(meta, planned.field, request, shards, moment))
+        asked = Asked(shards, moment)
+        self.live.saw((plan.collection_id, plan.field), queries)
+        if watch is None or request.tuning is None:
+            return self.hits(request, planned, plan, asked, queries)
+        if request.tuning.recall and not plan.exact:
+            plan = self.tuned(plan, request, planned, asked)
+        watch.planned()
+        hits = self.hits(request, planned, plan, asked, queries)
+        if not plan.explain:
+            return hits
+
+        def again(other: SearchPlan) -> rs.Hits:
+            plain = msgspec.structs.replace(request, round_decimal=-1)
+            return self.hits(plain, planned, other, Asked(shards, asked.timestamp), queries)
+
+        index = self._topology.data.index_of(meta.collection_id, plan.field)
+        told = watch.explanation(
+            "search", meta.name, [plan], asked.reports, len(shards), "" if index is None else index.spec.index_type,
+            request.filter,
+        )  # fmt: skip
+        recalls = measured(again, plan, comparable=planned.kind == PLAIN)
+        return msgspec.structs.replace(
+            hits, recalls=recalls, explanation=msgspec.structs.replace(told, recalls=recalls)
+        )
+
+    def tuned(self, plan: SearchPlan, request: rq.Search, planned: Planned, asked: Asked) -> SearchPlan:
+        """The plan with the effort that finds the wanted part of the neighbours."""
+        index = self._topology.data.index_of(plan.collection_id, plan.field)
+        assert index is not None and request.tuning is not None, "it was planned"
+        for key in EFFORTS & request.params.keys():
+            raise InvalidParameter(f"recall and {key} cannot be given together: either says how far the index looks")
+        shards = self._topology.shards(planned.meta)
+
+        def search(other: SearchPlan, queries: Queries) -> rs.Hits:
+            plain = msgspec.structs.replace(request, round_decimal=-1, offset=0)
+            return self.hits(plain, planned, other, Asked(shards, None), queries)
+
+        rows = sum(shard.row_slots - shard.unindexed_rows() for shard in shards)
+        params = self._tuner.params(
+            plan, index, request.tuning.recall, rows, search, lambda count: self.between(planned, asked, count, rows)
+        )
+        if params is None:
+            return msgspec.structs.replace(plan, exact=True, params={})
+        return msgspec.structs.replace(plan, params=params)
+
+    def between(self, planned: Planned, asked: Asked, count: int, rows: int) -> Queries | None:
+        """Queries made of stored vectors: for dense ones points between two; None when there are no rows."""
+        meta, field = planned.meta, planned.field
+        share = min(0.999, 4 * count / max(rows, 1))
+        plan = QueryPlan(
+            collection_id=meta.collection_id,
+            schema=meta.schema,
+            filter=self.condition(meta, f"random_sample({share:.12f})", {}),
+            partitions=planned.plan.partitions,
+            limit=2 * count,
+            columns=(field.name,),
+        )
+        column = asked.query(plan).column(0).drop_null()
+        if len(column) < 2:
+            return None
+        vectors = comparable(field, queries_of(field, column))
+        if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32:
+            return np.ascontiguousarray((0.9 * vectors + 0.1 * np.roll(vectors, 1, axis=0))[:count], np.float32)
+        return vectors[np.arange(min(count, len(vectors)))]
+
+    def hits(self, request: rq.Search, planned: Planned, plan: SearchPlan, asked: Asked, queries: Queries) -> rs.Hits:
+        """Ask, merge, and put the answer together."""
+        merged = arranged(gathered(plan, queries, asked), plan, planned.kind, request.offset)
+        if planned.kind.buckets is not None:
+            return bucketed(merged, planned.kind.buckets, request, planned.primary, asked.timestamp)
         scores = merged.scores if request.round_decimal < 0 else np.round(merged.scores, request.round_decimal)
         rows = typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows
         return rs.Hits(
@@ -108,11 +192,37 @@ class Reads:
             output_fields=planned.shown,
             primary_field=planned.primary,
             collection=request.collection,
-            session_timestamp=timestamp,
+            session_timestamp=asked.timestamp,
             page=None if request.page is None else self._pages.end(request.page, merged),
+            groups=None if plan.grouping is None else shown_groups(merged, plan),
         )
 
-    def _planned(self, request: rq.Search) -> _Planned:
+    def vectors_of(
+        self,
+        meta: CollectionMeta,
+        field: FieldSchema,
+        request: rq.Search,
+        shards: Sequence[Shard],
+        moment: int | None,
+    ) -> rq.Queries:
+        """The query vectors, which may be those of stored rows."""
+        ids = request.queries.ids
+        if ids is None:
+            return request.queries
+        primary = meta.schema.primary.name
+        plan = QueryPlan(
+            collection_id=meta.collection_id,
+            schema=meta.schema,
+            filter=self.condition(meta, *keys_filter(meta.schema, ids)),
+            partitions=self._partitions(meta, ()),
+            limit=None,
+            columns=(primary, field.name),
+        )
+        plan = self.expiring(plan, meta, request.as_of)
+        rows = _merged_rows([p for shard in shards for p in shard.query(plan, moment)[1]], plan)
+        return stored_queries(field, primary, ids, rows)
+
+    def planned(self, request: rq.Search) -> Planned:
         meta = self._root.find(request.database, request.collection)
         key: tuple[Any, ...] = (
             meta.collection_id,
@@ -128,6 +238,14 @@ class Reads:
             request.queries.nq,
             request.timezone,
             request.time_fields,
+            request.in_order,
+            request.hints,
+            request.tuning,
+            request.grouping,
+            request.order_by,
+            request.aggregation,
+            request.page is None,
+            request.function_score is None and not request.function_chains,
             *request.params.items(),
         )
         if request.filter_params:
@@ -143,12 +261,14 @@ class Reads:
             self._plans[key] = planned
         return planned
 
-    def _plan_search(self, meta: CollectionMeta, request: rq.Search) -> _Planned:
+    def _plan_search(self, meta: CollectionMeta, request: rq.Search) -> Planned:
         partitions = self._partitions(meta, request.partitions)
         check_search_window(request.limit, request.offset, request.queries.nq, self._limits)
         check_round_decimal(request.round_decimal)
         field = choose_vector_field(meta.schema, request.anns_field)
-        check_queries(field, request.queries)
+        if request.queries.ids is None:
+            check_queries(field, request.queries)
+        check_kinds(request, field)
         index = self._topology.data.index_of(meta.collection_id, field.name)
         if index is None:
             raise IndexNotFound.of_collection(meta.name)
@@ -156,23 +276,28 @@ class Reads:
         metric = spec.metric or Metric.COSINE
         check_metric(request.metric, metric)
         limit = request.limit + request.offset
+        within, params = split_range(request.params, metric)
         columns, shown = expand_output_fields(meta.schema, request.output_fields)
+        kind = kind_of(meta.schema, request, metric, columns, self._root.zone_of(meta), self._limits)
         plan = SearchPlan(
             collection_id=meta.collection_id,
             schema=meta.schema,
             field=field.name,
             metric=metric,
-            params=check_search_params(spec, request.params, limit),
-            exact=spec.index_type == "FLAT",
-            filter=self._condition(meta, request.filter, request.filter_params),
+            params=check_search_params(spec, params, limit),
+            exact=not needs_build(spec) or (request.tuning is not None and request.tuning.exact),
+            explain="" if request.tuning is None else request.tuning.explain,
+            filter=self.condition(meta, request.filter, request.filter_params),
             partitions=partitions,
             limit=limit,
             columns=columns,
             ignore_growing=request.ignore_growing,
+            within=within,
         )
-        return _Planned(
+        plan = with_kind(plan, kind, request, self._limits)
+        return Planned(
             meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns),
-            self._time_view(meta, columns, request),
+            self.times_of(meta, columns, request), kind,
         )  # fmt: skip
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
@@ -190,7 +315,7 @@ class Reads:
                 raise PartitionNotLoaded.named(partition.name)
         return wanted
 
-    def _condition(self, meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
+    def condition(self, meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
         """The compiled filter, None when every row passes; kept by its text."""
         if not text:
             return None
@@ -208,28 +333,38 @@ class Reads:
 
     # -- query ----------------------------------------------------------------------------------
     def query(self, request: rq.Query) -> rs.Rows:
+        watch = Stopwatch(self._topology) if request.explain else None
         meta = self._root.find(request.database, request.collection)
         check_same_collection(meta, request.collection_id)
         partitions = self._partitions(meta, request.partitions)
-        condition = self._condition(meta, request.filter, request.filter_params)
-        count = is_count(request.output_fields)
-        check_query_window(request.filter, request.limit, request.offset, count=count, limits=self._limits)
-        names = () if count else request.output_fields
-        columns, shown = expand_output_fields(meta.schema, names, with_primary=True)
+        condition = self.condition(meta, request.filter, request.filter_params)
+        aggregates = aggregate_plan(meta.schema, request, self._limits)
+        count = aggregates is None and is_count(request.output_fields)
+        if aggregates is None or aggregates.keys or request.limit is not None or request.offset:
+            check_query_window(request.filter, request.limit, request.offset, count=count, limits=self._limits)
+        names = () if count or aggregates is not None else request.output_fields
+        columns, shown = expand_output_fields(meta.schema, names, with_primary=aggregates is None)
+        order = query_order(meta.schema, request, self._limits) if aggregates is None else ()
+        hidden = hidden_columns(order, columns)
         plan = QueryPlan(
             collection_id=meta.collection_id,
             schema=meta.schema,
             filter=condition,
             partitions=partitions,
             limit=None if request.limit is None else request.limit + request.offset,
-            columns=columns,
+            columns=columns + hidden,
             count=count,
             ignore_growing=request.ignore_growing,
+            order=order,
+            aggregates=aggregates,
+            explain=request.explain,
         )
-        plan = self._expiring(plan, meta, request.as_of)
-        times = self._time_view(meta, columns, request)
+        plan = self.expiring(plan, meta, request.as_of)
+        times = self.times_of(meta, columns, request)
         shards = self._topology.shards(meta)
-        moment = self._moment(meta, shards, request)
+        moment = self.moment(meta, shards, request)
+        if watch is not None:
+            watch.planned()
         timestamp = 0
         partials: list[QueryPartial] = []
         for shard in shards:
@@ -238,10 +373,13 @@ class Reads:
             partials += answers
         if count:
             total = sum(p.count for p in partials)
-            rows = pa.RecordBatch.from_arrays([pa.array([total], pa.int64())], ["count(*)"])
+            rows = pa.RecordBatch.from_arrays([numbers_to_arrow(np.array([total]))], ["count(*)"])
             shown = ("count(*)",)
+        elif aggregates is not None:
+            rows = aggregated(partials, aggregates, meta.schema, request, self._root.zone_of(meta))
+            shown = tuple(rows.schema.names)
         else:
-            rows = typed_rows(_merged_rows(partials, plan).slice(request.offset), meta.schema)
+            rows = typed_rows(ordered_rows(partials, plan, hidden, request.offset), meta.schema)
             rows = rows if times is None else times.show(rows)
         return rs.Rows(
             rows=rows,
@@ -249,6 +387,11 @@ class Reads:
             primary_field=meta.schema.primary.name,
             collection=request.collection,
             session_timestamp=timestamp,
+            explanation=None
+            if watch is None
+            else watch.explanation(
+                "query", meta.name, [plan], [r for p in partials for r in p.reports], len(shards), text=request.filter
+            ),
         )
 
     def rows_now(
@@ -278,19 +421,21 @@ class Reads:
         return _merged_rows([p for shard in shards for p in shard.query(plan)[1]], plan)
 
     # -- time -----------------------------------------------------------------------------------
-    def _expiring(self, plan: P, meta: CollectionMeta, as_of: int) -> P:
+    def expiring(self, plan: P, meta: CollectionMeta, as_of: int) -> P:
         """The plan with what has expired at the moment it reads."""
         if not expires(meta.properties):
             return plan
         expiry = expiry_at(meta.properties, as_of or self._root.oracle.now())
         return msgspec.structs.replace(plan, expiry=expiry)
 
-    def _time_view(
-        self, meta: CollectionMeta, columns: tuple[str, ...], request: rq.Search | rq.Query
+    def times_of(
+        self, meta: CollectionMeta, columns: tuple[str, ...], request: rq.Search | rq.Query | rq.HybridSearch
     ) -> TimeView | None:
         return time_view(meta.schema, columns, self._root.zone_of(meta), request.timezone, request.time_fields)
 
-    def _moment(self, meta: CollectionMeta, shards: Sequence[Shard], request: rq.Search | rq.Query) -> int | None:
+    def moment(
+        self, meta: CollectionMeta, shards: Sequence[Shard], request: rq.Search | rq.Query | rq.HybridSearch
+    ) -> int | None:
         """The timestamp that all shards are read at; None: a lone shard's own newest."""
         now = self._root.oracle.now()
         if request.as_of:
@@ -319,24 +464,16 @@ class Reads:
         if len(shards) < meta.shards:
             return False
         if isinstance(request, rq.Query):
-            return sum(shard.row_slots for shard in shards) <= QUICK_FLOATS // 8
-        nq, vectors = request.queries.nq, request.queries.vectors
-        dim = 1 if vectors is None else vectors.shape[1]
+            most = QUICK_FLOATS // (64 if request.order_by or request.group_by else 8)
+            return sum(shard.row_slots for shard in shards) <= most
+        nq, queries = request.queries.nq, request.queries
+        if compares_all(request) or queries.ids is not None:
+            return nq == 1 and sum(shard.row_slots for shard in shards) <= QUICK_FLOATS // 1024
+        dim = len(b"".join(queries.raw[:1])) if queries.vectors is None else queries.vectors.shape[1]
         compared = sum(shard.unindexed_rows() for shard in shards) * dim * nq
         if request.filter:
             compared += sum(shard.row_slots for shard in shards) * 4
         return compared <= QUICK_FLOATS and nq <= 16
-
-
-def _skip(partial: SearchPartial, offset: int) -> SearchPartial:
-    """Without the first `offset` hits of each query."""
-    topks = partial.topks
-    starts = np.cumsum(topks) - topks
-    within = np.arange(len(partial.scores)) - np.repeat(starts, topks)
-    kept = np.flatnonzero(within >= offset)
-    wanted = numbers_to_arrow(kept)
-    rows = partial.rows.take(wanted) if partial.rows.num_columns else partial.rows.slice(0, len(kept))
-    return SearchPartial(np.maximum(topks - offset, 0), partial.ids.take(wanted), partial.scores[kept], rows)
 
 
 def _merged_rows(partials: list[QueryPartial], plan: QueryPlan) -> pa.RecordBatch:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
+from redkite.model.batch import arrow_to_numbers
 from redkite.node.records import Parts
 
 
@@ -19,7 +20,7 @@ def hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
     if pa.types.is_string(keys.type):
         encoded = map(str.encode, keys.to_pylist(), repeat("utf-8"))
         return np.fromiter(map(crc32, encoded), np.uint64, len(keys))
-    mixed: npt.NDArray[np.uint64] = keys.to_numpy().astype(np.int64).view(np.uint64).copy()
+    mixed: npt.NDArray[np.uint64] = arrow_to_numbers(keys).astype(np.int64).view(np.uint64).copy()
     # The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every input bit reaches every output bit.
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed ^= mixed >> np.uint64(shift)

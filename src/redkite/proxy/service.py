@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from redkite.backup.backups import Backups
 from redkite.backup.snapshots import Snapshots
 from redkite.errors import MilvusException, Unimplemented
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.advice import AdviseIndex, MeasureRecall
 from redkite.model.version import PROTOCOL_VERSION
 from redkite.node.topology import Topology
+from redkite.proxy.advisor import Advisor
 from redkite.proxy.definitions import Definitions
 from redkite.proxy.evolution import Evolution
 from redkite.proxy.indexes import Indexes
 from redkite.proxy.loading import Loading
+from redkite.proxy.ranking import Rankings
 from redkite.proxy.reads import Reads
 from redkite.proxy.upkeep import Upkeep
-from redkite.proxy.writes import Writes
+from redkite.proxy.writes import Writes, delete_bytes
 from redkite.segment.evolution import SchemaMoved
 
+Q = TypeVar("Q", bound=rq.Request)
 _WRITES = (rq.Insert, rq.Upsert)
-_READS = (rq.Search, rq.Query)
+_READS = (rq.Search, rq.Query, rq.HybridSearch)
 _LIGHT = (
     rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.AllocTimestamp, rq.ListDatabases,
     rq.DescribeDatabase, rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.HasPartition,
@@ -44,6 +47,8 @@ class Proxy:
         """`backups`: the folder or URL below which backups may be made; None: anywhere."""
         self._topology = topology
         self._reads = Reads(topology)
+        self._advisor = Advisor(topology, self._reads)
+        self._rankings = Rankings(topology, self._reads)
         self._writes = Writes(topology, self._reads)
         self._snapshots = Snapshots(topology)
         self._backups = Backups(topology, backups)
@@ -53,7 +58,7 @@ class Proxy:
         topology, changed = self._topology, self._reads.forget_plans
         d, loading = Definitions(topology, changed), Loading(topology, changed)
         indexes, evolution = Indexes(topology, changed), Evolution(topology, changed)
-        upkeep = Upkeep(topology)
+        upkeep, rankings = Upkeep(topology), self._rankings
         return {
             rq.Connect: self._connect,
             rq.GetVersion: lambda _: rs.Version(version=PROTOCOL_VERSION),
@@ -95,10 +100,14 @@ class Proxy:
             rq.GetLoadState: loading.load_state,
             rq.CreateIndex: indexes.create_index,
             rq.DescribeIndex: indexes.describe_index,
+            rq.GetIndexState: indexes.describe_index,
+            rq.GetIndexBuildProgress: indexes.describe_index,
+            rq.GetIndexStatistics: indexes.describe_index,
+            rq.AlterIndex: indexes.alter_index,
             rq.DropIndex: indexes.drop_index,
-            rq.Insert: partial(self._admitted, self._writes.insert),
-            rq.Upsert: partial(self._admitted, self._writes.upsert),
-            rq.Delete: self._writes.delete,
+            rq.Insert: lambda request: self._admitted(self._writes.insert, request, request.rows.nbytes),
+            rq.Upsert: lambda request: self._admitted(self._writes.upsert, request, request.rows.nbytes),
+            rq.Delete: lambda request: self._admitted(self._writes.delete, request, delete_bytes(request)),
             rq.Compact: upkeep.compact,
             rq.GetCompactionState: upkeep.compaction_state,
             rq.GetCompactionPlans: upkeep.compaction_plans,
@@ -109,7 +118,8 @@ class Proxy:
             rq.FlushAll: self._writes.flush_all,
             rq.GetFlushAllState: lambda _: rs.Flag(value=True),
             **self._keeping(),
-            rq.Search: self._reads.search,
+            rq.Search: rankings.search,
+            rq.HybridSearch: rankings.hybrid,
             rq.Query: self._reads.query,
         }
 
@@ -131,6 +141,8 @@ class Proxy:
             rq.DeleteBackup: backups.delete,
             rq.ListBackups: backups.whole,
             rq.GetBackupJob: backups.job,
+            MeasureRecall: self._advisor.measure_recall,
+            AdviseIndex: self._advisor.advise,
         }
 
     def forget_plans(self) -> None:
@@ -153,9 +165,9 @@ class Proxy:
                 continue  # the schema changed after the read was planned, and before anything was done
         return method(request)
 
-    def _admitted(self, write: Callable[[Any], Future[rs.Result]], request: rq.Insert | rq.Upsert) -> Future[rs.Result]:
-        """A write, within the memory there is for it until it is applied."""
-        done = self._topology.memory.admit(request.rows.nbytes)
+    def _admitted(self, write: Callable[[Q], Future[rs.Result]], request: Q, size: int) -> Future[rs.Result]:
+        """A write of so many bytes, within the memory there is for it until it is applied."""
+        done = self._topology.memory.admit(size)
         try:
             future = write(request)
         except BaseException:
@@ -169,7 +181,7 @@ class Proxy:
             return True
         try:
             if isinstance(request, _READS):
-                return self._reads.is_quick(request)
+                return self._rankings.is_quick(request)
             if isinstance(request, rq.Upsert) and (request.partial or request.condition is not None):
                 return False  # it waits for the writes before it
             if isinstance(request, _WRITES):

@@ -198,4 +198,5 @@ def _growing(meta: CollectionMeta, shard: Shard) -> list[SegmentInfo]:
 
 
 def _index_over(segment: SegmentMeta, indexes: Iterable[IndexMeta]) -> IndexMeta | None:
-    return next((i for i in indexes if segment.index(i.index_id) is not None), None)
+    built = [i for i in indexes if segment.index(i.index_id) is not None]
+    return min(built, key=lambda i: i.spec.is_scalar, default=None)

@@ -14,8 +14,10 @@ from redkite.filter import compile_filter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_type
+from redkite.model.one_row import OneRow
 from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
+from redkite.node.memory import DELETED_BYTES
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.node.turns import turns
@@ -38,9 +40,14 @@ class Writes:
 
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
         meta = self._find(request)
+        rows = request.rows
+        if isinstance(rows, OneRow):
+            if meta.shards == 1 and not meta.has_partition_key and rows.layout.fits(meta.schema, meta.collection_id):
+                return self._write_one(meta, rows, self._partition(meta, request.partition))
+            rows = rows.batch()
         rules = rules_of(meta.schema, self._topology.limits)
-        auto_ids = self._auto_ids(meta, request.rows) if rules.needs_ids(request.rows, upsert=False) else None
-        rows = rules.check(request.rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
+        auto_ids = self._auto_ids(meta, rows) if rules.needs_ids(rows, upsert=False) else None
+        rows = rules.check(rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
         return self._write(meta, rows, self._partition(meta, request.partition))
 
     def upsert(self, request: rq.Upsert) -> Future[rs.Result]:
@@ -80,6 +87,12 @@ class Writes:
         first = self._root.oracle.allocate_ids(max(rows.num_rows, 1))
         ids = pa.array(np.arange(first, first + rows.num_rows))
         return ids if pa.types.is_integer(arrow_type(meta.schema.primary)) else ids.cast(pa.string())
+
+    def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int | None) -> Future[rs.Result]:
+        assert partition is not None, "without a partition key the partition is known"
+        (shard,) = self._topology.shards(meta)
+        timestamp, future = shard.insert(((partition, 1),), row, self._allocate, meta.schema)
+        return self._written(row.keys(), timestamp, [(shard, future)])
 
     def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> Future[rs.Result]:
         shards = self._topology.shards(meta)
@@ -171,3 +184,10 @@ class Writes:
         if request.collection:
             self._root.find(request.database, request.collection)
         return rs.Flag(value=True)
+
+
+def delete_bytes(request: rq.Delete) -> int:
+    """What the keys that a delete names take, about: as much as its text, and a number for each of its values. Those
+    that a filter finds are counted when they are found."""
+    listed = sum(len(value) for value in request.filter_params.values() if isinstance(value, list | tuple))
+    return len(request.filter) + DELETED_BYTES * listed

@@ -11,20 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.env import Executor
-from redkite.filter import Filter
-from redkite.index.base import Bitmap, RowNumbers, Scores, Vectors
+from redkite.filter import Filter, JsonColumn, ShapeColumn
+from redkite.filter.sampling import drawn
+from redkite.index.base import Bitmap, RowNumbers, Scores, VectorColumn
 from redkite.index.cells import Cells, build_cells
+from redkite.index.dense import FloatColumn
 from redkite.model.types import Metric
 from redkite.query.expired import Expired, ExpiryWindows, expired_of
+from redkite.query.masks import LEAST_ROWS, Bits, SegmentMasks
 from redkite.query.nearby import Gathered, Nearby, Reach
 from redkite.segment.base import Segment
 from redkite.segment.deletes import Mask
 from redkite.segment.expiry import Expiry
+from redkite.segment.kept import Kept
 
 CACHE_BYTES = 256 * 1024 * 1024
 """Masks and gathered vectors kept per query node."""
 CACHE_SHARE = 0.5
 """No gathered block may take more of the cache than this."""
+MASKS_SHARE = 0.25
+"""How much of the cache masks of parts of filters may take."""
 GATHER_AFTER = 4
 """Searches that need some of the allowed rows take them from where they are so often, before all are gathered."""
 
@@ -56,25 +62,27 @@ class Allowed:
             self._rows = np.flatnonzero(self.mask)
         return self._rows
 
-    def gathered(self, field: str, vectors: Vectors, cache: AllowedCache | None) -> Gathered:
+    def gathered(self, field: str, column: VectorColumn, cache: AllowedCache | None) -> Gathered:
         """The vectors of the allowed rows in one piece; kept, within the limits of the cache this is in."""
         known = self._gathered.get(field)
         nearby = self._nearby.get(field)
         rows = self.rows if nearby is None else nearby.rows
         if known is None or known.rows is not rows:
-            known = Gathered(rows, vectors[rows])
-            if cache is not None and known.vectors.nbytes <= cache.capacity * CACHE_SHARE:
+            known = Gathered(rows, column.gather(rows))
+            if cache is not None and known.column.nbytes <= cache.capacity * CACHE_SHARE:
                 self._gathered = {**self._gathered, field: known}
                 cache.trim()
         return known
 
-    def kept(self, field: str, vectors: Vectors, cache: AllowedCache) -> Gathered | None:
+    def kept(self, field: str, column: FloatColumn, cache: AllowedCache) -> FloatColumn | None:
         """The same for who needs only some of the rows: None until that has been asked often enough to gather all."""
         self._uses += 1
-        size = vectors.itemsize * vectors.shape[1] * self.count
+        size = column.matrix.itemsize * column.width * self.count
         if self._uses <= GATHER_AFTER or size > cache.capacity * CACHE_SHARE:
             return None
-        return self.gathered(field, vectors, cache)
+        gathered = self.gathered(field, column, cache).column
+        assert isinstance(gathered, FloatColumn), "what is gathered of a column is of its kind"
+        return gathered
 
     def nearby(self, field: str, cells: Cells) -> Nearby:
         """The allowed rows by cell. What is gathered from now on is in their order."""
@@ -96,7 +104,7 @@ class Allowed:
         self._reaches = earlier._reaches
 
     def size(self) -> int:
-        gathered = sum(g.vectors.nbytes for g in self._gathered.values())
+        gathered = sum(g.column.nbytes for g in self._gathered.values())
         numbers = sum(n.rows.nbytes for n in self._nearby.values())
         return self.mask.nbytes + (0 if self._rows is None else self._rows.nbytes) + gathered + numbers
 
@@ -130,6 +138,10 @@ class AllowedCache:
         self._cells: dict[tuple[int, int, str, Metric], Future[Cells]] = {}
         self._scores: OrderedDict[Key, Scored] = OrderedDict()
         self.windows = ExpiryWindows()
+        self.masks: Kept[Bits] = Kept(int(capacity * MASKS_SHARE))
+        """Of parts of filters."""
+        self.derived: Kept[JsonColumn | ShapeColumn] = Kept(capacity)
+        """Columns that were made of others, beside `held`."""
 
     def get(self, key: Key, version: Version) -> Allowed | None:
         entry = self._entries.get(key)
@@ -154,7 +166,7 @@ class AllowedCache:
         with self._lock:
             while sum(s.size() for s in self._scores.values()) > self.capacity // 2 and len(self._scores) > 1:
                 self._scores.popitem(last=False)
-            total = self.windows.size() + sum(s.size() for s in self._scores.values())
+            total = self.windows.size() + self.masks.held + sum(s.size() for s in self._scores.values())
             total += sum(a.size() for _, a in self._entries.values())
             while total > self.capacity and len(self._entries) > 1:
                 _, (_, oldest) = self._entries.popitem(last=False)
@@ -176,6 +188,8 @@ class AllowedCache:
     def forget(self, segment_id: int) -> None:
         """The segment is gone."""
         self.windows.forget(segment_id)
+        self.masks.forget(segment_id)
+        self.derived.forget(segment_id)
         with self._lock:
             for key in [k for k in self._scores if k[0] == segment_id]:
                 del self._scores[key]
@@ -190,8 +204,9 @@ class AllowedCache:
         with self._lock:
             future = self._cells.get(name)
             if future is None:
-                vectors, _ = segment.vectors(field, segment.rows_at(1 << 63))
-                future = self._cells[name] = pool.submit(build_cells, vectors, metric)
+                column, _ = segment.vectors(field, segment.rows_at(1 << 63))
+                assert isinstance(column, FloatColumn), "only float32 vectors are grouped in cells"
+                future = self._cells[name] = pool.submit(build_cells, column.matrix, metric)
         return future.result() if future.done() else None
 
 
@@ -202,6 +217,9 @@ def allowed_rows(
 
     With a `vector_field`, rows whose vector is null are left out.
     """
+    if condition is not None and condition.sample is not None:
+        passing = allowed_rows(segment, condition.whole, vector_field, timestamp, expiry)
+        return _sampled(segment, passing, condition.sample, timestamp)
     deletes = segment.deletes
     rows = segment.rows_at(timestamp)
     cache = segment.cache
@@ -216,6 +234,15 @@ def allowed_rows(
         return None
     key = (segment.segment_id, segment.schema.version, "" if condition is None else condition.key, vector_field)
     return _kept_rows(segment, condition, key, timestamp, expired)
+
+
+def _sampled(segment: Segment, passing: Allowed | None, share: float, timestamp: int) -> Allowed:
+    """Some of the rows that pass: other ones at every timestamp. What passes is kept, what is drawn is not."""
+    total = segment.rows_at(timestamp)
+    rows = np.arange(total) if passing is None else passing.rows
+    mask = np.zeros(total, np.bool_)
+    mask[rows[drawn(rows, share, (timestamp, segment.segment_id))]] = True
+    return Allowed(mask)
 
 
 def _kept_rows(
@@ -246,6 +273,14 @@ def _kept_rows(
     return allowed
 
 
+def _kept_masks(segment: Segment, rows: int) -> SegmentMasks | None:
+    """Where masks over these rows are kept; None when they are not all rows of a sealed segment of some size."""
+    cache = segment.cache
+    if cache is None or rows < LEAST_ROWS or segment.rows_at(1 << 63) != rows:
+        return None
+    return SegmentMasks(cache.masks, segment.segment_id, segment.schema.version, rows)
+
+
 def _mask(
     segment: Segment, condition: Filter | None, vector_field: str, rows: int, timestamp: int
 ) -> npt.NDArray[np.bool_] | None:
@@ -255,6 +290,6 @@ def _mask(
         if valid is not None:
             mask = valid if mask is None else mask & valid
     if condition is not None:
-        passing = condition.evaluate(segment.columns(rows))
+        passing = condition.evaluate(segment.columns(rows), _kept_masks(segment, rows))
         mask = passing if mask is None else mask & passing
     return mask

@@ -13,16 +13,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from redkite.env import Executor
-from redkite.index.base import NO_ROW, RowNumbers, Scores, VectorIndex, Vectors
-from redkite.index.exact import MATRIX_PRODUCT_QUERIES, exact_search, ranked
-from redkite.model.types import Metric
+from redkite.index.base import NO_ROW, Queries, RowNumbers, Scores, VectorColumn, VectorIndex
+from redkite.index.dense import FloatColumn
+from redkite.index.exact import MATRIX_PRODUCT_QUERIES
+from redkite.index.minhash import as_signatures
+from redkite.query.aggregates import gather
 from redkite.query.allowed import Allowed, AllowedCache, allowed_rows
 from redkite.query.expired import expired_of
-from redkite.query.iterate import next_page
+from redkite.query.grouping import search_groups
+from redkite.query.iterate import search_in_order
+from redkite.query.lazy import search_lazily
 from redkite.query.nearby import PATIENCE
+from redkite.query.notes import Notes, count_allowed, noted
+from redkite.query.ordering import assemble_ordered
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits, assemble_rows, hits_of_one
 from redkite.segment.base import Segment
@@ -48,58 +55,118 @@ class _Ask(NamedTuple):
     """One search, as each segment gets it."""
 
     plan: SearchPlan
-    queries: Vectors
+    queries: Queries
     pool: Executor | None
     """Other threads for long scans."""
+    notes: Notes | None = None
+
+    def note(self, how: str, compared: int = 0) -> None:
+        """Of all its queries; `compared` rows for each of them."""
+        if self.notes is not None:
+            self.notes.add(how, len(self.queries), compared * len(self.queries))
 
 
 def search_segments(
-    segments: Sequence[Segment], plan: SearchPlan, queries: Vectors, timestamp: int, pool: Executor | None = None
+    segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, pool: Executor | None = None
 ) -> SearchPartial:
     """Best `plan.limit` rows of all segments for each query. Long scans are split over `pool`."""
-    if plan.after is not None:
-        return next_page([held.under(plan.schema) for held in segments], plan, queries[0], timestamp)
-    ask = _Ask(plan, queries, pool)
+    if plan.explain:
+        return _explained(segments, plan, queries, timestamp, pool)
+    if plan.grouping is not None:
+        return search_groups([held.under(plan.schema) for held in segments], plan, queries, timestamp)
+    if plan.after is not None or plan.in_order or plan.within is not None:
+        return search_in_order([held.under(plan.schema) for held in segments], plan, queries, timestamp)
+    return _search(segments, _Ask(plan, queries, pool), timestamp)
+
+
+def _search(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPartial:
+    plan, queries = ask.plan, ask.queries
     found: list[Found] = []
     for held in segments:
         segment = held.under(plan.schema)
         scores, rows = _search_segment(segment, ask, timestamp)
+        if ask.notes is not None:
+            ask.notes.close(segment, plan, timestamp)
         if len(segments) == 1:
             return hits_of_one(Found(segment, scores, rows), plan)
         found.append(Found(segment, scores, rows))
     return assemble_hits(found, plan, len(queries))
 
 
-def _search_segment(segment: Segment, ask: _Ask, timestamp: int) -> tuple[Scores, RowNumbers]:
-    plan, queries, _ = ask
+def _explained(
+    segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, pool: Executor | None
+) -> SearchPartial:
+    """The answer, or for a mere plan none, with notes on how it was come by."""
+    silent = msgspec.structs.replace(plan, explain="")
+    segments = [held.under(plan.schema) for held in segments]
+    in_order = plan.grouping is not None or plan.after is not None or plan.in_order or plan.within is not None
+    if plan.explain == "plan":
+        notes = Notes()
+        for segment in segments:
+            notes.add("compare every allowed row" if in_order else _way(segment, plan, timestamp), len(queries))
+            notes.close(segment, plan, timestamp)
+        found = search_segments([], silent, queries, timestamp)
+    elif in_order:
+        notes = noted(segments, plan, timestamp, "compare every allowed row", len(queries))
+        found = search_segments(segments, silent, queries, timestamp, pool)
+    else:
+        notes = Notes()
+        found = _search(segments, _Ask(silent, queries, pool, notes), timestamp)
+    return msgspec.structs.replace(found, reports=tuple(notes.reports))
+
+
+def _way(segment: Segment, plan: SearchPlan, timestamp: int) -> str:
+    """How a segment would be searched, as far as that is known before."""
     rows = segment.rows_at(timestamp)
-    vectors, valid = segment.vectors(plan.field, rows)
+    column, _ = segment.vectors(plan.field, rows)
+    index = None if plan.exact else segment.index(plan.field)
+    allowed = count_allowed(segment, plan, timestamp)
+    if index is None or index.rows != rows:
+        return "compare every allowed row"
+    if allowed == rows:
+        return "ask the index"
+    if allowed * column.width <= EXACT_FLOATS or not index.takes_bitmap:
+        return "compare every allowed row: there are few"
+    if not index.approximate:
+        return "ask the index for allowed rows"
+    return "look around each query, then ask the index for allowed rows or compare those nearby"
+
+
+def _search_segment(segment: Segment, ask: _Ask, timestamp: int) -> tuple[Scores, RowNumbers]:
+    plan = ask.plan
+    rows = segment.rows_at(timestamp)
+    column, valid = segment.vectors(plan.field, rows)
+    column = as_signatures(column, plan.metric, plan.params)
+    index = None if plan.exact else segment.index(plan.field)
+    if plan.lazy_filter and index is not None and index.rows == rows:
+        found = search_lazily(segment, index, column, plan, ask.queries, timestamp)
+        if found is not None:
+            return found
     if plan.filter is None and valid is None and segment.deletes.count == 0 and plan.expiry is None:
         allowed = None
     else:
         nullable = plan.field if valid is not None else ""
         allowed = allowed_rows(segment, plan.filter, nullable, timestamp, plan.expiry)
-    index = None if plan.exact else segment.index(plan.field)
     if index is None or index.rows != rows:
-        return _exact(segment, vectors, allowed, ask)
+        return _exact(segment, column, allowed, ask)
     if allowed is None:
-        _, candidates = index.search(queries, min(plan.limit, rows), plan.params, None)
-        return ranked(vectors, queries, candidates, plan.limit, plan.metric)
-    if allowed.count * vectors.shape[1] <= EXACT_FLOATS:
-        return _exact(segment, vectors, allowed, ask)
-    return _filtered(segment, index, vectors, allowed, ask)
+        return _indexed(segment, index, column, None, ask)
+    if allowed.count * column.width <= EXACT_FLOATS or not index.takes_bitmap:
+        return _exact(segment, column, allowed, ask)
+    if index.approximate:
+        return _filtered(segment, index, column, allowed, ask)
+    return _indexed(segment, index, column, allowed, ask)
 
 
-def _exact(segment: Segment, vectors: Vectors, allowed: Allowed | None, ask: _Ask) -> tuple[Scores, RowNumbers]:
-    plan, queries, pool = ask
-    cosine = plan.metric is Metric.COSINE
-    if allowed is None or allowed.count == len(vectors):
-        lengths = segment.lengths(plan.field, len(vectors)) if cosine else None
-        return exact_search(vectors, queries, plan.limit, plan.metric, lengths, pool)
-    gathered = allowed.gathered(plan.field, vectors, segment.cache)
-    lengths = gathered.lengths if cosine else None
-    scores, places = exact_search(gathered.vectors, queries, plan.limit, plan.metric, lengths, pool)
-    if allowed.count >= plan.limit:
+def _exact(segment: Segment, column: VectorColumn, allowed: Allowed | None, ask: _Ask) -> tuple[Scores, RowNumbers]:
+    plan, queries, pool = ask.plan, ask.queries, ask.pool
+    ask.note("compare every allowed row", len(column) if allowed is None else allowed.count)
+    if allowed is None or allowed.count == len(column):
+        return column.search(queries, plan.limit, plan.metric, pool)
+    gathered = allowed.gathered(plan.field, column, segment.cache)
+    near = as_signatures(gathered.column, plan.metric, plan.params)
+    scores, places = near.search(queries, plan.limit, plan.metric, pool)
+    if places[:, -1].min(initial=0) >= 0:
         return scores, gathered.rows[places]
     rows = np.full_like(places, NO_ROW)
     present = places >= 0
@@ -107,53 +174,73 @@ def _exact(segment: Segment, vectors: Vectors, allowed: Allowed | None, ask: _As
     return scores, rows
 
 
-def _filtered(
-    segment: Segment, index: VectorIndex, vectors: Vectors, allowed: Allowed, ask: _Ask
+def _indexed(
+    segment: Segment, index: VectorIndex, column: VectorColumn, allowed: Allowed | None, ask: _Ask
 ) -> tuple[Scores, RowNumbers]:
-    """Walk the graph among the allowed rows, and compare rows one by one for the queries where that will not do."""
-    plan, queries, _ = ask
-    share = allowed.count / len(vectors)
+    """Ask the index, and compare rows one by one for the queries where it came back short."""
+    plan, queries = ask.plan, ask.queries
+    ask.note("ask the index" if allowed is None else "ask the index for allowed rows")
+    wanted = min(plan.limit, index.rows if allowed is None else allowed.count)
+    _, candidates = index.search(queries, wanted, plan.params, None if allowed is None else allowed.bitmap)
+    scores, rows = column.ranked(queries, candidates, plan.limit, plan.metric)
+    if index.approximate and wanted:
+        short = rows[:, wanted - 1] < 0
+        if short.any():
+            scores[short], rows[short] = _exact(segment, column, allowed, ask._replace(queries=queries[short]))
+    return scores, rows
+
+
+def _filtered(
+    segment: Segment, index: VectorIndex, column: VectorColumn, allowed: Allowed, ask: _Ask
+) -> tuple[Scores, RowNumbers]:
+    """Ask the index for the allowed rows, with more effort the fewer they are, and compare rows one by one for the
+    queries where that will not do."""
+    plan, queries = ask.plan, ask.queries
+    share = segment.vectors(plan.field, len(column)).share(allowed.count)
     if len(queries) <= FEW:
         reach = allowed.reach(plan.field)
-        if reach.share is not None and reach.share * allowed.count * vectors.shape[1] <= EXACT_FLOATS:
-            return _compared(segment, vectors, allowed, ask)
-    ef = plan.params["ef"]
+        if reach.share is not None and reach.share * allowed.count * column.width <= EXACT_FLOATS:
+            return _compared(segment, column, allowed, ask)
     poor = np.zeros(len(queries), np.bool_)
     if share < NEARLY_ALL:
-        _, near = index.search(queries, PROBE, {**plan.params, "ef": max(PROBE, ef)}, None)
-        poor = allowed.mask[near].sum(axis=1) < PROBE * share * POOR
+        ask.note(f"look at the {PROBE} nearest rows, allowed or not")
+        _, near = index.search(queries, PROBE, index.widened(plan.params, PROBE, 1), None)
+        poor = allowed.mask[near].mean(axis=1) < share * POOR
     scores = np.zeros((len(queries), plan.limit), np.float32)
     rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
     walked = np.flatnonzero(~poor)
     if len(walked):
-        some = queries if len(walked) == len(queries) else np.ascontiguousarray(queries[walked])
-        wider = {**plan.params, "ef": int(ef * min(1 / share, WIDEST)) + 1}
-        _, candidates = index.search(some, min(plan.limit, allowed.count), wider, allowed.bitmap)
-        poor[walked] = (candidates < 0).any(axis=1)
-        scores[walked], rows[walked] = ranked(vectors, some, candidates, plan.limit, plan.metric)
+        some = queries if len(walked) == len(queries) else queries[walked]
+        wanted = min(plan.limit, allowed.count)
+        ask._replace(queries=some).note("ask the index for allowed rows, with more effort")
+        wider = index.widened(plan.params, wanted, min(1 / share, WIDEST))
+        _, candidates = index.search(some, wanted, wider, allowed.bitmap)
+        scores[walked], rows[walked] = column.ranked(some, candidates, plan.limit, plan.metric)
+        poor[walked] = rows[walked, wanted - 1] < 0
     if poor.any():
-        hard = ask._replace(queries=np.ascontiguousarray(queries[poor]))
-        scores[poor], rows[poor] = _compared(segment, vectors, allowed, hard)
+        scores[poor], rows[poor] = _compared(segment, column, allowed, ask._replace(queries=queries[poor]))
     return scores, rows
 
 
-def _compared(segment: Segment, vectors: Vectors, allowed: Allowed, ask: _Ask) -> tuple[Scores, RowNumbers]:
+def _compared(segment: Segment, column: VectorColumn, allowed: Allowed, ask: _Ask) -> tuple[Scores, RowNumbers]:
     """Compare the allowed rows of the cells near each query. All of them, as long as it is not known how far the
     neighbours are under this filter, and for many queries, where all cost less."""
-    plan, queries, pool = ask
+    plan, queries, pool = ask.plan, ask.queries, ask.pool
     cache: AllowedCache | None = segment.cache
-    if cache is None or pool is None or allowed.count < plan.limit or len(queries) >= MATRIX_PRODUCT_QUERIES:
-        return _exact(segment, vectors, allowed, ask)
+    few = allowed.count < plan.limit or len(queries) >= MATRIX_PRODUCT_QUERIES
+    if cache is None or pool is None or few or not isinstance(column, FloatColumn):
+        return _exact(segment, column, allowed, ask)
     reach = allowed.reach(plan.field)
     reach.scans += len(queries)
     cells = cache.cells(segment, plan.field, plan.metric, pool) if reach.scans > PATIENCE else None
     if cells is None:
-        return _exact(segment, vectors, allowed, ask)
+        return _exact(segment, column, allowed, ask)
     nearby = allowed.nearby(plan.field, cells)
     if reach.known_for(plan.limit) and reach.share is not None and reach.share <= FARTHEST:
-        kept = allowed.kept(plan.field, vectors, cache)
-        return nearby.search(vectors, kept, queries, reach.share, plan.limit, plan.metric)
-    scores, rows = _exact(segment, vectors, allowed, ask)
+        kept = allowed.kept(plan.field, column, cache)
+        ask.note("compare the allowed rows of the cells nearby", int(reach.share * allowed.count))
+        return nearby.search(column, kept, queries, reach.share, plan.limit, plan.metric)
+    scores, rows = _exact(segment, column, allowed, ask)
     reach.learn(nearby.shares(queries, rows), plan.limit)
     return scores, rows
 
@@ -161,10 +248,22 @@ def _compared(segment: Segment, vectors: Vectors, allowed: Allowed, ask: _Ask) -
 def query_segments(segments: Sequence[Segment], plan: QueryPlan, timestamp: int) -> QueryPartial:
     """Rows of all segments that pass, the `plan.limit` smallest primary keys, in ascending order."""
     segments = [held.under(plan.schema) for held in segments]
+    if plan.explain:
+        silent = msgspec.structs.replace(plan, explain="")
+        keyed = plan.filter is not None and plan.filter.primary_keys is not None
+        how = "look the keys up" if keyed else "take all rows" if plan.filter is None else "evaluate the filter"
+        run = plan.explain == "analyze"
+        notes = noted(segments, plan, timestamp, how, int(run and not keyed and plan.filter is not None))
+        found = query_segments(segments if run else [], silent, timestamp)
+        return msgspec.structs.replace(found, reports=tuple(notes.reports))
     if plan.count:
         return QueryPartial(sum(_count(s, plan, timestamp) for s in segments))
-    found = [(s, _matching(s, plan, timestamp)) for s in segments]
-    return assemble_rows([(s, rows) for s, rows in found if len(rows)], plan)
+    matching = [(s, _matching(s, plan, timestamp)) for s in segments]
+    if plan.aggregates is not None:
+        return gather(matching, plan.aggregates)
+    if plan.order:
+        return assemble_ordered([(s, rows) for s, rows in matching if len(rows)], plan)
+    return assemble_rows([(s, rows) for s, rows in matching if len(rows)], plan)
 
 
 def _count(segment: Segment, plan: QueryPlan, timestamp: int) -> int:

@@ -1,7 +1,7 @@
-"""One page of a search iterator: the best rows behind where the last page ended.
+"""Searches in order without gaps: one page of an iterator, behind where the last page ended; and ranges of scores.
 
 Every allowed row is compared, whatever index there is: a graph finds the nearest rows, not the next nearest, and the
-rows between would be lost. The scores of a sealed segment are kept for the pages that follow.
+rows between would be lost.
 """
 
 from __future__ import annotations
@@ -10,92 +10,65 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors
-from redkite.model.types import Metric
-from redkite.query.allowed import Scored, allowed_rows
-from redkite.query.plan import SearchPartial, SearchPlan
+from redkite.index.base import NO_ROW, Queries, RowNumbers, Scores
+from redkite.query.plan import After, Range, SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits
+from redkite.query.scanning import best, scan
 from redkite.segment.base import Segment
 
-BLOCK_FLOATS = 4_000_000
-"""Numbers compared at a time."""
+Mask = npt.NDArray[np.bool_]
 
 
-def next_page(segments: Sequence[Segment], plan: SearchPlan, query: Vectors, timestamp: int) -> SearchPartial:
-    """The best `plan.limit` rows behind `plan.after` for one (dim,) query."""
-    found = [Found(segment, *_page_of(segment, plan, query, timestamp)) for segment in segments]
-    return assemble_hits(found, plan, 1)
+def search_in_order(segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
+    """For each query the best `plan.limit` rows that are in the plan's range and behind the last page."""
+    found = [_found(segment, plan, queries, timestamp) for segment in segments]
+    return assemble_hits(found, plan, len(queries))
 
 
-def _page_of(segment: Segment, plan: SearchPlan, query: Vectors, timestamp: int) -> tuple[Scores, RowNumbers]:
-    rows = segment.rows_at(timestamp)
-    _, valid = segment.vectors(plan.field, rows)
-    allowed = allowed_rows(segment, plan.filter, plan.field if valid is not None else "", timestamp, plan.expiry)
-    scores = _scores(segment, plan, query, rows)
-    left = np.arange(rows) if allowed is None else allowed.rows
-    left = left[_behind(segment, plan, scores[left], left)]
-    taken = _best(segment, plan, scores[left], left)
-    shape = (1, plan.limit)
-    page_scores, page_rows = np.zeros(shape, np.float32), np.full(shape, NO_ROW, np.int64)
-    page_scores[0, : len(taken)], page_rows[0, : len(taken)] = scores[taken], taken
-    return page_scores, page_rows
+def _found(segment: Segment, plan: SearchPlan, queries: Queries, timestamp: int) -> Found:
+    shape = (len(queries), plan.limit)
+    scores, rows = np.zeros(shape, np.float32), np.full(shape, NO_ROW, np.int64)
+    for at in range(len(queries)):
+        some, taken = _page_of(segment, plan, queries[np.array([at])], timestamp)
+        scores[at, : len(taken)], rows[at, : len(taken)] = some, taken
+    return Found(segment, scores, rows)
 
 
-def _behind(segment: Segment, plan: SearchPlan, scores: Scores, rows: RowNumbers) -> npt.NDArray[np.bool_]:
+def _page_of(segment: Segment, plan: SearchPlan, query: Queries, timestamp: int) -> tuple[Scores, RowNumbers]:
+    scores, rows = scan(segment, plan, query, timestamp)
+    larger = plan.metric.larger_is_closer
+    kept: Mask | None = None
+    if plan.within is not None:
+        kept = in_range(scores, plan.within, larger)
+    if plan.after is not None and plan.after.score is not None:
+        behind = _behind(segment, plan.after, scores, rows, larger)
+        kept = behind if kept is None else kept & behind
+    if kept is not None:
+        scores, rows = scores[kept], rows[kept]
+    places = best(segment, plan, scores, rows)
+    return scores[places], rows[places]
+
+
+def in_range(scores: Scores, within: Range, larger: bool) -> Mask:
+    """Where scores count: `radius` itself does not, the inner bound does. Both are compared as the scores are kept."""
+    radius = np.float32(within.radius)
+    kept: Mask = scores > radius if larger else scores < radius
+    if within.inner is not None:
+        inner = np.float32(within.inner)
+        kept &= scores <= inner if larger else scores >= inner
+    return kept
+
+
+def _behind(segment: Segment, after: After, scores: Scores, rows: RowNumbers, larger: bool) -> Mask:
     """Which rows come after the end of the last page, in the order of scores and, for equal ones, of keys."""
-    after = plan.after
-    if after is None or after.score is None:
-        return np.ones(len(rows), np.bool_)
     bound = np.float32(after.score)
-    behind: npt.NDArray[np.bool_] = scores < bound if plan.metric.larger_is_closer else scores > bound
+    behind: Mask = scores < bound if larger else scores > bound
     if after.key is not None:
         ties = np.flatnonzero(scores == bound)
         if len(ties):
-            last = after.key
-            behind[ties] = [key > last for key in segment.keys(rows[ties]).to_pylist()]
+            keys = segment.keys(rows[ties])
+            behind[ties] = pc.greater(keys, pa.scalar(after.key, keys.type)).to_numpy(zero_copy_only=False)
     return behind
-
-
-def _best(segment: Segment, plan: SearchPlan, scores: Scores, rows: RowNumbers) -> RowNumbers:
-    """The rows of the best `plan.limit` scores; of equal ones those of the smallest keys."""
-    rank = -scores if plan.metric.larger_is_closer else scores
-    if len(rows) > plan.limit:
-        near = rank <= np.partition(rank, plan.limit - 1)[plan.limit - 1]
-        rows, rank = rows[near], rank[near]
-    order = np.argsort(rank, kind="stable")
-    if len(rows) > plan.limit and rank[order[plan.limit - 1]] == rank[order[plan.limit]]:
-        keys = segment.keys(rows).to_pylist()
-        order = np.array(sorted(range(len(rows)), key=lambda at: (rank[at], keys[at])))
-    return rows[order[: plan.limit]]
-
-
-def _scores(segment: Segment, plan: SearchPlan, query: Vectors, rows: int) -> Scores:
-    cache = segment.cache
-    if cache is None or rows != segment.rows_at(1 << 63):
-        return _compare(segment.vectors(plan.field, rows)[0], query, plan.metric)
-    key = (segment.segment_id, segment.schema.version, f"\0scores {plan.metric} {query.tobytes().hex()}", plan.field)
-    known: Scored | None = cache.scores(key)
-    if known is None:
-        known = Scored(_compare(segment.vectors(plan.field, rows)[0], query, plan.metric))
-        cache.put_scores(key, known)
-    return known.scores
-
-
-def _compare(vectors: Vectors, query: Vectors, metric: Metric) -> Scores:
-    """Scores of all rows, each computed alike wherever the row stands: pages must not disagree about it."""
-    scores = np.empty(len(vectors), np.float32)
-    step = max(1, BLOCK_FLOATS // max(1, vectors.shape[1]))
-    for at in range(0, len(vectors), step):
-        some = vectors[at : at + step]
-        if metric is Metric.L2:
-            apart = some - query
-            np.vecdot(apart, apart, out=scores[at : at + step])
-            continue
-        products = np.vecdot(some, query, out=scores[at : at + step])
-        if metric is Metric.COSINE:
-            lengths = np.sqrt(np.vecdot(some, some) * np.vecdot(query, query))
-            lengths[lengths == 0] = 1
-            products /= lengths
-            np.clip(products, -1, 1, out=products)
-    return scores

@@ -7,9 +7,9 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from redkite.index.base import RowNumbers, Scores, Vectors, lengths_of
+from redkite.index.base import RowNumbers, Scores, VectorColumn, Vectors
 from redkite.index.cells import Cells, closest_in
-from redkite.index.exact import ranked
+from redkite.index.dense import FloatColumn
 from redkite.model.types import Metric
 
 PATIENCE = 8
@@ -59,20 +59,13 @@ class Reach:
 
 
 class Gathered:
-    """The vectors of some rows in one piece; their lengths too, once somebody asks."""
+    """The vectors of some rows in one piece."""
 
-    __slots__ = ("_lengths", "rows", "vectors")
+    __slots__ = ("column", "rows")
 
-    def __init__(self, rows: RowNumbers, vectors: Vectors) -> None:
+    def __init__(self, rows: RowNumbers, column: VectorColumn) -> None:
         self.rows = rows
-        self.vectors = vectors
-        self._lengths: Scores | None = None
-
-    @property
-    def lengths(self) -> Scores:
-        if self._lengths is None:
-            self._lengths = lengths_of(self.vectors)
-        return self._lengths
+        self.column = column
 
 
 class Nearby:
@@ -96,11 +89,11 @@ class Nearby:
         return np.take_along_axis(within, self.cells.cell_of[found].astype(np.int64), axis=1)
 
     def search(
-        self, vectors: Vectors, kept: Gathered | None, queries: Vectors, share: float, k: int, metric: Metric
+        self, column: FloatColumn, kept: FloatColumn | None, queries: Vectors, share: float, k: int, metric: Metric
     ) -> tuple[Scores, RowNumbers]:
         """Best `k` rows per query of the nearest cells that hold `share` of the allowed rows, and at least `k`.
 
-        `vectors` are the segment's; `kept` those of `rows` in one piece, if somebody keeps them. There are `k` rows.
+        `column` is the segment's; `kept` that of `rows` in one piece, if somebody keeps them. There are `k` rows.
         """
         least = max(k, int(share * len(self.rows)))
         order = self.cells.nearest(queries)
@@ -110,13 +103,13 @@ class Nearby:
             spans = self._spans(order[at, : enough[at]])
             if kept is not None:
                 lengths = kept.lengths if metric is Metric.COSINE else None
-                places = closest_in(spans, kept.vectors, lengths, query, k, metric)
+                places = closest_in(spans, kept.matrix, lengths, query, k, metric)
             else:
                 within = np.concatenate([np.arange(start, end) for start, end in spans])
-                some = vectors[self.rows[within]]
-                lengths = lengths_of(some) if metric is Metric.COSINE else None
-                places = within[closest_in([(0, len(some))], some, lengths, query, k, metric)]
-            found = ranked(vectors, query[None], self.rows[places][None], k, metric)
+                some = column.gather(self.rows[within])
+                lengths = some.lengths if metric is Metric.COSINE else None
+                places = within[closest_in([(0, len(some))], some.matrix, lengths, query, k, metric)]
+            found = column.ranked(query[None], self.rows[places][None], k, metric)
             scores[at : at + 1], rows[at : at + 1] = found
         return scores, rows
 

@@ -8,8 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.filter import Filter
+from redkite.model.explain import SegmentReport
 from redkite.model.schema import CollectionSchema
+from redkite.model.tuning import Explain
 from redkite.model.types import Metric
+from redkite.query.sources import Source
 from redkite.segment.expiry import Expiry
 
 
@@ -20,13 +23,33 @@ class After(msgspec.Struct, frozen=True):
     key: int | str | None = None
 
 
+class Range(msgspec.Struct, frozen=True):
+    """Scores that count: those nearer than `radius`, and no nearer than `inner` (None: as near as can be)."""
+
+    radius: float
+    inner: float | None = None
+
+
+class GroupPlan(msgspec.Struct, frozen=True):
+    """Hits by groups: `limit` of the plan counts groups."""
+
+    sources: tuple[Source, ...]
+    """Whose values make a group."""
+    size: int
+    """Hits of a group at most."""
+    strict: bool
+    """Go on until every group is full, or there are no more rows."""
+    wanted: pa.RecordBatch | None = None
+    """Only these groups, one row each with a column for each source; of a search for one query. None: the best ones."""
+
+
 class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     collection_id: int
     schema: CollectionSchema
     field: str
     metric: Metric
-    params: dict[str, int]
-    """Of the index (`ef`); empty for exact search."""
+    params: dict[str, int | float | str | bool]
+    """Of the index (`ef`, `nprobe` …); empty for exact search."""
     exact: bool
     """Compare every row although an index may exist."""
     filter: Filter | None
@@ -40,6 +63,42 @@ class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What has expired at the moment of this read; None: nothing does."""
     after: After | None = None
     """Of a page of an iterator."""
+    in_order: bool = False
+    """Compare every row, each alike, so that the next search can begin where this one ends."""
+    within: Range | None = None
+    explain: Explain = ""
+    lazy_filter: bool = False
+    """Filter rows as they are found, the closest first."""
+    grouping: GroupPlan | None = None
+
+
+class SortKey(msgspec.Struct, frozen=True):
+    source: Source
+    descending: bool = False
+    nulls_last: bool = False
+
+
+class Aggregate(msgspec.Struct, frozen=True):
+    """One number about the rows of a group."""
+
+    name: str
+    """As it was asked for: `Avg(price)`."""
+    op: str
+    """count, sum, min, max or avg."""
+    field: str
+    """Empty: `count(*)`."""
+
+
+class AggregatePlan(msgspec.Struct, frozen=True):
+    keys: tuple[str, ...]
+    """Fields whose values make a group; none: all rows are one."""
+    aggregates: tuple[Aggregate, ...]
+    max_groups: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return tuple(dict.fromkeys([*self.keys, *(a.field for a in self.aggregates if a.field)]))
 
 
 class QueryPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +109,13 @@ class QueryPlan(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
     """Rows, the skipped ones included."""
     columns: tuple[str, ...]
+    explain: Explain = ""
     count: bool = False
     """Only count; no rows."""
+    order: tuple[SortKey, ...] = ()
+    """Instead of by primary key; the columns it needs are among `columns`."""
+    aggregates: AggregatePlan | None = None
+    """Answer numbers about the rows instead of rows."""
     ignore_growing: bool = False
     expiry: Expiry | None = None
     """What has expired at the moment of this read; None: nothing does."""
@@ -64,6 +128,10 @@ class SearchPartial(msgspec.Struct, frozen=True):
     ids: pa.Array
     scores: npt.NDArray[np.float32]
     rows: pa.RecordBatch
+    groups: pa.RecordBatch | None = None
+    """Of a search by groups: the group of each hit, one column for each source."""
+    reports: tuple[SegmentReport, ...] = ()
+    """Of a plan that explains."""
 
 
 class QueryPartial(msgspec.Struct, frozen=True):
@@ -72,3 +140,6 @@ class QueryPartial(msgspec.Struct, frozen=True):
     count: int
     ids: pa.Array | None = None
     rows: pa.RecordBatch | None = None
+    """Of a plan with aggregates: what was gathered of each group, without `ids`."""
+    reports: tuple[SegmentReport, ...] = ()
+    """Of a plan that explains."""

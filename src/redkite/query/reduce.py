@@ -6,7 +6,7 @@ Equal scores are ordered by primary key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.index.base import NO_ROW, RowNumbers, Scores
-from redkite.model.batch import arrow_type, numbers_to_arrow
+from redkite.model.batch import arrow_to_numbers, arrow_type, numbers_to_arrow
 from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD, CollectionSchema
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.sources import sortable
 from redkite.segment.base import Segment
 from redkite.segment.growing import rows_only
 
@@ -64,7 +65,7 @@ def _ties_by_key(rows: RowNumbers, scores: Scores, topks: npt.NDArray[np.int64],
     order = pc.sort_indices(
         pa.table({"group": groups, "key": keys}), sort_keys=[("group", "ascending"), ("key", "ascending")]
     )
-    ordered: RowNumbers = rows[order.to_numpy()]
+    ordered: RowNumbers = rows[arrow_to_numbers(order)]
     return ordered
 
 
@@ -82,7 +83,7 @@ def assemble_hits(found: Sequence[Found], plan: SearchPlan, nq: int) -> SearchPa
         merged_topks,
         pa.concat_arrays(ids).take(numbers_to_arrow(order)),
         np.concatenate(scores)[order],
-        _take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema),
+        take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema),
     )
 
 
@@ -99,7 +100,7 @@ def merge_hits(partials: Sequence[SearchPartial], plan: SearchPlan) -> SearchPar
         merged_topks,
         pa.concat_arrays(ids).take(wanted),
         np.concatenate(scores)[order],
-        _concat_rows([p.rows for p in partials]).take(wanted) if plan.columns else rows_only(len(order)),
+        concat_rows([p.rows for p in partials]).take(wanted) if plan.columns else rows_only(len(order)),
     )
 
 
@@ -110,7 +111,7 @@ def _merge_order(
     queries = np.concatenate([np.repeat(np.arange(len(t)), t) for t in topks])
     flat = np.concatenate(scores)
     rank = -flat if larger else flat
-    keys = _sortable(pa.concat_arrays(ids))
+    keys = sortable(pa.concat_arrays(ids))
     order = np.lexsort((keys, rank, queries))
     totals = np.sum(topks, axis=0)
     merged = np.minimum(totals, k)
@@ -118,16 +119,7 @@ def _merge_order(
     return order[within < k], merged
 
 
-def _sortable(keys: pa.Array) -> npt.NDArray[Any]:
-    """Numbers that sort as the keys do."""
-    if pa.types.is_integer(keys.type):
-        values: npt.NDArray[Any] = keys.to_numpy()
-        return values
-    ranks: npt.NDArray[Any] = pc.rank(keys, tiebreaker="dense").to_numpy()
-    return ranks
-
-
-def _take_from(
+def take_from(
     segments: Sequence[Segment],
     owners: npt.NDArray[np.int64],
     rows: RowNumbers,
@@ -141,7 +133,7 @@ def _take_from(
     pieces = [take_columns(s, rows[owners == at], columns) for at, s in enumerate(segments)]
     back = np.empty(len(rows), np.int64)
     back[by_owner] = np.arange(len(rows))
-    return _concat_rows(pieces).take(numbers_to_arrow(back)) if pieces else empty_rows(schema, columns)
+    return concat_rows(pieces).take(numbers_to_arrow(back)) if pieces else empty_rows(schema, columns)
 
 
 def take_columns(segment: Segment, rows: RowNumbers, columns: tuple[str, ...]) -> pa.RecordBatch:
@@ -158,7 +150,7 @@ def take_columns(segment: Segment, rows: RowNumbers, columns: tuple[str, ...]) -
     return pa.RecordBatch.from_arrays(taken, list(columns))
 
 
-def _concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+def concat_rows(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     filled = [b for b in batches if b.num_rows] or [batches[0]]
     return filled[0] if len(filled) == 1 else pa.concat_batches(filled)
 
@@ -189,7 +181,7 @@ def assemble_rows(found: Sequence[tuple[Segment, RowNumbers]], plan: QueryPlan) 
     rows = np.concatenate([rows for _, rows in found])
     order = _smallest(keys, plan.limit)
     ids = keys.take(numbers_to_arrow(order))
-    return QueryPartial(len(ids), ids, _take_from(segments, owners[order], rows[order], plan.columns, plan.schema))
+    return QueryPartial(len(ids), ids, take_from(segments, owners[order], rows[order], plan.columns, plan.schema))
 
 
 def merge_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> QueryPartial:
@@ -200,19 +192,19 @@ def merge_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> QueryPartia
         return partials[0]
     keys = pa.concat_arrays([p.ids for p in partials])
     wanted = numbers_to_arrow(_smallest(keys, plan.limit))
-    rows = _concat_rows([p.rows for p in partials if p.rows is not None])
+    rows = concat_rows([p.rows for p in partials if p.rows is not None])
     return QueryPartial(len(wanted), keys.take(wanted), rows.take(wanted))
 
 
 def _smallest(keys: pa.Array, limit: int | None) -> RowNumbers:
     """Places of the `limit` smallest keys, ascending."""
     if pa.types.is_integer(keys.type):
-        values = keys.to_numpy()
+        values = arrow_to_numbers(keys)
         if limit is not None and limit < len(values):
             if bool((values[1:] >= values[:-1]).all()):
                 return np.arange(limit)
             places = np.argpartition(values, limit - 1)[:limit] if limit else np.empty(0, np.int64)
             return places[np.argsort(values[places], kind="stable")]
         return np.argsort(values, kind="stable")
-    order: RowNumbers = pc.sort_indices(keys).to_numpy().astype(np.int64)
+    order: RowNumbers = arrow_to_numbers(pc.sort_indices(keys)).astype(np.int64)
     return order[:limit]

@@ -15,8 +15,7 @@ from redkite.model.schema import CollectionSchema
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.keys import Key
-
-Vectors = npt.NDArray[np.float32]
+from redkite.segment.vectors import Vectored
 
 
 class BufferState(Enum):
@@ -54,12 +53,8 @@ class Segment(Protocol):
 
     def columns(self, rows: int) -> SegmentColumns: ...
 
-    def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
-        """(rows, dim) float32 of a FLOAT_VECTOR field, and which rows have one (None = all)."""
-        ...
-
-    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
-        """Euclidean lengths of `vectors`, 1 for zero vectors."""
+    def vectors(self, field: str, rows: int) -> Vectored:
+        """The first rows of a vector field, and which of them have a vector."""
         ...
 
     @property

@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.filter import JsonColumn
+from redkite.filter import JsonColumn, ShapeColumn
+from redkite.filter.indexed import FieldIndex
+from redkite.filter.json_column import JsonPath
+from redkite.segment.kept import Kept
 
-MAX_PATHS = 32
-"""JSON paths kept as typed columns per segment."""
+OWN_BYTES = 64 * 1024 * 1024
+"""What may be kept of derived columns where no node keeps them: of rows that still grow, or are read as of a time."""
+
+
+Derived: TypeAlias = Kept[JsonColumn | ShapeColumn]
+
+
+def kept_columns() -> Derived:
+    """Room for the derived columns of one segment."""
+    return Kept(OWN_BYTES)
 
 
 class SegmentColumns:
     """Columns of the first `rows` rows of a segment, from Arrow arrays that `load` gives. Thread-safe: a value computed
     twice is only computed twice."""
 
-    def __init__(self, rows: int, load: Callable[[str], pa.Array]) -> None:
+    def __init__(
+        self,
+        rows: int,
+        load: Callable[[str], pa.Array],
+        indexes_of: Callable[[str], tuple[FieldIndex, ...]] = lambda field: (),  # noqa: ARG005
+        shredded: Callable[[str, JsonPath], JsonColumn | None] = lambda field, path: None,  # noqa: ARG005
+        points: Callable[[str], ShapeColumn | None] = lambda field: None,  # noqa: ARG005
+    ) -> None:
         self.rows = rows
         self._load = load
+        self._shredded = shredded
+        """What is known of a JSON path without its documents being parsed."""
+        self._points = points
+        """What is known of a GEOMETRY field without its texts being parsed."""
+        self.indexes_of = indexes_of
+        """What may answer a leaf of a filter over a field, for all of the rows."""
         self._numbers: dict[str, tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_] | None]] = {}
-        self._paths: dict[tuple[str, tuple[str | int, ...]], JsonColumn] = {}
+        own = kept_columns()
+        self._place: tuple[int, ...] = ()
+        self._derived: Callable[[], Derived] = lambda: own
+
+    def keep_in(self, place: tuple[int, int], derived: Callable[[], Derived | None]) -> SegmentColumns:
+        """Keep derived columns where others find them: those of a node's other segments, or of more or fewer rows of
+        this one. `place` is the segment's id and the version of the schema."""
+        own = self._derived()
+        self._place = place
+        self._derived = lambda: derived() or own
+        return self
 
     def numbers(self, field: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_] | None]:
         found = self._numbers.get(field)
@@ -38,13 +73,33 @@ class SegmentColumns:
         return self._load(field)
 
     def json_path(self, field: str, path: tuple[str | int, ...]) -> JsonColumn:
-        found = self._paths.get((field, path))
+        kept, key = self._derived(), (*self._place, field, path)
+        found = kept.get(key)
+        assert found is None or isinstance(found, JsonColumn), "a path leads into JSON"
         if found is None:
-            found = JsonColumn.from_rows(self._load(field), path)
-            # The oldest go first; another copy of the dict, so that no reader sees it change.
-            kept = list(self._paths.items())[-(MAX_PATHS - 1) :]
-            self._paths = dict([*kept, ((field, path), found)])
-        return found
+            found = self._shredded(field, path) or JsonColumn.from_rows(self._load(field), path)
+            kept.put(key, found, found.nbytes)
+        elif found.rows < self.rows:
+            added = self._load(field).slice(found.rows)
+            found = JsonColumn.joined([found, JsonColumn.from_rows(added, path)])
+            kept.put(key, found, found.nbytes)
+        return found if found.rows == self.rows else found.head(self.rows)
+
+    def shapes(self, field: str) -> ShapeColumn:
+        kept, key = self._derived(), (*self._place, field)
+        found = kept.get(key)
+        assert found is None or isinstance(found, ShapeColumn), "a field without a path has shapes"
+        if found is None:
+            found = self._points(field) or ShapeColumn.from_texts(self._load(field))
+            kept.put(key, found, found.nbytes)
+        elif found.rows < self.rows:
+            texts = self._load(field)
+            found = found.and_more(texts, ShapeColumn.from_texts(texts.slice(found.rows)))
+            kept.put(key, found, found.nbytes)
+        return found if found.rows == self.rows else found.head(self.rows)
+
+    def stored(self, field: str) -> pa.Array:
+        return self._load(field)
 
     def is_valid(self, field: str) -> npt.NDArray[np.bool_] | None:
         return self._valid(self._load(field))

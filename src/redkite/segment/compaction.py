@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from redkite.model.batch import numbers_to_arrow, vectors_to_arrow
+from redkite.model.batch import arrow_to_numbers, data_type_of, matrix_of, matrix_to_arrow, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
 from redkite.model.timestamps import NEVER
@@ -67,7 +67,7 @@ def open_source(store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema)
     deleted = np.full(meta.rows, NEVER, np.uint64)
     rows, timestamps = open_deletes(store, meta).entries()
     deleted[rows] = timestamps
-    return Source(meta, batch, stamps.to_numpy(), deleted)
+    return Source(meta, batch, arrow_to_numbers(stamps), deleted)
 
 
 def survivors(source: Source, horizon: int, expired: Expired | None = None) -> Part:
@@ -133,7 +133,7 @@ def _marks_and_origin(
 
 def _gather(columns: Sequence[pa.Array], parts: Sequence[Part], order: RowNumbers | None) -> pa.Array:
     kind = columns[0].type
-    if pa.types.is_fixed_size_list(kind) and not any(c.null_count for c in columns):
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_fixed_size_binary(kind):
         return _gather_vectors(columns, parts, order)
     taken = [_take(column, part.rows) for column, part in zip(columns, parts, strict=True)]
     whole = taken[0] if len(taken) == 1 else pa.concat_arrays(taken)
@@ -146,20 +146,24 @@ def _take(column: pa.Array, rows: RowNumbers) -> pa.Array:
 
 def _gather_vectors(columns: Sequence[pa.Array], parts: Sequence[Part], order: RowNumbers | None) -> pa.Array:
     """Straight into the new matrix, so that no vector is in memory twice."""
-    dim = columns[0].type.list_size
+    kind = data_type_of(pa.field("vector", columns[0].type))
     total = sum(len(p.rows) for p in parts)
     places = None if order is None else _places(order, total)
     out: npt.NDArray[Any] | None = None
+    valid = np.ones(total, np.bool_) if any(column.null_count for column in columns) else None
     at = 0
     for column, part in zip(columns, parts, strict=True):
-        vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, dim)
+        vectors = matrix_of(column, kind)
         if out is None:
-            out = np.empty((total, dim), vectors.dtype)
+            out = np.empty((total, vectors.shape[1]), vectors.dtype)
         end = at + len(part.rows)
-        out[slice(at, end) if places is None else places[at:end]] = vectors[part.rows]
+        here = slice(at, end) if places is None else places[at:end]
+        out[here] = vectors[part.rows]
+        if valid is not None and column.null_count:
+            valid[here] = column.is_valid().to_numpy(zero_copy_only=False)[part.rows]
         at = end
-    assert out is not None
-    return vectors_to_arrow(out)
+    assert out is not None, "there are parts"
+    return matrix_to_arrow(out, kind, valid)
 
 
 # -- splitting by a key -------------------------------------------------------------------------
@@ -167,7 +171,7 @@ def split_by_key(parts: Sequence[Part], field: str, most_rows: int) -> list[list
     """The rows in groups of at most `most_rows` by ranges of a field, nulls last. Rows of equal key stay
     together where they fit."""
     keys = pa.chunked_array([_take(p.source.batch.column(field), p.rows) for p in parts])
-    by_key = pc.sort_indices(keys).to_numpy().astype(np.int64)
+    by_key = arrow_to_numbers(pc.sort_indices(keys)).astype(np.int64)
     ends = np.cumsum([len(p.rows) for p in parts])
     groups = []
     cuts = _cuts(keys, by_key, most_rows)

@@ -50,6 +50,10 @@ class StoredColumns:
             else:
                 self._present[field.name] = stored.column(place)
 
+    def has(self, name: str) -> bool:
+        """Whether a field of the schema is stored."""
+        return name in self._present
+
     def column(self, name: str) -> pa.Array:
         """All rows of a field of the schema."""
         found = self._present.get(name)

@@ -1,7 +1,8 @@
 """How a sealed segment lies in the object store, and how it is written and opened.
 
     segments/<collection>/<segment>/rows.arrow       Arrow IPC file, one record batch: `0` row timestamps (uint64), then
-                                                     every schema field, columns named by field id
+                                                     every schema field, columns named by field id, then paths of
+                                                     JSON fields as `shredding.py` names them
     segments/<collection>/<segment>/order.u32        row numbers in primary-key order, when that differs
     segments/<collection>/<segment>/deletes-<t>-<n>.arrow  row numbers and timestamps of n deletes up to a checkpoint
     segments/<collection>/<segment>/index-<id>       one index; `-<n>` behind it when it had to be built again
@@ -25,7 +26,7 @@ import pyarrow as pa
 from redkite.env import Buffer
 from redkite.errors import Corruption
 from redkite.logs import get_logger
-from redkite.model.batch import numbers_to_arrow
+from redkite.model.batch import arrow_to_numbers, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import DeletesFile, SegmentMeta
 from redkite.segment.deletes import Deletes
@@ -33,6 +34,7 @@ from redkite.segment.evolution import conform
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import SealedKeys, key_order
 from redkite.segment.ranges import field_ranges
+from redkite.segment.shredding import shredded_columns
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
@@ -78,8 +80,10 @@ def write_rows(
     stamps: npt.NDArray[np.uint64],
 ) -> SegmentMeta:
     """Write a sealed segment: at least one row, one column per schema field, in order of their timestamps."""
-    ids = [TIMESTAMPS, *(str(f.field_id) for f in schema.fields)]
-    table = pa.RecordBatch.from_arrays([numbers_to_arrow(stamps), *batch.columns], ids)
+    shredded = shredded_columns(batch, schema)
+    ids = [TIMESTAMPS, *(str(f.field_id) for f in schema.fields), *(name for name, _ in shredded)]
+    columns = [numbers_to_arrow(stamps), *batch.columns, *(column for _, column in shredded)]
+    table = pa.RecordBatch.from_arrays(columns, ids)
     prefix = segment_prefix(place.collection_id, place.segment_id)
     rows_object = prefix + "rows.arrow"
     stored = store.put(rows_object, _ipc_file(table))
@@ -192,7 +196,7 @@ def open_deletes(store: ObjectStore, meta: SegmentMeta) -> Deletes:
     if not meta.deletes_object:
         return Deletes()
     batch = _read_ipc(store, meta.deletes_object, meta.deletes_size, meta.deletes_crc)
-    rows, stamps = batch.column("row").to_numpy(), batch.column("timestamp").to_numpy()
+    rows, stamps = arrow_to_numbers(batch.column("row")), arrow_to_numbers(batch.column("timestamp"))
     if len(rows) and not 0 <= rows.min() <= rows.max() < meta.rows:
         raise Corruption(f"object {meta.deletes_object} deletes rows that its segment of {meta.rows} does not have")
     return Deletes.from_entries(rows, stamps, meta.rows)

@@ -1,4 +1,4 @@
-"""The segment that takes writes: vectors in a growing matrix, other columns as Arrow chunks."""
+"""The segment that takes writes: vectors in growing blocks, other columns as Arrow chunks."""
 
 from __future__ import annotations
 
@@ -6,102 +6,29 @@ from collections.abc import Sequence
 from copy import copy
 from functools import lru_cache
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.index.base import VectorIndex, lengths_of
-from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow, vectors_to_arrow
+from redkite.index.base import VectorIndex
+from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow
+from redkite.model.one_row import OneRow, stacked
 from redkite.model.schema import CollectionSchema, FieldSchema
-from redkite.model.types import DataType
-from redkite.segment.base import BufferState, Vectors
-from redkite.segment.columns import SegmentColumns
+from redkite.segment.base import BufferState
+from redkite.segment.columns import SegmentColumns, kept_columns
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.evolution import SchemaMoved
+from redkite.segment.growing_vectors import GrowingVectors, growing_vectors, with_room
 from redkite.segment.keys import GrowingKeys, Key
+from redkite.segment.vectors import Vectored
 
-FIRST_CAPACITY = 1024
 KEY_BYTES = 160
 """What one key takes in a dict, about, its row number included."""
+LOOSE_ROWS = 256
+"""So many rows that came one by one are brought into columns together."""
 CHUNK_ROWS = 8192
 """Chunks below this are merged with their neighbours, so that many small writes stay cheap to read."""
-
-
-def _with_room(block: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
-    """`block` itself if `wanted` rows fit, else a larger copy. Unused memory is not touched, so it costs nothing."""
-    if wanted <= len(block):
-        return block
-    grown = np.empty((max(wanted, 2 * len(block), FIRST_CAPACITY), *block.shape[1:]), block.dtype)
-    grown[:used] = block[:used]
-    return grown
-
-
-class _Matrix:
-    """Append-only float32 vectors of one field. Columns are kept as they come and copied into one block when somebody
-    reads: what nobody searches meanwhile is not copied. Readers keep the block they have when a larger one replaces
-    it."""
-
-    __slots__ = ("_block", "_dim", "_lengths", "_lock", "_pending", "_used", "_valid")
-
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
-        self._lock = Lock()
-        self._block: Vectors = np.empty((0, dim), np.float32)
-        self._valid: npt.NDArray[np.bool_] | None = None
-        self._lengths: npt.NDArray[np.float32] = np.empty(0, np.float32)
-        self._used = 0
-        self._pending: list[pa.FixedSizeListArray] = []
-
-    def add(self, column: pa.FixedSizeListArray) -> None:
-        with self._lock:
-            self._pending.append(column)
-
-    def memory(self) -> int:
-        """Bytes held: the block with its unused room, and what is pending."""
-        valid = self._valid
-        held = self._block.nbytes + self._lengths.nbytes + (0 if valid is None else valid.nbytes)
-        return held + sum(int(column.nbytes) for column in self._pending)
-
-    def read(self, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
-        """The first `rows` rows, and which of them have a vector (None: all)."""
-        if self._pending:
-            with self._lock:
-                self._settle()
-        valid = self._valid
-        return self._block[:rows], None if valid is None else valid[:rows]
-
-    def lengths(self, rows: int) -> npt.NDArray[np.float32]:
-        """Euclidean lengths of the first `rows` rows, 1 for zero vectors; computed once for each row."""
-        vectors, _ = self.read(rows)
-        known = self._lengths
-        if len(known) < rows:
-            known = self._lengths = np.concatenate([known, lengths_of(vectors[len(known) :])])
-        return known[:rows]
-
-    def _settle(self) -> None:
-        """Copy what is pending to the end of the block."""
-        block = _with_room(self._block, self._used, self._used + sum(map(len, self._pending)))
-        at = self._used
-        for column in self._pending:
-            end = at + len(column)
-            present = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
-            values = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self._dim)
-            if present is None:
-                block[at:end] = values
-            else:
-                block[at:end] = 0
-                block[at:end][present] = values
-            if present is not None or self._valid is not None:
-                valid = np.ones(at, np.bool_) if self._valid is None else self._valid
-                valid = _with_room(valid, at, end)
-                valid[at:end] = True if present is None else present
-                self._valid = valid
-            at = end
-        self._block, self._used = block, at
-        # Last: a reader that finds nothing pending does not take the lock.
-        self._pending = []
 
 
 class GrowingSegment:
@@ -119,36 +46,63 @@ class GrowingSegment:
         self.size = 0
         self._keys = GrowingKeys()
         self._timestamps: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._matrices = {f.name: _Matrix(f.dim) for f in schema.fields if f.data_type is DataType.FLOAT_VECTOR}
+        self._matrices = {f.name: growing_vectors(f) for f in schema.fields if f.data_type.is_vector}
         self._scalars = pa.schema([(f.name, arrow_type(f)) for f in schema.fields if f.name not in self._matrices])
         self._chunks: list[pa.RecordBatch] = []
+        self._loose: list[OneRow] = []
+        """Rows that came one by one and are in no column yet."""
+        self._settling = Lock()
         self._scalar_bytes = 0
         self._columns: SegmentColumns | None = None
+        self._derived = kept_columns()
         self._merged: tuple[int, pa.RecordBatch] = (0, _empty(self._scalars))
         self._newest: GrowingSegment | None = None
 
     # -- writing --------------------------------------------------------------------------------
-    def append(self, batch: pa.RecordBatch, keys: list[Key], timestamp: int) -> None:
+    def append(self, batch: pa.RecordBatch | OneRow, keys: list[Key], timestamp: int) -> None:
         """Add rows (one column per schema field). Older rows of equal key, here and in the batch, are deleted."""
         at, end = self.rows, self.rows + batch.num_rows
-        for name, matrix in self._matrices.items():
-            matrix.add(batch.column(name))
-        stamps = _with_room(self._timestamps, at, end)
+        with self._settling:
+            if isinstance(batch, OneRow):
+                self._loose.append(batch)
+            if len(self._loose) >= LOOSE_ROWS or not isinstance(batch, OneRow):
+                self._settle()
+            if not isinstance(batch, OneRow):
+                self._add_columns(batch)
+        stamps = with_room(self._timestamps, at, end)
         stamps[at:end] = timestamp
         self._timestamps = stamps
-        scalars = self._scalars
-        self._add_chunk(pa.RecordBatch.from_arrays([batch.column(n) for n in scalars.names], schema=scalars))
         self.size += batch.nbytes
         self.rows = end
         replaced = self._keys.add(keys, at)
         if len(replaced):
             self.deletes.mark(replaced, timestamp, end)
 
+    def _settle(self) -> None:
+        """Bring the rows that came one by one into columns; the caller holds the lock."""
+        if self._loose:
+            self._add_columns(stacked(self.schema, self._loose))
+            # Last: a reader that finds none of them does not take the lock.
+            self._loose = []
+
+    def _settled(self) -> None:
+        """Called before columns are read."""
+        if self._loose:
+            with self._settling:
+                self._settle()
+
+    def _add_columns(self, batch: pa.RecordBatch) -> None:
+        for name, matrix in self._matrices.items():
+            matrix.add(batch.column(name))
+        scalars = self._scalars
+        self._add_chunk(pa.RecordBatch.from_arrays([batch.column(n) for n in scalars.names], schema=scalars))
+
     def memory(self) -> int:
         """Bytes held, about. Scalars count twice: reads merge their chunks into one batch and keep that, too."""
-        scalars = 2 * self._scalar_bytes
+        scalars = 2 * self._scalar_bytes + sum(row.nbytes + KEY_BYTES for row in list(self._loose))
         matrices = sum(matrix.memory() for matrix in self._matrices.values())
-        return scalars + matrices + self._timestamps.nbytes + self.rows * KEY_BYTES + self.deletes.count * KEY_BYTES
+        keys = (self.rows + self.deletes.count) * KEY_BYTES
+        return scalars + matrices + self._timestamps.nbytes + keys + self._derived.held
 
     def _add_chunk(self, chunk: pa.RecordBatch) -> None:
         self._scalar_bytes += chunk.nbytes
@@ -167,13 +121,15 @@ class GrowingSegment:
         """What takes this segment's place once the schema has changed: the same rows, keys and deletes, no column that
         is no field any more, and defaults or nulls for new fields. This one then takes no more writes; its readers
         see what they saw."""
+        self._settled()
         made = copy(self)
+        made._loose, made._settling = [], Lock()
         known = {f.field_id: f.name for f in self.schema.fields}
         made.schema = schema
         made._matrices = {
             f.name: made._matrices[known[f.field_id]] if f.field_id in known else made._empty_matrix(f)
             for f in schema.fields
-            if f.data_type is DataType.FLOAT_VECTOR
+            if f.data_type.is_vector
         }
         kept = [f for f in schema.fields if f.name not in made._matrices]
         made._scalars = pa.schema([(f.name, arrow_type(f)) for f in kept])
@@ -193,8 +149,8 @@ class GrowingSegment:
         made._newest = None
         return made
 
-    def _empty_matrix(self, field: FieldSchema) -> _Matrix:
-        matrix = _Matrix(field.dim)
+    def _empty_matrix(self, field: FieldSchema) -> GrowingVectors:
+        matrix = growing_vectors(field)
         matrix.add(absent_column(field, self.rows))
         return matrix
 
@@ -223,6 +179,7 @@ class GrowingSegment:
 
     def _batch(self, rows: int) -> pa.RecordBatch:
         """The scalar columns of the first `rows` rows in one piece; the latest one is kept."""
+        self._settled()
         known, batch = self._merged
         if known < rows:
             batch = pa.concat_batches(self._chunks) if self._chunks else _empty(self._scalars)
@@ -233,20 +190,17 @@ class GrowingSegment:
         columns = self._columns
         if columns is None or columns.rows != rows:
             batch = self._batch(rows)
-            columns = self._columns = SegmentColumns(rows, lambda name: self._column(batch, name))
+            columns = SegmentColumns(rows, lambda name: self._column(batch, name))
+            columns = self._columns = columns.keep_in((self.segment_id, self.schema.version), lambda: self._derived)
         return columns
 
     def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
         matrix = self._matrices.get(name)
-        if matrix is None:
-            return batch.column(name)
-        return _masked_vectors(*matrix.read(batch.num_rows))
+        return batch.column(name) if matrix is None else matrix.arrow(batch.num_rows)
 
-    def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
+    def vectors(self, field: str, rows: int) -> Vectored:
+        self._settled()
         return self._matrices[field].read(rows)
-
-    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
-        return self._matrices[field].lengths(rows)
 
     @property
     def cache(self) -> None:
@@ -274,25 +228,13 @@ class GrowingSegment:
 
     def _take_column(self, batch: pa.RecordBatch, name: str, rows: RowNumbers, wanted: pa.Array) -> pa.Array:
         matrix = self._matrices.get(name)
-        if matrix is None:
-            return batch.column(name).take(wanted)
-        vectors, valid = matrix.read(self.rows)
-        return _masked_vectors(vectors[rows], None if valid is None else valid[rows])
+        return batch.column(name).take(wanted) if matrix is None else matrix.take(rows)
 
     def batch(self, rows: int) -> pa.RecordBatch:
         """Every column of the first `rows` rows, in schema order: what sealing writes."""
         scalars = self._batch(rows)
         names = [f.name for f in self.schema.fields]
         return pa.RecordBatch.from_arrays([self._column(scalars, name) for name in names], names)
-
-
-def _masked_vectors(vectors: Vectors, valid: npt.NDArray[np.bool_] | None) -> pa.Array:
-    """A vector column; rows where `valid` is False are null."""
-    if valid is None or bool(valid.all()):
-        return vectors_to_arrow(vectors)
-    dim = vectors.shape[1]
-    flat = numbers_to_arrow(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(~valid))
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

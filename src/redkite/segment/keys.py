@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from redkite.model.batch import arrow_to_numbers
 from redkite.segment.deletes import RowNumbers
 
 Key = int | str
@@ -27,6 +28,10 @@ class GrowingKeys:
     def add(self, keys: Sequence[Key], first_row: int) -> RowNumbers:
         """Record keys at consecutive rows; returns the older rows they replace, also those of the batch itself."""
         rows = self._rows
+        if len(keys) == 1:
+            older = rows.get(keys[0])
+            rows[keys[0]] = first_row
+            return NO_ROWS if older is None else np.array([older], np.int64)
         before = len(rows)
         fresh = dict(zip(keys, range(first_row, first_row + len(keys)), strict=True))
         replaced = self.find_in(fresh.keys()) if before else NO_ROWS
@@ -65,6 +70,8 @@ class SealedKeys:
             return NO_ROWS
         least, most = self.min_key, self.max_key
         if isinstance(least, int) and isinstance(most, int):
+            if len(keys) == 1 and not least <= int(keys[0]) <= most:
+                return NO_ROWS
             wanted = np.asarray(keys, np.int64)
             wanted = wanted[(wanted >= least) & (wanted <= most)]
             return self._find_integers(np.unique(wanted)) if len(wanted) else NO_ROWS
@@ -80,10 +87,10 @@ class SealedKeys:
 
     def _ordered_integers(self) -> npt.NDArray[np.int64]:
         if self._order is None:
-            values: npt.NDArray[np.int64] = self._keys.to_numpy()
+            values: npt.NDArray[np.int64] = arrow_to_numbers(self._keys)
             return values
         if self._sorted is None:
-            self._sorted = self._keys.to_numpy()[self._order]
+            self._sorted = arrow_to_numbers(self._keys)[self._order]
         return self._sorted
 
     def _find_strings(self, wanted: list[str]) -> RowNumbers:
@@ -128,10 +135,10 @@ class _OrderedStrings(Sequence[str]):
 def key_order(keys: pa.Array) -> npt.NDArray[np.uint32] | None:
     """Row numbers in key order, or None when they are in order already."""
     if pa.types.is_integer(keys.type):
-        values = keys.to_numpy()
+        values = arrow_to_numbers(keys)
         if len(values) < 2 or bool((values[1:] >= values[:-1]).all()):
             return None
         return np.argsort(values, kind="stable").astype(np.uint32)
     # Python compares strings by code point, which is the order of their UTF-8 bytes, which is Arrow's.
-    order: npt.NDArray[np.uint32] = pc.sort_indices(keys).to_numpy().astype(np.uint32)
+    order: npt.NDArray[np.uint32] = arrow_to_numbers(pc.sort_indices(keys)).astype(np.uint32)
     return None if bool((order == np.arange(len(order), dtype=np.uint32)).all()) else order

@@ -11,27 +11,33 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.errors import SegmentGone, StorageError
-from redkite.index.base import VectorIndex, lengths_of
-from redkite.model.batch import arrow_to_vectors, numbers_to_arrow
+from redkite.filter import JsonColumn, ShapeColumn
+from redkite.filter.json_column import JsonPath
+from redkite.index.base import VectorIndex
+from redkite.index.scalar.family import ScalarIndex
+from redkite.model.batch import arrow_to_numbers, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
-from redkite.segment.base import Vectors
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.evolution import SchemaMoved, StoredColumns
 from redkite.segment.files import open_keys, open_stored
 from redkite.segment.growing import rows_only
 from redkite.segment.keys import Key, SealedKeys
+from redkite.segment.shredding import Shredded
+from redkite.segment.vectors import Vectored, absent_vectors, stored_vectors
 from redkite.storage.objects import ObjectStore
 
 
 class _Shared:
     """What comes later to a segment, whichever schema it is read by."""
 
-    __slots__ = ("indexes", "keys", "released")
+    __slots__ = ("indexes", "keys", "released", "scalars")
 
     def __init__(self) -> None:
         self.indexes: dict[str, VectorIndex] = {}
+        self.scalars: dict[int, tuple[int, ScalarIndex]] = {}
+        """By index id: the field id and the index."""
         self.keys: SealedKeys | None = None
         self.released = False
 
@@ -50,15 +56,17 @@ class SealedSegment:
         self._stored, self._stamps = open_stored(store, meta)
         primary = self._stored.column(str(schema.primary.field_id))
         self._primary = primary
-        self._integer_keys = primary.to_numpy() if pa.types.is_integer(primary.type) else None
-        self._lengths: dict[str, npt.NDArray[np.float32]] = {}
+        self._integer_keys = arrow_to_numbers(primary) if pa.types.is_integer(primary.type) else None
+        self._vectors: dict[str, Vectored] = {}
+        self._shredded = Shredded(self._stored)
         self._read_by(schema)
 
     def _read_by(self, schema: CollectionSchema) -> None:
         self.schema = schema
         self._rows = StoredColumns(self._stored, schema)
-        self._columns = SegmentColumns(self.meta.rows, self._rows.column)
-        self._vectors: dict[str, tuple[Vectors, npt.NDArray[np.bool_] | None]] = {}
+        self._columns = SegmentColumns(
+            self.meta.rows, self._rows.column, self._indexes_of, self._path, self._points
+        ).keep_in((self.segment_id, schema.version), lambda: None if self.cache is None else self.cache.derived)
         self._newest: SealedSegment | None = None
 
     def under(self, schema: CollectionSchema) -> SealedSegment:
@@ -72,7 +80,7 @@ class SealedSegment:
         if version < self.schema.version:
             raise SchemaMoved.named(schema.name)
         made = copy(self)
-        made._lengths = {name: known for name, known in self._lengths.items() if self._is_same(name, schema)}
+        made._vectors = {name: known for name, known in self._vectors.items() if self._is_same(name, schema)}
         made._read_by(schema)
         if newest is None or newest.schema.version < version:
             self._newest = made
@@ -82,32 +90,42 @@ class SealedSegment:
         mine, other = self.schema.field(name), schema.field(name)
         return mine is not None and other is not None and mine.field_id == other.field_id
 
+    def _path(self, name: str, path: JsonPath) -> JsonColumn | None:
+        """A path of a JSON field, when it is stored."""
+        field = self.schema.field(name)
+        return None if field is None else self._shredded.column(field.field_id, path)
+
+    def _points(self, name: str) -> ShapeColumn | None:
+        """A GEOMETRY field, when it holds points and their coordinates are stored."""
+        field = self.schema.field(name)
+        if field is None or not self._rows.has(name):
+            return None
+        return self._shredded.points(field.field_id, self._rows.column(name))
+
     def rows_at(self, timestamp: int) -> int:
         if timestamp >= self.meta.max_timestamp:
             return self.meta.rows
-        return int(np.searchsorted(self._stamps.to_numpy(), np.uint64(timestamp), "right"))
+        return int(np.searchsorted(arrow_to_numbers(self._stamps), np.uint64(timestamp), "right"))
 
     def timestamps(self, rows: int) -> npt.NDArray[np.uint64]:
-        stamps: npt.NDArray[np.uint64] = self._stamps.to_numpy()[:rows]
+        stamps: npt.NDArray[np.uint64] = arrow_to_numbers(self._stamps)[:rows]
         return stamps
 
     def columns(self, rows: int) -> SegmentColumns:
         return self._columns if rows == self.meta.rows else SegmentColumns(rows, lambda n: self._rows.head(n, rows))
 
-    def vectors(self, field: str, rows: int) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
+    def vectors(self, field: str, rows: int) -> Vectored:
         found = self._vectors.get(field)
         if found is None:
-            found = self._vectors[field] = _matrix(self._rows.column(field))
-        vectors, valid = found
-        if rows == self.meta.rows:
-            return found
-        return vectors[:rows], None if valid is None else valid[:rows]
+            found = self._vectors[field] = self._open_vectors(field)
+        return found if rows == self.meta.rows else found.head(rows)
 
-    def lengths(self, field: str, rows: int) -> npt.NDArray[np.float32]:
-        known = self._lengths.get(field)
-        if known is None:
-            known = self._lengths[field] = lengths_of(self.vectors(field, self.meta.rows)[0])
-        return known[:rows]
+    def _open_vectors(self, name: str) -> Vectored:
+        field = self.schema.field(name)
+        assert field is not None, "a plan names fields of its schema"
+        if not self._rows.has(name):
+            return absent_vectors(field, self.meta.rows)
+        return stored_vectors(field, self._rows.column(name))
 
     def find(self, keys: Sequence[Key], timestamp: int) -> RowNumbers | None:
         found = self._shared.keys
@@ -135,13 +153,25 @@ class SealedSegment:
     def detach_index(self, field: str) -> None:
         self._shared.indexes = {f: i for f, i in self._shared.indexes.items() if f != field}
 
+    def _indexes_of(self, name: str) -> tuple[ScalarIndex, ...]:
+        """What filters may use of a field."""
+        scalars = self._shared.scalars
+        field = self.schema.field(name) if scalars else None
+        return () if field is None else tuple(i for field_id, i in scalars.values() if field_id == field.field_id)
+
+    def attach_scalar(self, index_id: int, field_id: int, index: ScalarIndex) -> None:
+        self._shared.scalars = {**self._shared.scalars, index_id: (field_id, index)}
+
+    def detach_scalar(self, index_id: int) -> None:
+        self._shared.scalars = {i: found for i, found in self._shared.scalars.items() if i != index_id}
+
     def keys(self, rows: RowNumbers) -> pa.Array:
         if self._integer_keys is not None:
             return numbers_to_arrow(self._integer_keys[rows])
         return self._primary.take(numbers_to_arrow(rows))
 
     def versions(self, rows: RowNumbers) -> npt.NDArray[np.int64]:
-        stamps: npt.NDArray[np.uint64] = self._stamps.to_numpy()
+        stamps: npt.NDArray[np.uint64] = arrow_to_numbers(self._stamps)
         return stamps[rows].view(np.int64)
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
@@ -150,14 +180,3 @@ class SealedSegment:
         wanted = numbers_to_arrow(rows)
         stored = self._rows
         return pa.RecordBatch.from_arrays([stored.take(f, rows, wanted) for f in fields], list(fields))
-
-
-def _matrix(column: pa.Array) -> tuple[Vectors, npt.NDArray[np.bool_] | None]:
-    """A vector column as a matrix view; null rows hold zeros or old numbers and are marked."""
-    if column.null_count == 0:
-        return arrow_to_vectors(column).astype(np.float32, copy=False), None
-    dim = column.type.list_size
-    values = column.values.to_numpy(zero_copy_only=False)
-    start = column.offset * dim
-    matrix = values[start : start + len(column) * dim].reshape(len(column), dim)
-    return matrix, column.is_valid().to_numpy(zero_copy_only=False)

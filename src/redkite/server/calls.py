@@ -1,7 +1,7 @@
 """How does an event loop call a service that blocks, without waiting for it?
 
-Quick requests run in the loop's thread; the others in a pool. A write's future is waited for by a callback, so a client
-that goes away takes no write with it.
+Quick requests run in the loop's thread, searches that are alike in one call; the others run in a pool. A write's future
+is waited for by a callback, so a client that goes away takes no write with it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from redkite.errors import MilvusException, Unexpected
 from redkite.logs import get_logger
-from redkite.model.requests import Request
-from redkite.model.results import Result
+from redkite.model.requests import Request, Search
+from redkite.model.results import Hits, Result
 from redkite.model.service import Service
+from redkite.server.gather import MOST_QUERIES, apart, likeness, together
 from redkite.server.workers import Workers
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Calls:
         self._pool = Workers(workers, "redkite-call")
         self._arrived: deque[Callable[[], None]] = deque()
         self._awake = False
+        self._gathered: dict[tuple[Any, ...], list[tuple[Search, Done[Result]]]] = {}
         self.running = 0
 
     def begin(self, request: Request, finish: Callable[[Result], T], done: Done[T]) -> None:
@@ -47,6 +49,8 @@ class Calls:
             if not self._service.is_quick(request):
                 self.running += 1
                 self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done))
+                return
+            if isinstance(request, Search) and self._gather(request, finish, done):
                 return
             result = self._service.call(request)
             if isinstance(result, Future):
@@ -75,6 +79,47 @@ class Calls:
     def close(self) -> None:
         """End the pool; what it still runs is left behind."""
         self._pool.close()
+
+    # -- searches that arrive together ----------------------------------------------------------
+    def _gather(self, search: Search, finish: Callable[[Result], T], done: Done[T]) -> bool:
+        """Put a search beside those like it that came in this turn of the loop. False: it has to be called alone."""
+        alike = likeness(search)
+        if alike is None:
+            return False
+
+        def answered(result: Result | MilvusException) -> None:
+            try:
+                outcome = result if isinstance(result, MilvusException) else finish(result)
+            except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
+                outcome = as_milvus(error)
+            done(outcome)
+
+        if not self._gathered:
+            self._loop.call_soon(self._answer)
+        self._gathered.setdefault(alike, []).append((search, answered))
+        self.running += 1
+        return True
+
+    def _answer(self) -> None:
+        gathered, self._gathered = self._gathered, {}
+        for group in gathered.values():
+            for at in range(0, len(group), MOST_QUERIES):
+                some = group[at : at + MOST_QUERIES]
+                self.running -= len(some)
+                for (_, answered), outcome in zip(some, self._answers([search for search, _ in some]), strict=True):
+                    answered(outcome)
+
+    def _answers(self, searches: list[Search]) -> list[Hits | MilvusException]:
+        """The outcome of each of some searches that are alike."""
+        try:
+            one = searches[0] if len(searches) == 1 else together(searches)
+            hits = self._service.call(one)
+            assert isinstance(hits, Hits)
+            return [*apart(hits, searches)] if len(searches) > 1 else [hits]
+        except Exception as error:  # noqa: BLE001  whatever went wrong is these calls' answer
+            if len(searches) == 1:
+                return [as_milvus(error)]
+        return [outcome for search in searches for outcome in self._answers([search])]
 
     def _waiter(self) -> tuple[asyncio.Future[Any], Done[Any]]:
         """A future for a coroutine to wait on, and what settles it. Cancelled, it lets the call run on."""

@@ -42,21 +42,23 @@ class Listener:
         self.first_bytes_seconds = first_bytes_seconds
         self.undecided: set[FirstBytes] = set()
         self._others = others
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     @property
     def is_full(self) -> bool:
         return len(self.undecided) + self._others() >= MAX_CONNECTIONS
 
-    async def open(self, listening: socket.socket) -> None:
-        """Accept connections of a listening socket."""
+    async def open(self, listening: socket.socket, *, shared: bool = False) -> None:
+        """Accept connections of a listening socket; of a `shared` one, one at a time, so that others get theirs."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: FirstBytes(self), sock=listening, backlog=BACKLOG)
+        taken = 1 if shared else BACKLOG
+        self._servers.append(await loop.create_server(lambda: FirstBytes(self), sock=listening, backlog=taken))
+        listening.listen(BACKLOG)
 
     def close(self) -> None:
         """Accept nothing more; connections that have not said what they are end now."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self.undecided):
             connection.abort()
 

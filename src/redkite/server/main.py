@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from redkite import __version__
 from redkite.config import Settings
@@ -29,6 +29,10 @@ from redkite.server.http1 import Http1
 from redkite.server.listener import BACKLOG, Listener
 from redkite.server.metrics import Metrics
 from redkite.server.rest.app import RestApp
+
+if TYPE_CHECKING:
+    from redkite.server.board import SharedBoard
+    from redkite.server.fleet import Fleet
 
 _log = get_logger(__name__)
 _GC_THRESHOLD = 50_000
@@ -55,6 +59,13 @@ def serve(settings: Settings) -> int:
     Raises MilvusException when it cannot start: a port is taken, the data is in use or damaged.
     """
     configure(settings.log_level)
+    if settings.front == "envoy":
+        from redkite.server.envoy import FrontMissing, serve_in_envoy
+
+        try:
+            return asyncio.run(serve_in_envoy(settings))
+        except FrontMissing as error:
+            _log.warning("front = envoy cannot be had here (%s): the default front serves", error)
     return asyncio.run(_serve(Server(settings)))
 
 
@@ -62,7 +73,7 @@ async def _serve(server: Server) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, _interrupt, stop)
+    loop.add_signal_handler(signal.SIGINT, interrupted, stop)
     started = time.monotonic()
     try:
         await server.start()
@@ -76,11 +87,18 @@ async def _serve(server: Server) -> int:
     return 0
 
 
-def _interrupt(stop: asyncio.Event) -> None:
+def interrupted(stop: asyncio.Event) -> None:
     """Ctrl-C ends the server in good order; a second one ends it at once, which the data survives like a crash."""
     if stop.is_set():
         os._exit(_INTERRUPTED)
     stop.set()
+
+
+class Doors(NamedTuple):
+    """Where calls go in."""
+
+    rpcs: Rpcs
+    rest: RestApp
 
 
 class Server:
@@ -90,7 +108,7 @@ class Server:
         self.port = 0
         self.metrics_port = 0
         self._settings = settings
-        self._open_database = open_database or _open_local
+        self._open_database = open_database
         self._metrics = Metrics()
         self._health = HealthApp(self._metrics)
         self._health_http = Http1(self._health)
@@ -99,24 +117,67 @@ class Server:
         self._calls: Calls | None = None
         self._database: Database | None = None
         self._health_server: asyncio.Server | None = None
+        self._fleet: Fleet | None = None
         self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Bind, open the database, accept. Raises MilvusException; `stop` is needed all the same."""
         settings = self._settings
-        loop = asyncio.get_running_loop()
-        health_socket = _bind(settings.host, settings.metrics_port, "--metrics-port")
-        self.metrics_port = health_socket.getsockname()[1]
-        self._health_server = await loop.create_server(self._health_http.connect, sock=health_socket)
+        await self._answer_health()
         with _bind(settings.host, settings.port, "--port") as main_socket:
             self.port = main_socket.getsockname()[1]
-            with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
-                self._database = await loop.run_in_executor(opener, self._open_database, settings)
-            self._listener = self._listen(self._database.service, loop)
-            await self._listener.open(main_socket.dup())
+            if settings.workers > 1:
+                from redkite.server.fleet import Fleet
+
+                self._fleet = Fleet(settings)
+            await self._open(main_socket.dup())
+            if self._fleet is not None:
+                await self._fleet.start(main_socket)
         self._health.calls = self._calls
-        if not _is_loopback(settings.host):
-            _log.warning("no password is set: whoever reaches %s:%d may read and write", settings.host, self.port)
+        _warn_if_open(settings, self.port)
+
+    async def start_inside(self) -> Doors:
+        """Open the database in a process that accepts connections by other means, which brings calls to the doors."""
+        await self._answer_health()
+        doors = await self._open_doors()
+        self._health.calls = self._calls
+        _warn_if_open(self._settings, self._settings.port)
+        return doors
+
+    async def _answer_health(self) -> None:
+        loop = asyncio.get_running_loop()
+        health_socket = _bind(self._settings.host, self._settings.metrics_port, "--metrics-port")
+        self.metrics_port = health_socket.getsockname()[1]
+        self._health_server = await loop.create_server(self._health_http.connect, sock=health_socket)
+
+    async def start_beside(self, listening: socket.socket) -> None:
+        """Open the database and accept from a socket that other processes accept from, too; no port of its own."""
+        self.port = listening.getsockname()[1]
+        await self._open(listening)
+
+    async def _open(self, listening: socket.socket) -> None:
+        rpcs, rest_app = await self._open_doors()
+        rest = self._rest_http = Http1(rest_app)
+        self._listener = Listener(
+            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
+            http1=rest.connect,
+            others=lambda: len(self._grpc) + rest.connections,
+        )
+        if self._fleet is not None:
+            await self._listener.open(self._fleet.writer_socket())
+        await self._listener.open(listening, shared=self._settings.workers > 1)
+
+    async def _open_doors(self) -> Doors:
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
+            self._database = await loop.run_in_executor(opener, self._make_database)
+        calls = self._calls = Calls(self._database.service, loop)
+        return Doors(Rpcs(calls, self._metrics), RestApp(calls, self._metrics, self._settings.limits))
+
+    def _make_database(self) -> Database:
+        if self._open_database is not None:
+            return self._open_database(self._settings)
+        return _open_local(self._settings, None if self._fleet is None else self._fleet.board)
 
     def greeting(self, seconds: float) -> str:
         """One line for the person who started it."""
@@ -128,6 +189,8 @@ class Server:
 
     async def stop(self) -> None:
         """Accept no more, finish what runs, close the database."""
+        if self._fleet is not None:
+            await self._fleet.stop()  # first: they still have the writer to turn to
         if self._listener is not None:
             self._listener.close()
         for connection in list(self._grpc):
@@ -147,16 +210,6 @@ class Server:
         if self._database is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
-    def _listen(self, service: Service, loop: asyncio.AbstractEventLoop) -> Listener:
-        calls = self._calls = Calls(service, loop)
-        rpcs = Rpcs(calls, self._metrics)
-        rest = self._rest_http = Http1(RestApp(calls, self._metrics, self._settings.limits))
-        return Listener(
-            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
-            http1=rest.connect,
-            others=lambda: len(self._grpc) + rest.connections,
-        )
-
     async def _drain(self) -> None:
         """Wait for running requests, as long as the settings allow."""
         deadline = time.monotonic() + self._settings.shutdown_seconds
@@ -172,7 +225,7 @@ class Server:
         return max(calls + rest, sum(len(connection.streams) for connection in self._grpc))
 
 
-def _open_local(settings: Settings) -> Database:
+def _open_local(settings: Settings, board: SharedBoard | None) -> Database:
     from redkite.cluster.local import open_database
     from redkite.coordinator.compaction import CompactionPolicy
     from redkite.node.streaming import SealPolicy
@@ -201,6 +254,7 @@ def _open_local(settings: Settings) -> Database:
         backups=settings.backups or f"{settings.data.rstrip('/')}-backups",
         memory_limit=settings.memory_limit,
         memory_wait_seconds=settings.memory_wait_seconds,
+        board=board,
         log_settings=LogSettings(
             page_bytes=settings.log_page_bytes,
             retention_bytes=settings.log_retention_bytes,
@@ -230,6 +284,18 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
         raise Unavailable(f"{text}; choose another port with {option}") from None
     listening.setblocking(False)
     return listening
+
+
+def check_port(host: str, port: int, option: str) -> int:
+    """A port that can be listened on: the one given, or a free one for 0. Raises Unavailable, or InvalidParameter."""
+    with _bind(host, port, option) as found:
+        chosen: int = found.getsockname()[1]
+        return chosen
+
+
+def _warn_if_open(settings: Settings, port: int) -> None:
+    if not _is_loopback(settings.host):
+        _log.warning("no password is set: whoever reaches %s:%d may read and write", settings.host, port)
 
 
 def _is_loopback(host: str) -> bool:

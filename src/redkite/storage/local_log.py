@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from redkite.env import Env, Executor, Timer
 from redkite.errors import MilvusException, StorageError
 from redkite.logs import get_logger
+from redkite.storage.board import Board
 from redkite.storage.local_topic import LocalTopic, check_name
 from redkite.storage.log import LogSettings, Topic
 from redkite.storage.log_backlog import Backlog
@@ -32,11 +34,14 @@ class LocalLog:
         read_only: bool = False,
         committers: int = 4,
         executor: str = "log",
+        board: Board | None = None,
     ) -> None:
+        """On the `board`, if there is one, the writer says how far topics are durable, and readers look there."""
         self._env = env
         self._root = root
         self._settings = settings or LogSettings()
         self.backlog = Backlog(env.tasks, self._settings.queue_bytes, self._settings.queue_seconds)
+        self._board = board
         self._lock = threading.Lock()
         self._topics: dict[str, LocalTopic | FollowedTopic] = {}
         self._closed = False
@@ -54,15 +59,20 @@ class LocalLog:
                 raise StorageError(f"the log '{self._root}' is closed")
             topic = self._topics.get(name)
             if topic is None or topic.closed:
-                topic = self._topics[name] = self._open(f"{self._root}/{name}")
+                topic = self._topics[name] = self._open(name)
             return topic
 
-    def _open(self, folder: str) -> LocalTopic | FollowedTopic:
+    def _open(self, name: str) -> LocalTopic | FollowedTopic:
+        folder, board = f"{self._root}/{name}", self._board
         if self._executor is None:
-            return FollowedTopic(self._env.files, folder)
+            published = None if board is None else partial(board.read, name)
+            return FollowedTopic(self._env.files, folder, published)
         if self._sweeper is None and self._settings.retention_seconds >= 0:
             self._sweeper = self._env.tasks.every(SWEEP_SECONDS, self.sweep, "log-retention")
-        return LocalTopic(self._env, folder, self._executor, self._settings, self.backlog)
+        topic = LocalTopic(self._env, folder, self._executor, self._settings, self.backlog)
+        if board is not None:
+            topic.on_commit = partial(board.publish, name)
+        return topic
 
     def topics(self) -> list[str]:
         return [name for name in self._env.files.list(self._root) if not name.startswith(".")]

@@ -92,6 +92,8 @@ class LocalTopic:
         """Why no more is written, if so."""
         self._reader = PageReader(env.files)
         self._keeper = Keeper(env, folder, settings)
+        self.on_commit: Callable[[int], None] | None = None
+        """Told the end after each commit, before anybody hears that their record is durable."""
         self._groups: dict[str, LocalGroup] = {}
         self.closed = False
 
@@ -138,7 +140,8 @@ class LocalTopic:
             raise StorageError(f"the log topic '{self._folder}' is closed")
         if self._failed:
             raise StorageError(
-                f"the log topic '{self._folder}' takes no writes after a failure, reopen it: {self._failed}"
+                f"the log topic '{self._folder}' takes no writes after a failure, reopen it: close every client of the "
+                f"database and open it anew, or restart the server; reads go on. The failure: {self._failed}"
             )
 
     def _submit(self) -> None:
@@ -191,6 +194,8 @@ class LocalTopic:
         except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
             self._end_with(error, batch)
             return
+        if self.on_commit is not None:
+            self.on_commit(self._end)
         self._backlog.leave(_weight(batch))
         with self._backlog.without_waiting():
             for position, append in enumerate(batch, first):

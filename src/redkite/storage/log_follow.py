@@ -1,7 +1,8 @@
 """A topic that another process writes, read while it grows. Nothing is written, locked or repaired here.
 
-Only records are shown that the file itself proves to be durable: the writer says so in the next commit, or in a mark
-once it has nothing more to write. What lies behind may be half written, or be taken back; it is no error.
+Only records are shown that are proven to be durable: the writer says so in the next commit, or in a mark once it has
+nothing more to write, or, where the two share a board, there. What lies behind may be half written, or be taken back;
+it is no error.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ _TRIES = 20
 class FollowedTopic:
     """Sees what was there at the last `refresh`; the first use is one."""
 
-    def __init__(self, files: Files, folder: str) -> None:
+    def __init__(self, files: Files, folder: str, published: Callable[[], int] | None = None) -> None:
+        """`published` gives the end that the writer tells (0: it told none)."""
         self._files = files
+        self._published = published
+        self._known = 0
+        """What was published when the last look began."""
         self._folder = folder
         self._lock = threading.Lock()
         self._reader = PageReader(files)
@@ -45,13 +50,18 @@ class FollowedTopic:
 
     def refresh(self) -> int:
         with self._lock:
+            # Before the look: what it tells of is there to be found.
+            published = 0 if self._published is None else self._published()
+            if self._seen is not None and published and published == self._known:
+                return self._seen[1]
             for _ in range(_TRIES):
                 pages = tuple(find_pages(self._files, self._folder)[0])
                 try:
-                    end = self._find_end(pages)
+                    end = self._find_end(pages, published)
                 except ObjectNotFound:
                     continue
                 self._seen = (pages, end)
+                self._known = published
                 return end
         raise StorageError(f"the log topic '{self._folder}' changes too fast to be read")
 
@@ -75,7 +85,7 @@ class FollowedTopic:
         assert self._seen is not None
         return self._seen
 
-    def _find_end(self, pages: tuple[Page, ...]) -> int:
+    def _find_end(self, pages: tuple[Page, ...], published: int) -> int:
         """The end of what is proven, going on from where the last look ended."""
         if not pages:
             self._scan = None
@@ -93,7 +103,10 @@ class FollowedTopic:
                 scan.jump(*scan.proven)
                 self._pass(scan)
                 scan.check_rest()
+        reached = scan.next
         scan.jump(*scan.proven)
+        for _ in scan.entries(min(published, reached)):
+            pass  # on to what is published
         return scan.next
 
     @staticmethod

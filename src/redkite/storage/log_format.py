@@ -15,11 +15,11 @@ at a clean close as a witness for all before it.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from redkite.env import Buffer
+from redkite.storage.checksums import crc32
 
 FORMAT = 1
 _FILE_MAGIC = b"RKTLOG\r\n"
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 def encode_file_header(base: int, salt: int) -> bytes:
     head = _FILE.pack(_FILE_MAGIC, FORMAT, salt, base, 0)
-    return head + _CRC.pack(zlib.crc32(head))
+    return head + _CRC.pack(crc32(head))
 
 
 def decode_file_header(data: bytes) -> FileHeader | None:
@@ -64,7 +64,7 @@ def decode_file_header(data: bytes) -> FileHeader | None:
         return None
     magic, version, salt, base, _ = _FILE.unpack_from(data)
     (crc,) = _CRC.unpack_from(data, _FILE.size)
-    if magic != _FILE_MAGIC or crc != zlib.crc32(data[: _FILE.size]):
+    if magic != _FILE_MAGIC or crc != crc32(data[: _FILE.size]):
         return None
     return FileHeader(version, salt, base)
 
@@ -72,7 +72,7 @@ def decode_file_header(data: bytes) -> FileHeader | None:
 def payload_crc(buffers: Sequence[Buffer]) -> int:
     crc = 0
     for buffer in buffers:
-        crc = zlib.crc32(buffer, crc)
+        crc = crc32(buffer, crc)
     return crc
 
 
@@ -87,12 +87,12 @@ def record_bytes(length: int) -> int:
 
 
 def encode_record_header(salt: int, crc_of_payload: int, length: int, sequence: int, durable: int) -> bytes:
-    crc = zlib.crc32(_CHECKED.pack(_RECORD_MAGIC, salt, length, sequence, durable), crc_of_payload)
+    crc = crc32(_CHECKED.pack(_RECORD_MAGIC, salt, length, sequence, durable), crc_of_payload)
     return _RECORD.pack(_RECORD_MAGIC, crc, length, sequence, durable)
 
 
 def encode_mark(salt: int, end: int) -> bytes:
-    crc = zlib.crc32(_CHECKED.pack(_MARK_MAGIC, salt, 0, end, end))
+    crc = crc32(_CHECKED.pack(_MARK_MAGIC, salt, 0, end, end))
     return _RECORD.pack(_MARK_MAGIC, crc, 0, end, end)
 
 
@@ -111,7 +111,7 @@ def decode_record(data: memoryview, offset: int, salt: int) -> Entry | None:
         return None
     start = offset + RECORD_HEADER_BYTES
     payload = data[start : start + length]
-    if crc != zlib.crc32(_CHECKED.pack(magic, salt, length, sequence, durable), zlib.crc32(payload)):
+    if crc != crc32(_CHECKED.pack(magic, salt, length, sequence, durable), crc32(payload)):
         return None
     return Entry(sequence, durable, magic == _MARK_MAGIC, payload, offset + record_bytes(length))
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from redkite.env import Buffer, Files, Names
+from redkite.env import Buffer, Executor, Files, Names
 from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound
 from redkite.storage.checksums import crc32_of, file_crc32
 
@@ -88,9 +88,13 @@ class FolderObjects:
     The etag is made of size and crc32. Conditional puts are atomic among the users of one instance.
     """
 
-    def __init__(self, files: Files, root: str, *, verify: bool = True, writes: bool = True) -> None:
-        """`writes` False: nothing will be written here, and what another process is writing is left alone."""
+    def __init__(
+        self, files: Files, root: str, *, verify: bool = True, writes: bool = True, readers: Executor | None = None
+    ) -> None:
+        """`writes` False: nothing will be written here, and what another process is writing is left alone. `readers`
+        read large objects when their checksums are compared."""
         self._files = files
+        self._readers = readers
         self._root = root
         self._verify = verify
         self._sound: dict[str, tuple[int, int]] = {}
@@ -149,13 +153,13 @@ class FolderObjects:
         return True
 
     def info(self, name: str) -> ObjectInfo:
-        return _describe(*file_crc32(self._files, self._path(name)))
+        return _describe(*file_crc32(self._files, self._path(name), self._readers))
 
     def verify(self, name: str, size: int, crc32: int) -> None:
         if not self._verify or self._sound.get(name) == (size, crc32):
             return
         try:
-            found = file_crc32(self._files, self._path(name))
+            found = file_crc32(self._files, self._path(name), self._readers)
         except ObjectNotFound as error:
             raise Corruption(f"object '{name}' is missing; `redkite doctor` says what can be done") from error
         if found != (size, crc32):

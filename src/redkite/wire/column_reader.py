@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.batch import arrow_field
+from redkite.model.halves import to_bfloat16
 from redkite.model.limits import LIMITS
 from redkite.model.types import DataType
 from redkite.wire.messages import schema
@@ -283,13 +284,6 @@ def _to_float16(values: Array) -> Array:
         return values.astype("<f2")
 
 
-def _to_bfloat16(values: Array) -> Array:
-    """The upper halves of the floats, rounded to nearest, ties to even."""
-    bits = values.view(np.uint32)
-    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-    return np.where(np.isfinite(values), rounded, bits >> 16 | np.isnan(values) << 6).astype("<u2")
-
-
 def _byte_vectors(slot: str, bits: int) -> Callable[[Any], pa.Array]:
     """A reader of vectors kept as raw bytes, `bits` per dimension."""
 
@@ -328,7 +322,7 @@ _READERS: dict[DataType, Callable[[Any], pa.Array]] = {
     DataType.INT8_VECTOR: _int8_vectors,
     DataType.BINARY_VECTOR: _byte_vectors("binary_vector", 1),
     DataType.FLOAT16_VECTOR: _half_vectors("float16_vector", _to_float16),
-    DataType.BFLOAT16_VECTOR: _half_vectors("bfloat16_vector", _to_bfloat16),
+    DataType.BFLOAT16_VECTOR: _half_vectors("bfloat16_vector", to_bfloat16),
     DataType.SPARSE_FLOAT_VECTOR: _sparse_vectors,
 }
 

@@ -9,12 +9,14 @@ from redkite.errors import MilvusException, Unimplemented
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import (
+    advice,
     backup,
     collection,
     database,
     evolution,
     index,
     partition,
+    ranking,
     read,
     session,
     snapshot,
@@ -30,9 +32,12 @@ DATABASE_KEY = "dbname"
 
 _CODECS: dict[str, Codec[Any, Any]] = {
     codec.method: codec
-    for module in (session, database, collection, evolution, partition, index, write, read, upkeep, snapshot, backup)
+    for module in (
+        session, database, collection, evolution, partition, index, write, read, ranking, upkeep, snapshot, backup,
+        advice,
+    )
     for codec in module.CODECS
-}
+}  # fmt: skip
 _BY_REQUEST: dict[type[Request], Codec[Any, Any]] = {codec.request: codec for codec in _CODECS.values()}
 
 METHODS: dict[str, tuple[Any, Any, type[Request]]] = {

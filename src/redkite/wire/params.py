@@ -15,40 +15,34 @@ import msgspec
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.moments import read_time_parts
 from redkite.model.requests import Page
+from redkite.model.tuning import TUNING_KEYS
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
-_OFF = frozenset({"", "false", "none", "null"})
 _UNSERVED: dict[str, frozenset[str]] = {
     # key -> values (lower case) that ask for nothing. The first one that asks for something is named.
-    "group_by_field": frozenset({""}),
-    "group_by_fields": frozenset({""}),
-    "group_size": frozenset({"", "0", "1"}),
-    "strict_group_size": _OFF,
     "rank_group_scorer": frozenset({""}),
-    "order_by_fields": frozenset({""}),
     "query_iter_last_pk": frozenset({""}),
     "query_iter_last_element_offset": frozenset({""}),
     "cluster_id": frozenset({""}),
-    "page_retain_order": _OFF,
-    "json_path": frozenset({""}),
-    "json_type": frozenset({""}),
-    "strict_cast": _OFF,
-    "hints": frozenset({""}),
     "analyzer_name": frozenset({""}),
 }
 _PAGE_KEYS = (
     "iterator", "search_iter_v2", "search_iter_batch_size", "search_iter_last_bound", "search_iter_id", "collection_id",
 )  # fmt: skip
+_KIND_KEYS = (
+    "group_by_field", "group_by_fields", "group_size", "strict_group_size", "json_path", "json_type", "strict_cast",
+    "order_by_fields", "page_retain_order", "hints", *TUNING_KEYS,
+)  # fmt: skip
 _SEARCH_KEYS = frozenset({
     "anns_field", "topk", "offset", "metric_type", "round_decimal", "ignore_growing", "as_of", "timezone",
-    "time_fields", "params", *_PAGE_KEYS,
+    "time_fields", "params", *_PAGE_KEYS, *_KIND_KEYS,
 })  # fmt: skip
 _OUTER_KEYS = _SEARCH_KEYS | _UNSERVED.keys()
 """What may stand beside `params`, and is no index parameter when it stands inside."""
 _RANGE_KEYS = frozenset({"radius", "range_filter"})
 _QUERY_KEYS = frozenset({
     "limit", "offset", "ignore_growing", "as_of", "timezone", "time_fields", "reduce_stop_for_best",
-    "iterator", "collection_id",
+    "iterator", "collection_id", "order_by_fields", "group_by_fields", "explain", "analyze",
 })  # fmt: skip
 
 
@@ -81,7 +75,7 @@ class QueryParams(NamedTuple):
 
 def read_search_params(pairs: dict[str, str]) -> SearchParams:
     """The `search_params` of a search. Clients repeat outer keys in the JSON under `params`; the outer one counts."""
-    given = _read_json(pairs.get("params", ""))
+    given = read_object(pairs.get("params", ""))
     _refuse_unserved(given)
     _refuse_unserved(pairs)
     index_params = {key: value for key, value in given.items() if key not in _OUTER_KEYS}
@@ -98,25 +92,34 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
         raise InvalidParameter("topk not found in search_params")
     return SearchParams(
         str(values.get("anns_field", "")),
-        _integer("topk", values["topk"]),
-        _integer("offset", values.get("offset", 0)),
+        read_integer("topk", values["topk"]),
+        read_integer("offset", values.get("offset", 0)),
         str(values.get("metric_type", "")),
-        _integer("round_decimal", values.get("round_decimal", -1)),
-        _flag("ignore_growing", values.get("ignore_growing", "")),
+        read_integer("round_decimal", values.get("round_decimal", -1)),
+        read_flag("ignore_growing", values.get("ignore_growing", "")),
         index_params,
-        _integer("as_of", values.get("as_of", 0)),
+        read_integer("as_of", values.get("as_of", 0)),
         str(values.get("timezone") or ""),
         read_time_parts(str(values.get("time_fields") or "")),
-        _integer("collection_id", values.get("collection_id") or 0),
+        read_integer("collection_id", values.get("collection_id") or 0),
         page,
     )
 
 
+def search_values(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """What is given beside the index's parameters, or among them; the outer one counts."""
+    text = pairs.get("params", "")
+    given = read_object(text) if text and text != "{}" else {}
+    return {**{key: value for key, value in given.items() if key in _SEARCH_KEYS}, **pairs}
+
+
 def _read_page(values: Mapping[str, Any]) -> Page | None:
-    if not _flag("search_iter_v2", values.get("search_iter_v2", "")):
-        if _flag("iterator", values.get("iterator", "")):
-            raise Unimplemented("search iterators of the first protocol are not supported: use search_iter_v2")
+    if not read_flag("search_iter_v2", values.get("search_iter_v2", "")):
         return None
+    if not read_flag("iterator", values.get("iterator", "")):
+        raise InvalidParameter("both iterator and search_iter_v2 must be set in the SDK")
+    if not values.get("search_iter_batch_size"):
+        raise InvalidParameter("batch size is required")
     bound = values.get("search_iter_last_bound")
     return Page(
         token=str(values.get("search_iter_id") or ""),
@@ -130,16 +133,16 @@ def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
     for key in pairs.keys() - _QUERY_KEYS - _UNSERVED.keys():
         raise InvalidParameter(f"query parameter {key} is not known")
     # It lets a server stop early while an iterator runs; a complete answer is right with and without it.
-    _flag("reduce_stop_for_best", pairs.get("reduce_stop_for_best", ""))
+    read_flag("reduce_stop_for_best", pairs.get("reduce_stop_for_best", ""))
     return QueryParams(
-        limit=_integer("limit", pairs["limit"]) if "limit" in pairs else None,
-        offset=_integer("offset", pairs.get("offset", 0)),
-        ignore_growing=_flag("ignore_growing", pairs.get("ignore_growing", "")),
-        as_of=_integer("as_of", pairs.get("as_of", 0)),
+        limit=read_integer("limit", pairs["limit"]) if "limit" in pairs else None,
+        offset=read_integer("offset", pairs.get("offset", 0)),
+        ignore_growing=read_flag("ignore_growing", pairs.get("ignore_growing", "")),
+        as_of=read_integer("as_of", pairs.get("as_of", 0)),
         timezone=pairs.get("timezone", ""),
         time_fields=read_time_parts(pairs.get("time_fields", "")),
-        collection_id=_integer("collection_id", pairs.get("collection_id") or 0),
-        is_page=_flag("iterator", pairs.get("iterator", "")),
+        collection_id=read_integer("collection_id", pairs.get("collection_id") or 0),
+        is_page=read_flag("iterator", pairs.get("iterator", "")),
     )
 
 
@@ -152,7 +155,8 @@ def _refuse_unserved(values: Mapping[str, Any]) -> None:
             raise Unimplemented(f"parameter {key} is not supported in this version")
 
 
-def _read_json(text: str) -> dict[str, Any]:
+def read_object(text: str) -> dict[str, Any]:
+    """A JSON object in `params`; empty text is an empty one."""
     if not text:
         return {}
     try:
@@ -164,7 +168,8 @@ def _read_json(text: str) -> dict[str, Any]:
     return decoded
 
 
-def _integer(key: str, value: Any) -> int:
+def read_integer(key: str, value: Any) -> int:
+    """A whole number, or its decimal digits."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -179,7 +184,8 @@ def _number(key: str, value: str) -> float:
         raise InvalidParameter(f"{key} [{value[:100]}] is invalid") from None
 
 
-def _flag(key: str, value: Any) -> bool:
+def read_flag(key: str, value: Any) -> bool:
+    """A truth value as clients write it."""
     text = str(value).lower()
     if text in ("true", "1", "t"):
         return True
@@ -191,7 +197,7 @@ def _flag(key: str, value: Any) -> bool:
 def read_index_params(pairs: Mapping[str, str]) -> dict[str, str]:
     """The `extra_params` of CreateIndex: a JSON object under `params` is taken apart; the outer keys count."""
     flat = dict(pairs)
-    nested = _read_json(flat.pop("params", ""))
+    nested = read_object(flat.pop("params", ""))
     for key, value in nested.items():
         flat.setdefault(key, value if isinstance(value, str) else msgspec.json.encode(value).decode())
     return flat

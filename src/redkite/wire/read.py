@@ -10,27 +10,33 @@ import pyarrow as pa
 
 from redkite.errors import InvalidParameter, Unimplemented, WireError
 from redkite.model import requests, results
+from redkite.model.buckets import Bucket
+from redkite.model.explain import Explanation
 from redkite.model.timestamps import BOUNDED, EVENTUALLY
-from redkite.model.types import ConsistencyLevel
+from redkite.model.types import ConsistencyLevel, DataType
+from redkite.wire.aggregation import read_aggregation, read_buckets, write_aggregation, write_buckets
 from redkite.wire.codec import Codec, codec
 from redkite.wire.collection import read_level
 from redkite.wire.column_reader import read_batch, read_ids
 from redkite.wire.column_writer import write_batch, write_ids
+from redkite.wire.functions import read_chains, read_function_score, write_chains, write_function_score
+from redkite.wire.kinds import read_query_kinds, read_search_kinds, write_query_kinds, write_search_kinds
 from redkite.wire.numbers import packed, read_integers
-from redkite.wire.params import read_query_params, read_search_params
+from redkite.wire.params import read_flag, read_query_params, read_search_params, search_values
 from redkite.wire.placeholders import read_queries, write_queries
 from redkite.wire.schemas import read_pairs, write_pairs
 from redkite.wire.templates import read_templates, write_templates
 
 _BOOL_EXPR = 1
+_EXPLANATION = "explain"
 _SCORES_TAG = b"\x22"
 """Field 4, length-delimited: `SearchResultData.scores`."""
-_UNSERVED_MESSAGES = ("ids", "function_score", "highlighter", "search_aggregation")
-_UNSERVED_VALUES = ("function_chains", "sub_reqs", "search_by_primary_keys", "namespace")
+_UNSERVED_MESSAGES = ("highlighter",)
+_UNSERVED_VALUES = ("sub_reqs", "search_by_primary_keys", "namespace")
 
 
 # -- consistency --------------------------------------------------------------------------------
-def _read_consistency(message: Any) -> ConsistencyLevel | None:
+def read_consistency(message: Any) -> ConsistencyLevel | None:
     """The level a read asks for; None when the collection's own counts.
 
     Clients from before levels existed send level 0 with a timestamp, whose small values stand for levels.
@@ -45,7 +51,7 @@ def _read_consistency(message: Any) -> ConsistencyLevel | None:
     return level
 
 
-def _write_consistency(message: Any, request: requests.Search | requests.Query) -> None:
+def write_consistency(message: Any, request: requests.Search | requests.Query | requests.HybridSearch) -> None:
     message.guarantee_timestamp = request.guarantee_timestamp
     if request.consistency_level is None:
         message.use_default_consistency = True
@@ -59,7 +65,8 @@ def _moment(as_of: int, guarantee: int, *, paged: bool) -> int:
 
 
 # -- search -------------------------------------------------------------------------------------
-def _decode_search(message: Any, database: str) -> requests.Search:
+def decode_search(message: Any, database: str) -> requests.Search:
+    """`SearchRequest` -> Search."""
     for name in _UNSERVED_MESSAGES:
         if message.HasField(name):
             raise Unimplemented(f"{name} of a search is not supported in this version")
@@ -68,11 +75,16 @@ def _decode_search(message: Any, database: str) -> requests.Search:
             raise Unimplemented(f"{name} of a search is not supported in this version")
     if message.dsl and message.dsl_type != _BOOL_EXPR:
         raise InvalidParameter("a search filter must be an expression (dsl_type BoolExprV1)")
-    params = read_search_params(read_pairs(message.search_params))
+    pairs = read_pairs(message.search_params)
+    params, values = read_search_params(pairs), search_values(pairs)
+    kinds = read_search_kinds(values)
+    if message.HasField("search_aggregation"):
+        kinds["aggregation"] = read_aggregation(message.search_aggregation)
+    paged = params.page is not None or read_flag("iterator", values.get("iterator", ""))
     return requests.Search(
         database=database,
         collection=message.collection_name,
-        queries=read_queries(message.placeholder_group, message.nq),
+        queries=_read_queries(message),
         limit=params.topk,
         anns_field=params.anns_field,
         filter=message.dsl,
@@ -84,26 +96,44 @@ def _decode_search(message: Any, database: str) -> requests.Search:
         params=params.index_params,
         round_decimal=params.round_decimal,
         ignore_growing=params.ignore_growing,
-        consistency_level=_read_consistency(message),
+        consistency_level=read_consistency(message),
         guarantee_timestamp=message.guarantee_timestamp,
-        as_of=_moment(params.as_of, message.guarantee_timestamp, paged=params.page is not None),
+        as_of=_moment(params.as_of, message.guarantee_timestamp, paged=paged),
         collection_id=params.collection_id,
         page=params.page,
         timezone=params.timezone,
         time_fields=params.time_fields,
+        **kinds,
+        function_score=read_function_score(message),
+        function_chains=read_chains(message.function_chains),
     )
 
 
-def _pack_search(message: Any, request: requests.Search) -> None:
+def _read_queries(message: Any) -> requests.Queries:
+    """The query vectors, or the rows to take them from."""
+    if message.WhichOneof("search_input") == "ids":
+        return requests.Queries(data_type=DataType.NONE, ids=read_ids(message.ids))
+    return read_queries(message.placeholder_group, message.nq)
+
+
+def pack_search(message: Any, request: requests.Search) -> None:
+    """Fill a `SearchRequest`."""
     message.collection_name = request.collection
-    message.placeholder_group = write_queries(request.queries)
+    if request.queries.ids is None:
+        message.placeholder_group = write_queries(request.queries)
+    else:
+        write_ids(message.ids, request.queries.ids)
+    if request.aggregation is not None:
+        write_aggregation(message.search_aggregation, request.aggregation)
     message.nq = request.queries.nq
     message.dsl = request.filter
     message.dsl_type = _BOOL_EXPR
     write_templates(message.expr_template_values, request.filter_params)
     message.output_fields.extend(request.output_fields)
     message.partition_names.extend(request.partitions)
-    _write_consistency(message, request)
+    write_consistency(message, request)
+    write_function_score(message, request.function_score)
+    write_chains(message.function_chains, request.function_chains)
     pairs = {
         "topk": str(request.limit),
         "round_decimal": str(request.round_decimal),
@@ -129,10 +159,11 @@ def _pack_search(message: Any, request: requests.Search) -> None:
         pairs["timezone"] = request.timezone
     if request.time_fields:
         pairs["time_fields"] = ",".join(request.time_fields)
-    write_pairs(message.search_params, pairs)
+    write_pairs(message.search_params, pairs | write_search_kinds(request))
 
 
-def _encode_hits(message: Any, result: results.Hits) -> None:
+def encode_hits(message: Any, result: results.Hits) -> None:
+    """Fill a `SearchResults`."""
     message.collection_name = result.collection
     message.session_ts = result.session_timestamp
     out = message.results
@@ -151,11 +182,21 @@ def _encode_hits(message: Any, result: results.Hits) -> None:
     if result.page is not None:
         out.search_iterator_v2_results.token = result.page.token
         out.search_iterator_v2_results.last_bound = result.page.last_bound
+    _write_explanation(message, result.explanation)
     if result.rows.num_columns:
         write_batch(out.fields_data, result.rows, dense=True)
+    if result.groups is not None:
+        write_batch(out.group_by_field_values, result.groups, dense=True)
+        # Clients from before there could be several fields look here.
+        out.group_by_field_value.CopyFrom(out.group_by_field_values[0])
+    if result.buckets is not None:
+        out.agg_topks.extend(len(buckets) for buckets in result.buckets)
+        for buckets in result.buckets:
+            write_buckets(out.agg_buckets, buckets)
 
 
-def _unpack_hits(message: Any) -> results.Hits:
+def unpack_hits(message: Any) -> results.Hits:
+    """`SearchResults` -> Hits. Raises WireError when its columns differ in length."""
     found = message.results
     topks = read_integers(found.topks, np.int64)
     scores = read_integers(found.scores, np.float32)
@@ -175,7 +216,35 @@ def _unpack_hits(message: Any) -> results.Hits:
         session_timestamp=message.session_ts,
         recalls=tuple(found.recalls),
         page=_read_page_end(found),
+        groups=read_batch(found.group_by_field_values, total, dense=True) if found.group_by_field_values else None,
+        buckets=_read_buckets(found),
+        explanation=_read_explanation(message),
     )
+
+
+def _write_explanation(message: Any, explanation: Explanation | None) -> None:
+    """Where clients that do not know of it pass over it."""
+    if explanation is not None:
+        message.status.extra_info[_EXPLANATION] = msgspec.json.encode(explanation).decode()
+
+
+def _read_explanation(message: Any) -> Explanation | None:
+    text = message.status.extra_info.get(_EXPLANATION, "") if message.HasField("status") else ""
+    try:
+        return msgspec.json.decode(text, type=Explanation) if text else None
+    except msgspec.DecodeError as error:
+        raise WireError(f"the explanation in a reply cannot be read: {error}") from None
+
+
+def _read_buckets(found: Any) -> tuple[tuple[Bucket, ...], ...] | None:
+    """The buckets of each query; None when the search did not ask for any."""
+    if not found.agg_topks:
+        return None
+    buckets = read_buckets(found.agg_buckets)
+    ends = np.cumsum(read_integers(found.agg_topks, np.int64)).tolist()
+    if any(count < 0 for count in found.agg_topks) or ends[-1] != len(buckets):
+        raise WireError(f"a search reply holds {len(buckets)} buckets for {ends[-1]}")
+    return tuple(buckets[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _read_page_end(found: Any) -> results.PageEnd | None:
@@ -189,7 +258,8 @@ def _read_page_end(found: Any) -> results.PageEnd | None:
 def _decode_query(message: Any, database: str) -> requests.Query:
     if message.namespace:
         raise Unimplemented("namespace of a query is not supported in this version")
-    params = read_query_params(read_pairs(message.query_params))
+    pairs = read_pairs(message.query_params)
+    params = read_query_params(pairs)
     return requests.Query(
         database=database,
         collection=message.collection_name,
@@ -200,12 +270,13 @@ def _decode_query(message: Any, database: str) -> requests.Query:
         limit=params.limit,
         offset=params.offset,
         ignore_growing=params.ignore_growing,
-        consistency_level=_read_consistency(message),
+        consistency_level=read_consistency(message),
         guarantee_timestamp=message.guarantee_timestamp,
         as_of=_moment(params.as_of, message.guarantee_timestamp, paged=params.is_page),
         collection_id=params.collection_id,
         timezone=params.timezone,
         time_fields=params.time_fields,
+        **read_query_kinds(pairs),
     )
 
 
@@ -215,7 +286,7 @@ def _pack_query(message: Any, request: requests.Query) -> None:
     write_templates(message.expr_template_values, request.filter_params)
     message.output_fields.extend(request.output_fields)
     message.partition_names.extend(request.partitions)
-    _write_consistency(message, request)
+    write_consistency(message, request)
     pairs = {"ignore_growing": str(request.ignore_growing)}
     if request.limit is not None:
         pairs["limit"] = str(request.limit)
@@ -229,7 +300,7 @@ def _pack_query(message: Any, request: requests.Query) -> None:
         pairs["timezone"] = request.timezone
     if request.time_fields:
         pairs["time_fields"] = ",".join(request.time_fields)
-    write_pairs(message.query_params, pairs)
+    write_pairs(message.query_params, pairs | write_query_kinds(request))
 
 
 def _encode_rows(message: Any, result: results.Rows) -> None:
@@ -238,6 +309,7 @@ def _encode_rows(message: Any, result: results.Rows) -> None:
     message.primary_field_name = result.primary_field
     message.output_fields.extend(result.output_fields)
     write_batch(message.fields_data, result.rows, dense=True)
+    _write_explanation(message, result.explanation)
 
 
 def _unpack_rows(message: Any) -> results.Rows:
@@ -247,13 +319,14 @@ def _unpack_rows(message: Any) -> results.Rows:
         primary_field=message.primary_field_name,
         collection=message.collection_name,
         session_timestamp=message.session_ts,
+        explanation=_read_explanation(message),
     )
 
 
 CODECS: tuple[Codec[Any, Any], ...] = (
     codec(
-        "Search", requests.Search, results.Hits, decode=_decode_search, pack=_pack_search,
-        encode=_encode_hits, unpack=_unpack_hits,
+        "Search", requests.Search, results.Hits, decode=decode_search, pack=pack_search,
+        encode=encode_hits, unpack=unpack_hits,
     ),
     codec(
         "Query", requests.Query, results.Rows, decode=_decode_query, pack=_pack_query,

@@ -41,7 +41,7 @@ def read_schema(message: Any) -> CollectionSchema:
         fields=tuple(read_field(field) for field in message.fields),
         enable_dynamic_field=message.enable_dynamic_field,
         struct_fields=tuple(_read_struct(field) for field in message.struct_array_fields),
-        functions=tuple(_read_function(function) for function in message.functions),
+        functions=tuple(read_function(function) for function in message.functions),
         properties=read_pairs(message.properties),
         version=message.version,
     )
@@ -100,7 +100,8 @@ def _read_struct(message: Any) -> StructFieldSchema:
     )
 
 
-def _read_function(message: Any) -> FunctionSchema:
+def read_function(message: Any) -> FunctionSchema:
+    """`schema.FunctionSchema` -> FunctionSchema."""
     try:
         kind = FunctionType(message.type)
     except ValueError:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
+from redkite.model.one_row import OneRow
 from redkite.model.types import FieldOp
 from redkite.wire.codec import Buffer, Codec, Names, codec, question
 from redkite.wire.column_reader import read_batch, read_ids
@@ -102,7 +103,7 @@ def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert], list[
     """The rows, which `_pack_rows` leaves out: entries of the repeated field `number`, in order."""
 
     def tail(request: requests.Insert | requests.Upsert) -> list[Buffer]:
-        rows = request.rows
+        rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
         pieces: list[Buffer] = []
         for field, column in zip(rows.schema, rows.columns, strict=True):
             pieces += field_pieces(number, field, column)

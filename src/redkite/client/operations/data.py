@@ -24,11 +24,33 @@ def insert(session: Session, collection_name: str, data: Any, partition_name: st
     """Write rows, and come back when they are durable and can be read."""
     name = arguments.name("collection_name", collection_name)
     partition = arguments.optional_name("partition_name", partition_name)
+    single = data[0] if type(data) is list and len(data) == 1 else data
+    if type(single) is dict and session.is_embedded:
+        key = yield from _insert_one(session, name, partition, single)
+        if key is not None:
+            return OmitZeroDict({"insert_count": 1, "ids": [key]})
     if is_empty(data):
         return {"insert_count": 0, "ids": []}
     write = _Write(session, name, partition, data, upsert=False, partial=False)
     yield from write.run()
     return OmitZeroDict({"insert_count": write.count, "ids": write.ids})
+
+
+def _insert_one(session: Session, name: str, partition: str, row: dict[str, Any]) -> Operation[Any]:
+    """Write a row without making a batch of it. Its key; None where that cannot be done, and nothing was written."""
+    plan = session.plan(name)
+    made = None if plan is None or plan.layout is None else plan.layout.row(row)
+    if plan is None or made is None:
+        return None
+    request = requests.Insert(
+        database=session.database, collection=name, rows=made, partition=partition, schema_timestamp=plan.timestamp
+    )
+    try:
+        done = yield from ask(request, results.Mutation)
+    except SchemaMismatch:
+        return None
+    session.last_writes[session.database, name] = done.timestamp
+    return made.key
 
 
 Versions = int | Sequence[int]

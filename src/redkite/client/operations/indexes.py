@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redkite.client import arguments
@@ -52,7 +53,7 @@ def _wait_built(session: Session, name: str, param: IndexParam) -> Operation[Non
     )
     for delay in backoff():
         found = yield from ask(request, results.Indexes)
-        mine = [index for index in found.indexes if index.field == param.field_name]
+        mine = found.indexes
         failed = next((index for index in mine if index.state is IndexState.FAILED), None)
         if failed is not None:
             raise MilvusException(f"index {failed.index_name} of {name} could not be built: {failed.fail_reason}")
@@ -95,6 +96,30 @@ def _shown(index: results.IndexInfo) -> dict[str, Any]:
         "pending_index_rows": index.pending_rows,
         "state": _STATE_NAMES[index.state],
     }
+
+
+def alter_index_properties(
+    session: Session, collection_name: str, index_name: str, properties: Mapping[str, Any]
+) -> Operation[None]:
+    request = requests.AlterIndex(
+        database=session.database,
+        collection=arguments.name("collection_name", collection_name),
+        index_name=arguments.name("index_name", index_name),
+        properties=arguments.texts("properties", properties),
+    )
+    yield from ask(request, results.Done)
+
+
+def drop_index_properties(
+    session: Session, collection_name: str, index_name: str, property_keys: Sequence[str]
+) -> Operation[None]:
+    request = requests.AlterIndex(
+        database=session.database,
+        collection=arguments.name("collection_name", collection_name),
+        index_name=arguments.name("index_name", index_name),
+        delete_keys=arguments.names("property_keys", property_keys),
+    )
+    yield from ask(request, results.Done)
 
 
 def drop_index(session: Session, collection_name: str, index_name: str) -> Operation[None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redkite.client import arguments
 from redkite.client.operations.data import Ids, id_list
+from redkite.client.operations.kinds import queries_by_ids, query_kinds, search_kinds
 from redkite.client.results import QueryResult, SearchResult
 from redkite.client.session import Operation, Session, ask, ask_by_ids
 from redkite.client.vectors import queries
@@ -20,6 +21,7 @@ Moment = int | str | datetime
 TimeFields = str | Sequence[str] | None
 """Parts of times, as one text or a list."""
 _EVERYTHING = ("*",)
+_NOTHING: Mapping[str, Any] = {}
 _OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal", "as_of", "timezone", "time_fields")
 
 
@@ -42,12 +44,12 @@ def search(
     as_of: Moment | None,
     timezone: str | None,
     time_fields: TimeFields,
+    options: Mapping[str, Any] = _NOTHING,
 ) -> Operation[SearchResult]:
     """Find the rows closest to each query vector."""
     name = arguments.name("collection_name", collection_name)
-    if data is None:
-        raise ParamError("missing required argument: [data]")
     params = flat_params(search_params) if search_params else {}
+    kinds = search_kinds(options, params) if options or params else {}
     own = {key: params.pop(key) for key in _OWN_SETTINGS if key in params} if params else {}
     digits = arguments.integer("round_decimal", _one("round_decimal", round_decimal, own, -1))
     field = arguments.optional_name("anns_field", anns_field)
@@ -55,7 +57,7 @@ def search(
     request = requests.Search(
         database=session.database,
         collection=name,
-        queries=queries(data, field),
+        queries=_queries(data, options.get("ids"), field),
         limit=arguments.integer("limit", limit),
         anns_field=field,
         filter=arguments.expression(filter),
@@ -68,13 +70,26 @@ def search(
         round_decimal=digits,
         ignore_growing=arguments.flag("ignore_growing", _one("ignore_growing", ignore_growing, own, False)),
         consistency_level=level,
-        guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+        guarantee_timestamp=guarantee(session, name, level, guarantee_timestamp),
         as_of=arguments.moment("as_of", _one("as_of", as_of, own, None)),
         timezone=arguments.optional_name("timezone", _one("timezone", timezone, own, None)),
         time_fields=arguments.time_fields(_one("time_fields", time_fields, own, None)),
+        **kinds,
     )
     hits = yield from ask(request, results.Hits)
     return SearchResult(hits, digits)
+
+
+def _queries(data: Any, ids: Ids | None, field: str) -> requests.Queries:
+    """The query vectors, or the rows to take them from."""
+    keys = id_list(ids)
+    if not keys:
+        if data is None:
+            raise ParamError("missing required argument: [data]")
+        return queries(data, field)
+    if data is not None:
+        raise ParamError("Ambiguous parameter, either data or ids should be specified, cannot support both.")
+    return queries_by_ids(keys)
 
 
 def flat_params(search_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +119,7 @@ def _one(name: str, given: Any, params: Mapping[str, Any], default: Any) -> Any:
     return params[name]
 
 
-def _guarantee(session: Session, name: str, level: ConsistencyLevel | None, given: int | None) -> int:
+def guarantee(session: Session, name: str, level: ConsistencyLevel | None, given: int | None) -> int:
     """The timestamp a read must see: at Session level, this client's last write to the collection."""
     if given is not None:
         return arguments.integer("guarantee_timestamp", given)
@@ -129,6 +144,7 @@ def query(
     as_of: Moment | None,
     timezone: str | None,
     time_fields: TimeFields,
+    options: Mapping[str, Any] = _NOTHING,
 ) -> Operation[QueryResult]:
     """Rows that match a filter, or have one of the given primary keys."""
     name = arguments.name("collection_name", collection_name)
@@ -148,10 +164,11 @@ def query(
         offset=0 if offset is None else arguments.integer("offset", offset),
         ignore_growing=arguments.flag("ignore_growing", bool(ignore_growing)),
         consistency_level=level,
-        guarantee_timestamp=_guarantee(session, name, level, guarantee_timestamp),
+        guarantee_timestamp=guarantee(session, name, level, guarantee_timestamp),
         as_of=arguments.moment("as_of", as_of),
         timezone=arguments.optional_name("timezone", timezone),
         time_fields=arguments.time_fields(time_fields),
+        **query_kinds(options),
     )
     if keys:
         rows = yield from ask_by_ids(session, request, keys, results.Rows)

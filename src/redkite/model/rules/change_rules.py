@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from redkite.errors import FieldNotFound, InvalidParameter, Unimplemented
+from redkite.errors import FieldNotFound, InvalidParameter
 from redkite.model.limits import Limits
 from redkite.model.rules.field_rules import check_field
 from redkite.model.rules.names import check_field_name
@@ -37,11 +37,8 @@ def check_added_field(schema: CollectionSchema, field: FieldSchema, limits: Limi
             raise InvalidParameter(f"not support to add {role} field, field name = {name}")
     if field.auto_id:
         raise InvalidParameter(f"only primary field can speficy AutoID with true, field name = {name}")
-    if field.data_type.is_vector:
-        raise Unimplemented(
-            f"field {name}: vector fields cannot be added to an existing collection in this version, "
-            "make a collection that has it and copy the rows"
-        )
+    if field.data_type.is_vector and len(schema.vector_fields) >= limits.max_vector_fields:
+        raise InvalidParameter(f"maximum vector field's number should be limited to {limits.max_vector_fields}")
     if not field.nullable and field.default_value is None:
         raise InvalidParameter(f"added field must be nullable, please check it, field name = {name}")
     if len(schema.user_fields) >= limits.max_fields:

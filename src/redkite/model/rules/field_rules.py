@@ -12,6 +12,7 @@ from redkite.model.limits import Limits
 from redkite.model.moments import BadMoment, in_utc, parse_moment
 from redkite.model.rules.numbers import truth, whole_number
 from redkite.model.schema import FieldSchema
+from redkite.model.shapes import need_library, normalized_text
 from redkite.model.types import DataType
 
 ELEMENT_TYPES = frozenset({
@@ -26,8 +27,9 @@ INTEGER_RANGES = {
     DataType.INT64: (-(1 << 63), (1 << 63) - 1),
 }
 _MAX_FLOAT = 3.4028234663852886e38
-_NOT_BUILT = frozenset({DataType.GEOMETRY})
-_STORED = ELEMENT_TYPES | {DataType.TEXT, DataType.JSON, DataType.ARRAY, DataType.TIMESTAMPTZ}
+_STORED = ELEMENT_TYPES | {
+    DataType.TEXT, DataType.JSON, DataType.ARRAY, DataType.TIMESTAMPTZ, DataType.GEOMETRY,
+}  # fmt: skip
 _BYTES_PER_LIMIT = 8
 """A binary vector may have this many times the dimensions of a float one."""
 _ANALYZER_SWITCHES = ("enable_analyzer", "enable_match")
@@ -39,14 +41,12 @@ def check_field(collection: str, field: FieldSchema, limits: Limits) -> None:
     kind = field.data_type
     if kind is DataType.STRING:
         raise InvalidParameter("string data type not supported yet, please use VarChar type instead")
-    if kind in _NOT_BUILT:
-        raise Unimplemented(f"field {field.name}: the data type {kind.wire_name} is not built in this version")
     if kind not in _STORED and not (kind.is_vector and kind is not DataType._ARRAY_OF_VECTOR):
         raise InvalidParameter(f"data type {kind.wire_name} of field {field.name} is not supported")
     if kind.is_vector:
         _check_dim(field, limits)
-        if field.nullable:
-            raise Unimplemented(f"field {field.name}: nullable vector fields are not built in this version")
+    if kind is DataType.GEOMETRY:
+        need_library()
     if kind is DataType.ARRAY:
         _check_array(collection, field, limits)
     elif field.element_type is not DataType.NONE:
@@ -154,8 +154,13 @@ def _flag(field: FieldSchema, key: str, value: str) -> bool:
 
 # -- default values -----------------------------------------------------------------------------
 def with_settled_default(field: FieldSchema, zone: tzinfo) -> FieldSchema:
-    """A field whose default time, when it is given without an offset, means the time zone of today for ever."""
-    if field.data_type is not DataType.TIMESTAMPTZ or field.default_value is None:
+    """A field whose default is as rows hold it: a time without an offset means the time zone of today for ever, and a
+    geometry is written the one way."""
+    if field.default_value is None:
+        return field
+    if field.data_type is DataType.GEOMETRY:
+        return msgspec.structs.replace(field, default_value=normalized_text(str(field.default_value)))
+    if field.data_type is not DataType.TIMESTAMPTZ:
         return field
     return msgspec.structs.replace(field, default_value=in_utc(str(field.default_value), zone))
 
@@ -179,6 +184,8 @@ def check_default(field: FieldSchema) -> None:
         _check_float_default(kind, float(value))
     elif kind.is_string and isinstance(value, str):
         _check_text_default(field, value)
+    elif kind is DataType.GEOMETRY and isinstance(value, str):
+        normalized_text(value)
     elif kind is DataType.TIMESTAMPTZ and isinstance(value, str):
         try:
             parse_moment(value)

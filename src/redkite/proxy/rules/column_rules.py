@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter
+from redkite.model.batch import matrix_of
 from redkite.model.limits import Limits
 from redkite.model.moments import FIRST_MOMENT, LAST_MOMENT, BadMoment, parse_moments
 from redkite.model.rules.field_rules import INTEGER_RANGES
 from redkite.model.schema import META_FIELD, FieldSchema
+from redkite.model.shapes import normalized
 from redkite.model.types import DataType
 from redkite.proxy.rules.finite import check_finite
 
@@ -40,6 +42,8 @@ def fit(field: FieldSchema, kind: DataType, column: pa.Array, wanted: pa.DataTyp
     same = kind is field.data_type or any(kind in group and field.data_type in group for group in _INTERCHANGEABLE)
     if not same:
         raise _mismatch(field, kind.wire_name)
+    if kind is DataType.GEOMETRY and pa.types.is_string(column.type):
+        return normalized(column)
     if column.type == wanted:
         return column
     if kind in _DENSE:
@@ -126,7 +130,7 @@ def check_values(field: FieldSchema, column: pa.Array, static_names: frozenset[s
     elif kind is DataType.ARRAY:
         _check_array(field, column)
     elif kind is DataType.SPARSE_FLOAT_VECTOR:
-        _check_sparse(column)
+        check_sparse(column)
     elif kind is DataType.INT8_VECTOR:
         _check_whole(field, column)
     elif kind is DataType.TIMESTAMPTZ:
@@ -154,9 +158,7 @@ def _check_whole(field: FieldSchema, column: pa.Array) -> None:
 
 
 def _check_half(kind: DataType, column: pa.Array) -> None:
-    width = column.type.byte_width // 2
-    start = column.offset * width
-    bits = np.frombuffer(column.buffers()[1], "<u2")[start : start + len(column) * width]
+    bits = matrix_of(column.drop_null() if column.null_count else column, kind).view(np.uint16)
     mask = _EXPONENT[kind]
     if ((bits & mask) == mask).any():
         name = "float16" if kind is DataType.FLOAT16_VECTOR else "bfloat16"
@@ -248,7 +250,7 @@ def _refuse_dynamic(document: object, static_names: frozenset[str]) -> None:
     raise InvalidParameter(f"dynamic field name cannot include the static field name: {name}")
 
 
-def _check_sparse(column: pa.Array) -> None:
+def check_sparse(column: pa.Array) -> None:
     """Each row is (uint32 index, float32 value) pairs, indexes strictly increasing."""
     column = column.drop_null()
     lengths = _lengths(column)

@@ -1,90 +1,68 @@
-"""Which index may stand on which field, with which parameters; and how a search may tune it."""
+"""Which index may stand on which field, with which parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.rules.numbers import truth, whole_number
+from redkite.model.rules.numbers import truth
 from redkite.model.schema import FieldSchema
 from redkite.model.segments import IndexSpec
 from redkite.model.types import DataType, Metric
+from redkite.proxy.rules.index_params import Value, read_build_params
+from redkite.proxy.rules.index_types import AUTOINDEX, FIELD_TYPES, FLOAT_METRICS, SET_METRICS, VECTOR_TYPES
+from redkite.proxy.rules.scalar_index_rules import check_scalar_index, could_mean_key, own_properties
 
-AUTOINDEX = "AUTOINDEX"
-INT32_MAX = (1 << 31) - 1
-
-_FLOATS = frozenset({DataType.FLOAT_VECTOR, DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR})
-_WITH_INT8 = _FLOATS | {DataType.INT8_VECTOR}
-_BINARY = frozenset({DataType.BINARY_VECTOR})
-_SPARSE = frozenset({DataType.SPARSE_FLOAT_VECTOR})
-_INTEGERS = frozenset({DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64})
-_NUMBERS = _INTEGERS | {DataType.FLOAT, DataType.DOUBLE}
-_TEXTS = frozenset({DataType.VARCHAR})
-_ALL = frozenset(DataType)
-
-_FIELD_TYPES: dict[str, frozenset[DataType]] = {
-    "FLAT": _FLOATS,
-    **dict.fromkeys(("IVF_FLAT", "IVF_SQ8", "IVF_PQ", "IVF_RABITQ", "SCANN", "DISKANN", "AISAQ"), _FLOATS),
-    **dict.fromkeys(("GPU_BRUTE_FORCE", "GPU_IVF_FLAT", "GPU_IVF_PQ", "GPU_CAGRA"), _FLOATS),
-    "HNSW": _WITH_INT8 | _BINARY,
-    **dict.fromkeys(("HNSW_SQ", "HNSW_PQ", "HNSW_PRQ"), _WITH_INT8),
-    **dict.fromkeys(("BIN_FLAT", "BIN_IVF_FLAT", "MINHASH_LSH"), _BINARY),
-    **dict.fromkeys(("SPARSE_INVERTED_INDEX", "SPARSE_WAND"), _SPARSE),
-    AUTOINDEX: _ALL,
-    "INVERTED": _NUMBERS | _TEXTS | {DataType.BOOL, DataType.ARRAY, DataType.JSON, DataType.TIMESTAMPTZ},
-    "BITMAP": _INTEGERS | _TEXTS | {DataType.BOOL, DataType.ARRAY, DataType.JSON},
-    "STL_SORT": _NUMBERS | _TEXTS | {DataType.JSON, DataType.TIMESTAMPTZ},
-    **dict.fromkeys(("TRIE", "Trie", "marisa-trie"), _TEXTS),
-    "NGRAM": _TEXTS | {DataType.JSON},
-    "RTREE": frozenset({DataType.GEOMETRY}),
-}
-"""Every index type of the protocol and the fields it may stand on."""
-_FLOAT_METRICS = (Metric.L2, Metric.IP, Metric.COSINE)
-_BUILD_PARAMS: dict[str, dict[str, tuple[int, int, int]]] = {
-    "FLAT": {},
-    "HNSW": {"M": (2, 2048, 30), "efConstruction": (1, INT32_MAX, 360)},
-    AUTOINDEX: {},
-}
-"""Index type built here -> parameter -> (least, most, default)."""
+MMAP, WARMUP = "mmap.enabled", "warmup"
+WARMUPS = ("sync", "disable")
+"""Whether an index is read through when it is opened, or as searches come to its parts."""
 _COMMON = frozenset({"index_type", "metric_type", "params"})
-_PARAMS_NOT_BUILT = frozenset({"indexoffsetcache.enabled", "warmup", "index.nonEncoding"})
-
-HNSW_LEAST_EF = 16
-AUTOINDEX_LEAST_EF = 48
-AUTOINDEX_MAX_LEVEL = 10
-_AUTOINDEX_EFFORT = ("ef", "nprobe", "search_list")
-_RANGE = ("radius", "range_filter")
+_METRIC_MARKS = {"expected": "valid index params", "actual": "invalid index params"}
 
 
-def check_index(field: FieldSchema, params: Mapping[str, str], limits: Limits = LIMITS) -> IndexSpec:
-    """Resolve the parameters of a new index on `field`.
+def check_index(field: FieldSchema, params: Mapping[str, str], limits: Limits = LIMITS, key: str = "") -> IndexSpec:
+    """Resolve the parameters of a new index on `field`; `key` is what was named below the dynamic field.
 
     A JSON object under `params` is taken apart; outer keys count. Without `index_type` it is AUTOINDEX. Raises
     InvalidParameter for what the protocol forbids and Unimplemented for what this version does not build.
     """
     flat = _flatten(params, limits)
     index_type = flat.get("index_type", "") or AUTOINDEX
-    fields = _FIELD_TYPES.get(index_type)
+    fields = FIELD_TYPES.get(index_type)
     if fields is None:
         text = f"invalid index type: {index_type}"
         raise InvalidParameter(text, expected="valid index", actual=text)
     kind = field.data_type
     if kind not in fields:
         raise InvalidParameter(f"data type {kind.wire_name} can't build with this index {index_type}")
-    if index_type not in _BUILD_PARAMS or kind is not DataType.FLOAT_VECTOR:
+    if not kind.is_vector:
+        own = {name: value for name, value in flat.items() if not is_property(name)}
+        spec = check_scalar_index(field, index_type, own, key)
+        check_properties(own_properties(spec, {name: value for name, value in flat.items() if is_property(name)}))
+        return spec
+    if index_type not in VECTOR_TYPES or not kind.is_vector:
         raise Unimplemented(
             f"index type {index_type} on a field of type {kind.wire_name} is not built in this version, "
             f"field name = {field.name}"
         )
-    own = {key: value for key, value in flat.items() if key not in _COMMON and not _is_honoured(key, value)}
+    check_properties({key: value for key, value in flat.items() if is_property(key)})
+    own = {key: value for key, value in flat.items() if key not in _COMMON and not is_property(key)}
     if index_type == AUTOINDEX and own:
         raise InvalidParameter("only metric type can be passed when use AutoIndex")
-    metric = _float_metric(index_type, flat.get("metric_type", ""))
-    return IndexSpec(index_type=index_type, metric=metric, build=_build_params(index_type, own))
+    metric = _metric(field, index_type, flat.get("metric_type", ""))
+    build = read_build_params(index_type, VECTOR_TYPES[index_type].build, own)
+    _check_shape(field, index_type, build)
+    return IndexSpec(index_type=index_type, metric=metric, build=build, kind=_stands_for(field, index_type, metric))
+
+
+def means_key(params: Mapping[str, str], limits: Limits = LIMITS) -> bool:
+    """Whether an index on a field that does not exist is meant for a key of the dynamic field."""
+    flat = _flatten(params, limits)
+    return could_mean_key(flat.get("index_type", "") or AUTOINDEX, flat)
 
 
 def _flatten(params: Mapping[str, str], limits: Limits) -> dict[str, str]:
@@ -105,96 +83,119 @@ def _flatten(params: Mapping[str, str], limits: Limits) -> dict[str, str]:
     return flat
 
 
-def _is_honoured(key: str, value: str) -> bool:
-    """True for a general parameter that says what is done anyway; raises for one that asks for something else."""
-    if key in _PARAMS_NOT_BUILT:
-        raise Unimplemented(f"the index param {key} is not built in this version")
-    if key != "mmap.enabled":
-        return False
-    flag = truth(value)
-    if flag is None:
-        raise InvalidParameter(f"the value for mmap.enabled must be true or false, but got {value}")
-    if not flag:
-        raise Unimplemented("mmap.enabled=false is not built in this version, indexes are always mapped")
-    return True
-
-
-def _float_metric(index_type: str, name: str) -> Metric:
-    marks = {"expected": "valid index params", "actual": "invalid index params"}
+# -- metrics ------------------------------------------------------------------------------------
+def _metric(field: FieldSchema, index_type: str, name: str) -> Metric:
+    kind = field.data_type
     if not name:
         if index_type == AUTOINDEX:
-            return Metric.COSINE
-        raise InvalidParameter("metric type not set for vector index", **marks)
-    if name.upper() not in _FLOAT_METRICS:
-        raise InvalidParameter(f"float vector index does not support metric type: {name}", **marks)
+            return _DEFAULT_METRICS[kind]
+        raise InvalidParameter("metric type not set for vector index", **_METRIC_MARKS)
+    if kind is DataType.SPARSE_FLOAT_VECTOR:
+        return _sparse_metric(name)
+    known = VECTOR_TYPES[index_type].binary_metrics if kind is DataType.BINARY_VECTOR else FLOAT_METRICS
+    if name.upper() not in known:
+        noun = {DataType.BINARY_VECTOR: "binary", DataType.INT8_VECTOR: "int"}.get(kind, "float")
+        raise InvalidParameter(f"{noun} vector index does not support metric type: {name}", **_METRIC_MARKS)
     return Metric(name.upper())
 
 
-def _build_params(index_type: str, given: Mapping[str, str]) -> dict[str, int]:
-    known = _BUILD_PARAMS[index_type]
-    for key in given:
-        if key not in known:
-            raise InvalidParameter(f"index param {key} is not known for index type {index_type}")
-    build: dict[str, int] = {}
-    for key, (least, most, default) in known.items():
-        text = given.get(key)
-        number = default if text is None else whole_number(text)
-        if number is None:
-            raise InvalidParameter(f"invalid integer value, key: '{key}', value: '{text}'")
-        build[key] = _in_range(key, number, least, most)
-    return build
+def _sparse_metric(name: str) -> Metric:
+    if name.upper() == Metric.BM25:
+        raise InvalidParameter("only BM25 Function output field support BM25 metric type", **_METRIC_MARKS)
+    if name.upper() != Metric.IP:
+        raise InvalidParameter("only IP&BM25 is the supported metric type for sparse index", **_METRIC_MARKS)
+    return Metric.IP
 
 
-def _in_range(key: str, number: int, least: int, most: int) -> int:
-    if not least <= number <= most:
-        raise InvalidParameter(f"Out of range in json: param '{key}' ({number}) should be in range [{least}, {most}]")
-    return number
+_DEFAULT_METRICS = {
+    DataType.FLOAT_VECTOR: Metric.COSINE, DataType.FLOAT16_VECTOR: Metric.COSINE,
+    DataType.BFLOAT16_VECTOR: Metric.COSINE, DataType.INT8_VECTOR: Metric.COSINE,
+    DataType.BINARY_VECTOR: Metric.HAMMING, DataType.SPARSE_FLOAT_VECTOR: Metric.IP,
+}  # fmt: skip
 
 
-# -- searching ----------------------------------------------------------------------------------
-def check_search_params(spec: IndexSpec, params: Mapping[str, Any], limit: int) -> dict[str, int]:
-    """The typed parameters of a search that needs `limit` rows per query (skipped ones included).
-
-    | index | takes |
-    |---|---|
-    | FLAT | nothing |
-    | HNSW | `ef`: candidates kept, at least `limit`; by default the larger of `limit` and 16 |
-    | AUTOINDEX | `level` 1 to 10: that many times the larger of `limit` and 48 candidates; `ef`, `nprobe` and
-      `search_list`, the efforts of other index types, each ask for at least so many candidates |
-    """
-    for key in _RANGE:
-        if params.get(key) is not None:
-            raise Unimplemented(f"range search: the search parameter {key} is not built in this version")
-    given = {key: value for key, value in params.items() if key not in _RANGE}
-    if spec.index_type == "FLAT":
-        _refuse_unknown(spec, given, ())
-        return {}
-    if spec.index_type == AUTOINDEX:
-        return {"ef": _autoindex_ef(spec, given, limit)}
-    _refuse_unknown(spec, given, ("ef",))
-    if "ef" not in given:
-        return {"ef": max(limit, HNSW_LEAST_EF)}
-    ef = _search_integer("ef", given["ef"], 1, INT32_MAX)
-    if ef < limit:
-        raise InvalidParameter(f"ef({ef}) should be larger than k({limit})")
-    return {"ef": ef}
+def _stands_for(field: FieldSchema, index_type: str, metric: Metric) -> str:
+    """What is built for AUTOINDEX, where that is not the graph over dense vectors; empty for every other type."""
+    if index_type == AUTOINDEX and field.data_type is DataType.SPARSE_FLOAT_VECTOR:
+        return "SPARSE_INVERTED_INDEX"
+    if index_type != AUTOINDEX or field.data_type is not DataType.BINARY_VECTOR:
+        return ""
+    if metric is Metric.MHJACCARD:
+        return "MINHASH_LSH"
+    return "BIN_FLAT" if metric in SET_METRICS else "HNSW"
 
 
-def _autoindex_ef(spec: IndexSpec, given: Mapping[str, Any], limit: int) -> int:
-    _refuse_unknown(spec, given, ("level", *_AUTOINDEX_EFFORT))
-    level = _search_integer("level", given.get("level", 1), 1, AUTOINDEX_MAX_LEVEL)
-    efforts = [_search_integer(key, given[key], 1, INT32_MAX) for key in _AUTOINDEX_EFFORT if key in given]
-    return max(level * max(limit, AUTOINDEX_LEAST_EF), *efforts, 1)
+# -- parameters that depend on the field --------------------------------------------------------
+def _check_shape(field: FieldSchema, index_type: str, build: Mapping[str, Value]) -> None:
+    """Whether the vectors of the field can be cut as the parameters say."""
+    dim, parts = field.dim, build.get("m")
+    if parts and isinstance(parts, int) and dim % parts:
+        raise InvalidParameter(
+            f"The dimension of a vector (dim) should be a multiple of the number of subquantizers (m). "
+            f"Dimension: {dim}, m: {parts}"
+        )
+    if index_type == "SCANN":
+        width = build["sub_dim"]
+        assert isinstance(width, int)
+        if dim % width:
+            raise InvalidParameter(f"The dimension of a vector (dim) should be a multiple of sub_dim: {dim}, {width}")
+    if build.get("refine") is not True and "refine_type" in build:
+        raise InvalidParameter("param 'refine_type' wants param 'refine' to be true")
+    if index_type == "MINHASH_LSH":
+        _check_signature(dim, build)
+    if index_type == "GPU_CAGRA":
+        wide, narrow = build["intermediate_graph_degree"], build["graph_degree"]
+        assert isinstance(wide, int) and isinstance(narrow, int)
+        if narrow > wide:
+            raise InvalidParameter(
+                f"param 'graph_degree' ({narrow}) should not be larger than 'intermediate_graph_degree' ({wide})"
+            )
 
 
-def _refuse_unknown(spec: IndexSpec, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in given:
-        if key not in known:
-            raise InvalidParameter(f"search parameter {key} is not known for index type {spec.index_type}")
+def _check_signature(dim: int, build: Mapping[str, Value]) -> None:
+    """Whether the vectors are so many elements, and bands of them."""
+    width, bands = build["mh_element_bit_width"], build["mh_lsh_band"]
+    assert isinstance(width, int) and isinstance(bands, int)
+    if width % 8 or dim % width:
+        raise InvalidParameter(
+            f"param 'mh_element_bit_width' ({width}) should be a multiple of 8 that the dimension ({dim}) is a "
+            "multiple of"
+        )
+    if bands > dim // width:
+        raise InvalidParameter(f"param 'mh_lsh_band' ({bands}) should not be larger than {dim // width} elements")
 
 
-def _search_integer(key: str, value: Any, least: int, most: int) -> int:
-    number = whole_number(value) if isinstance(value, str) else value
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise InvalidParameter(f"Type conflict in json: param '{key}' ({value}) should be integer")
-    return _in_range(key, number, least, most)
+# -- properties: what may be changed later ------------------------------------------------------
+def is_property(key: str) -> bool:
+    """Whether it says how an index is held, not what it is: it may be altered and does not make another index of it."""
+    return "." in key or key == WARMUP
+
+
+def check_named(index_name: str) -> str:
+    """The name of an index that has to be said."""
+    if not index_name:
+        raise InvalidParameter("index name is empty")
+    return index_name
+
+
+def check_properties_of(spec: IndexSpec, properties: Mapping[str, str], delete_keys: Sequence[str]) -> None:
+    """What an alteration of an index may set, or take away."""
+    if bool(properties) == bool(delete_keys):
+        raise InvalidParameter("an alteration either sets properties of an index or deletes some, and not none")
+    for key in (*properties, *delete_keys):
+        if not is_property(key):
+            raise InvalidParameter(f"{key} is not allowed to be altered, only properties of an index are")
+    check_properties(own_properties(spec, properties) if spec.is_scalar else properties)
+
+
+def check_properties(properties: Mapping[str, str]) -> None:
+    """What may be said about how an index over vectors is held."""
+    for key, value in properties.items():
+        if key == MMAP:
+            if truth(value) is None:
+                raise InvalidParameter(f"the value for mmap.enabled must be true or false, but got {value}")
+        elif key == WARMUP:
+            if value not in WARMUPS:
+                raise InvalidParameter(f"the value for warmup must be one of {', '.join(WARMUPS)}, but got {value}")
+        else:
+            raise InvalidParameter(f"the index property {key} has no meaning for this index")

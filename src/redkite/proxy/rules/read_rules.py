@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.requests import Queries, Search
+from redkite.model.requests import Search
 from redkite.model.schema import META_FIELD, VERSION_FIELD, CollectionSchema, FieldSchema
 from redkite.model.timestamps import physical_ms
-from redkite.model.types import DataType, Metric
-from redkite.proxy.rules.finite import check_finite
+from redkite.model.types import Metric
 
 COUNT = "count(*)"
 EVERYTHING = "*"
 MAX_DECIMALS = 6
+_TOKEN = re.compile(r"[0-9a-fA-F-]{32,36}")
 _NOT_IN_A_KEY = frozenset("()[]*'\"")
-_ENGINE_NAMES: dict[DataType, str] = {
-    DataType.BINARY_VECTOR: "VECTOR_BINARY", DataType.FLOAT_VECTOR: "VECTOR_FLOAT",
-    DataType.FLOAT16_VECTOR: "VECTOR_FLOAT16", DataType.BFLOAT16_VECTOR: "VECTOR_BFLOAT16",
-    DataType.SPARSE_FLOAT_VECTOR: "VECTOR_SPARSE_U32_F32", DataType.INT8_VECTOR: "VECTOR_INT8",
-}  # fmt: skip
 
 
 # -- how many -----------------------------------------------------------------------------------
@@ -94,32 +88,6 @@ def choose_vector_field(schema: CollectionSchema, name: str) -> FieldSchema:
     if not field.data_type.is_vector:
         raise InvalidParameter(f"failed to create query plan: field ({name}) to search is not of vector data type")
     return field
-
-
-def check_queries(field: FieldSchema, queries: Queries) -> None:
-    """Type, dimension and values of the query vectors against the field they are compared with."""
-    if queries.data_type is not field.data_type:
-        raise InvalidParameter(
-            f"vector type must be the same, field {field.name} - type {_engine_name(field.data_type)}, "
-            f"search info type {_engine_name(queries.data_type)}"
-        )
-    vectors = queries.vectors
-    if field.data_type is not DataType.FLOAT_VECTOR or vectors is None:
-        raise Unimplemented(
-            f"search on a field of type {field.data_type.wire_name} is not built in this version, "
-            f"field name = {field.name}"
-        )
-    dim = vectors.shape[1]
-    if dim != field.dim:
-        size = np.dtype(np.float32).itemsize
-        raise InvalidParameter(
-            f"vector dimension mismatch, expected vector size(byte) {field.dim * size}, actual {dim * size}"
-        )
-    check_finite(vectors)
-
-
-def _engine_name(kind: DataType) -> str:
-    return _ENGINE_NAMES.get(kind, kind.name)
 
 
 def check_metric(asked: str, metric: Metric) -> None:
@@ -220,4 +188,6 @@ def check_page(request: Search) -> None:
         nq = request.queries.nq
         raise InvalidParameter(f"Not support search iteration over multiple vectors at present: nq is {nq}")
     if request.offset:
-        raise InvalidParameter(f"Not support offset when searching iteration: offset is {request.offset}")
+        raise InvalidParameter("Setting an offset is not permitted when using a search iterator v2")
+    if request.page is not None and request.page.token and not _TOKEN.fullmatch(request.page.token):
+        raise InvalidParameter("invalid token format")

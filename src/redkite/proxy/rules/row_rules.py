@@ -132,7 +132,7 @@ class RowRules:
         kind, column = given[field.name]
         if kind is DataType.NONE:
             column = pa.nulls(rows, wanted)
-        elif kind is not field.data_type or column.type != wanted:
+        elif kind is not field.data_type or column.type != wanted or kind is DataType.GEOMETRY:
             column = fit(field, kind, column, wanted, zone)
         if column.null_count:
             column = self._without_nulls(field, column, wanted)

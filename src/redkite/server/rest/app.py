@@ -18,7 +18,17 @@ from redkite.model.limits import LIMITS, Limits
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.server.calls import Calls, as_milvus
 from redkite.server.metrics import Metrics
-from redkite.server.rest import aliases, collections, databases, entities, evolution, indexes, keeping, partitions
+from redkite.server.rest import (
+    aliases,
+    collections,
+    databases,
+    entities,
+    evolution,
+    hybrid,
+    indexes,
+    keeping,
+    partitions,
+)
 from redkite.server.rest.exchange import Endpoint, Exchange, failure, read_body
 from redkite.server.rest.unserved import UNSERVED
 
@@ -35,7 +45,7 @@ _LARGE_BODY = 65_536
 
 _ENDPOINTS: dict[str, Endpoint] = {
     BASE + path: endpoint
-    for module in (collections, databases, entities, evolution, partitions, indexes, aliases, keeping)
+    for module in (collections, databases, entities, hybrid, evolution, partitions, indexes, aliases, keeping)
     for path, endpoint in module.ENDPOINTS.items()
 }
 _UNSERVED = frozenset(BASE + path for path in UNSERVED)

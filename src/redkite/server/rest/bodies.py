@@ -212,7 +212,70 @@ class QueryReqV2(Body, frozen=True):
     limit: int = 100
     offset: int = 0
     order_by_fields: tuple[str, ...] = ()
+    group_by_fields: tuple[str, ...] = ()
     expr_params: dict[str, Any] = {}
+    consistency_level: str = ""
+    as_of: int = 0
+    timezone: str = ""
+    time_fields: str = ""
+    explain: bool = False
+    analyze: bool = False
+
+
+class RerankFunction(Part, frozen=True):
+    title = "FunctionSchema"
+    required = ("name", "type")
+    name: str = ""
+    type: str = ""
+    input_field_names: tuple[str, ...] = ()
+    output_field_names: tuple[str, ...] = ()
+    params: dict[str, Any] = {}
+    description: str = ""
+
+
+class FunctionScoreBody(Part, frozen=True):
+    title = "FunctionScore"
+    functions: tuple[RerankFunction, ...] = ()
+    params: dict[str, Any] = {}
+
+
+class Rerank(Part, frozen=True):
+    title = "Rand"
+    strategy: str = ""
+    params: dict[str, Any] = {}
+
+
+class SubSearchReq(Part, frozen=True):
+    required = ("data",)
+    data: list[Any] = []
+    anns_field: str = ""
+    filter: str = ""
+    grouping_field: str = ""
+    metric_type: str = ""
+    limit: int = 0
+    offset: int = 0
+    params: dict[str, Any] = {}
+    search_params: dict[str, Any] = {}
+    ignore_growing: bool = False
+    expr_params: dict[str, Any] = {}
+
+
+class HybridSearchReq(Body, frozen=True):
+    required = ("collection_name", "search")
+    collection_name: str = ""
+    search: tuple[SubSearchReq, ...] = ()
+    rerank: Rerank = Rerank()
+    function_score: FunctionScoreBody | None = None
+    explain: bool = False
+    analyze: bool = False
+    limit: int = 100
+    offset: int = 0
+    grouping_field: str = ""
+    group_size: int = 0
+    strict_group_size: bool = False
+    rank_group_scorer: str = ""
+    output_fields: tuple[str, ...] = ()
+    partition_names: tuple[str, ...] = ()
     consistency_level: str = ""
     as_of: int = 0
     timezone: str = ""
@@ -231,12 +294,13 @@ class SearchReqV2(Body, frozen=True):
     offset: int = 0
     output_fields: tuple[str, ...] = ()
     search_params: dict[str, Any] = {}
+    order_by_fields: tuple[str, ...] = ()
     grouping_field: str = ""
     group_size: int = 0
     strict_group_size: bool = False
     consistency_level: str = ""
     expr_params: dict[str, Any] = {}
-    function_score: dict[str, Any] = {}
+    function_score: FunctionScoreBody | None = None
     function_chains: tuple[Any, ...] = ()
     search_aggregation: dict[str, Any] = {}
     as_of: int = 0
@@ -262,6 +326,20 @@ class IndexReq(Body, frozen=True):
     required = ("collection_name", "index_name")
     collection_name: str = ""
     index_name: str = ""
+
+
+class IndexReqWithProperties(Body, frozen=True):
+    required = ("collection_name", "index_name", "properties")
+    collection_name: str = ""
+    index_name: str = ""
+    properties: dict[str, Any] = {}
+
+
+class IndexReqWithKeys(Body, frozen=True):
+    required = ("collection_name", "index_name", "property_keys")
+    collection_name: str = ""
+    index_name: str = ""
+    property_keys: tuple[str, ...] = ()
 
 
 class IndexParamReq(Body, frozen=True):

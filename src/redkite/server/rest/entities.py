@@ -11,6 +11,7 @@ from redkite.errors import InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.moments import read_time_parts
+from redkite.model.schema import CollectionSchema
 from redkite.model.types import FieldOp
 from redkite.server.rest.bodies import (
     CollectionDataReq,
@@ -28,6 +29,8 @@ from redkite.server.rest.exchange import (
     consistency,
     refuse_unserved,
 )
+from redkite.server.rest.functions import function_score
+from redkite.server.rest.kinds import bucket_rows, explained, query_kinds, search_kinds, stored_ids
 from redkite.server.rest.rows import key_list, query_rows, read_ids, read_queries, read_rows, search_rows
 
 T = TypeVar("T")
@@ -137,7 +140,6 @@ async def _get(exchange: Exchange, body: CollectionIDReq) -> bytes:
 
 
 async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
-    refuse_unserved(body, "order_by_fields")
     info = await _info(exchange, body.collection_name)
     counting = body.output_fields == (_COUNT,)
     request = rq.Query(
@@ -153,6 +155,7 @@ async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
         as_of=body.as_of,
         timezone=body.timezone,
         time_fields=read_time_parts(body.time_fields),
+        **query_kinds(body),
     )
     return await _answer_rows(exchange, request, info)
 
@@ -160,23 +163,37 @@ async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
 async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.CollectionInfo) -> bytes:
     def finish(found: rs.Result) -> bytes:
         assert isinstance(found, rs.Rows)
-        return answer(query_rows(found, info.schema, exchange.integers_as_text), cost=0)
+        rows = query_rows(found, info.schema, exchange.integers_as_text)
+        return answer(rows, cost=0, **explained(found.explanation))
 
     return await exchange.calls.call(request, finish)
 
 
+async def _queries(exchange: Exchange, body: SearchReqV2, schema: CollectionSchema) -> rq.Queries:
+    """The query vectors, or the rows to take them from."""
+    if body.ids is not None:
+        if body.data:
+            raise InvalidParameter("'ids' and 'data' are mutually exclusive")
+        if body.search_aggregation:
+            raise InvalidParameter("'ids' and 'searchAggregation' are mutually exclusive")
+        return stored_ids(schema, body.ids)
+    given = _vectors(body.data)
+    read = functools.partial(read_queries, schema, body.anns_field, given)
+    return await _run(exchange, read, len(given) <= _INLINE_VECTORS)
+
+
 async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
-    refuse_unserved(
-        body, "ids", "grouping_field", "group_size", "strict_group_size", "function_score", "function_chains",
-        "search_aggregation",
-    )  # fmt: skip
-    if not body.data:
+    refuse_unserved(body, "function_chains")
+    if body.ids is None and not body.data:
         raise MissingKeys("either 'ids' (for primary key search) or 'data' (for vector search) must be provided")
     info = await _info(exchange, body.collection_name)
-    given = _vectors(body.data)
-    read = functools.partial(read_queries, info.schema, body.anns_field, given)
-    queries = await _run(exchange, read, len(given) <= _INLINE_VECTORS)
+    queries = await _queries(exchange, body, info.schema)
     params = dict(body.search_params)
+    metric = _pop_text(params, "metricType", "metric_type")
+    digits = _pop_whole_number(params, "round_decimal", -1)
+    ignore_growing = _pop_flag(params, "ignoreGrowing", "ignore_growing")
+    params = _flattened(params)
+    kinds = search_kinds(body, params)
     request = rq.Search(
         database=exchange.database,
         collection=body.collection_name,
@@ -188,21 +205,26 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         output_fields=body.output_fields,
         partitions=body.partition_names,
         offset=body.offset,
-        metric=_pop_text(params, "metricType", "metric_type"),
-        round_decimal=_pop_whole_number(params, "round_decimal", -1),
-        ignore_growing=_pop_flag(params, "ignoreGrowing", "ignore_growing"),
-        params=_flattened(params),
+        metric=metric,
+        round_decimal=digits,
+        ignore_growing=ignore_growing,
+        params=params,
+        **kinds,
         consistency_level=consistency(body.consistency_level),
         as_of=body.as_of,
         timezone=body.timezone,
         time_fields=read_time_parts(body.time_fields),
+        function_score=function_score(body.function_score),
     )
 
     def finish(found: rs.Result) -> bytes:
         assert isinstance(found, rs.Hits)
+        if found.buckets is not None:
+            buckets = bucket_rows(found.buckets, info.schema, exchange.integers_as_text)
+            return answer(buckets, cost=0, aggTopks=[len(some) for some in found.buckets])
         rows = search_rows(found, info.schema, exchange.integers_as_text)
         more = {"recalls": found.recalls} if found.recalls else {}
-        return answer(rows, cost=0, topks=found.topks, **more)
+        return answer(rows, cost=0, topks=found.topks, **more, **explained(found.explanation))
 
     return await exchange.calls.call(request, finish)
 

@@ -6,10 +6,18 @@ from redkite.errors import IndexNotFound
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import IndexState
-from redkite.server.rest.bodies import CollectionNameReq, IndexParam, IndexParamReq, IndexReq
+from redkite.server.rest.bodies import (
+    CollectionNameReq,
+    IndexParam,
+    IndexParamReq,
+    IndexReq,
+    IndexReqWithKeys,
+    IndexReqWithProperties,
+)
 from redkite.server.rest.exchange import Endpoint, Exchange, answer, texts
 
 AUTOINDEX = "AUTOINDEX"
+_PROPERTIES = ("mmap.enabled", "indexoffsetcache.enabled", "warmup")
 _STATES = {
     IndexState.NONE: "IndexStateNone", IndexState.UNISSUED: "Unissued", IndexState.IN_PROGRESS: "InProgress",
     IndexState.FINISHED: "Finished", IndexState.FAILED: "Failed", IndexState.RETRY: "Retry",
@@ -56,6 +64,7 @@ def _described(index: rs.IndexInfo) -> dict[str, object]:
         "fieldName": index.field,
         "indexType": index.params.get("index_type", ""),
         "metricType": index.params.get("metric_type", ""),
+        **{key: index.params[key] for key in _PROPERTIES if key in index.params},
         "totalRows": index.total_rows,
         "indexedRows": index.indexed_rows,
         "pendingRows": index.pending_rows,
@@ -71,6 +80,28 @@ async def _create(exchange: Exchange, body: IndexParamReq) -> bytes:
     return answer({})
 
 
+async def _alter(exchange: Exchange, body: IndexReqWithProperties) -> bytes:
+    return await exchange.tell(
+        rq.AlterIndex(
+            database=exchange.database,
+            collection=body.collection_name,
+            index_name=body.index_name,
+            properties=texts(body.properties),
+        )
+    )
+
+
+async def _unset(exchange: Exchange, body: IndexReqWithKeys) -> bytes:
+    return await exchange.tell(
+        rq.AlterIndex(
+            database=exchange.database,
+            collection=body.collection_name,
+            index_name=body.index_name,
+            delete_keys=body.property_keys,
+        )
+    )
+
+
 async def _drop(exchange: Exchange, body: IndexReq) -> bytes:
     return await exchange.tell(
         rq.DropIndex(database=exchange.database, collection=body.collection_name, index_name=body.index_name)
@@ -82,4 +113,6 @@ ENDPOINTS = {
     "indexes/describe": Endpoint(IndexReq, _describe),
     "indexes/create": Endpoint(IndexParamReq, _create),
     "indexes/drop": Endpoint(IndexReq, _drop),
+    "indexes/alter_properties": Endpoint(IndexReqWithProperties, _alter),
+    "indexes/drop_properties": Endpoint(IndexReqWithKeys, _unset),
 }

@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from redkite.client.rows import RowPlan
 from redkite.client.values import Dynamic, matrix_of
-from redkite.client.vectors import queries, sparse_dict, vector_column
+from redkite.client.vectors import queries, vector_column
 from redkite.errors import InvalidParameter, MilvusException, ParamError
 from redkite.model.batch import typed_rows
 from redkite.model.requests import Queries
@@ -131,7 +132,7 @@ def read_queries(schema: CollectionSchema, anns_field: str, data: list[Any]) -> 
             return queries(data, anns_field)
         if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
             return queries([_sparse(field, value) for value in data], anns_field)
-        column = vector_column(field, [_bytes(field, value) for value in data])
+        column = vector_column(msgspec.structs.replace(field, nullable=False), [_bytes(field, value) for value in data])
     except (MilvusException, TypeError) as error:
         text = error.message if isinstance(error, MilvusException) else str(error)
         raise NotJson(f"the query vectors cannot be read: {text}") from None
@@ -223,10 +224,15 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
+def _sparse_object(value: bytes) -> dict[str, Any]:
+    pairs = np.frombuffer(value, [("index", "<u4"), ("value", "<f4")])
+    return dict(zip(map(str, pairs["index"].tolist()), pairs["value"], strict=True))
+
+
 _WRITERS: dict[DataType, Callable[[Any], Any]] = {
     DataType.JSON: bytes.decode,
     DataType.BINARY_VECTOR: _base64, DataType.FLOAT16_VECTOR: _base64, DataType.BFLOAT16_VECTOR: _base64,
-    DataType.SPARSE_FLOAT_VECTOR: lambda value: {str(key): number for key, number in sparse_dict(value).items()},
+    DataType.SPARSE_FLOAT_VECTOR: _sparse_object,
 }  # fmt: skip
 
 _ARRAY_NAMES = {

@@ -6,8 +6,6 @@ _BY_GROUP = {
     "collections": (
         "add_function alter_function drop_function add_function_field drop_function_field struct_fields/add"
     ),
-    "entities": "hybrid_search advanced_search",
-    "indexes": "alter_properties drop_properties",
     "users": "list describe create update_password drop grant_role revoke_role",
     "roles": (
         "list describe create alter drop grant_privilege revoke_privilege grant_privilege_v2 revoke_privilege_v2"

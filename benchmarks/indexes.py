@@ -1,0 +1,220 @@
+"""Measure every type of index over float vectors: build, bytes, recall and speed, beside faiss with the same index.
+
+    python benchmarks/indexes.py
+    python benchmarks/indexes.py --rows 5000 --dim 32 --types IVF_FLAT SCANN --queries 50      # a smoke test
+
+For each type one collection is made, written, flushed and indexed in this process. The stored index is then opened with
+faiss alone and searched with the same parameters; where the engine compares candidates once more with the vectors, so
+does faiss (IndexRefineFlat). Both take turns, and CPU seconds are counted, so that a busy machine favours neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+import redkite
+from redkite.index.threads import CORES
+
+K = 10
+GRAPH = {"M": 16, "efConstruction": 200}
+TYPES: dict[str, tuple[dict[str, Any], str, tuple[int, ...]]] = {
+    "HNSW": (GRAPH, "ef", (16, 32, 64, 128)),
+    "HNSW_SQ": ({**GRAPH, "sq_type": "SQ8"}, "ef", (16, 32, 64, 128)),
+    "HNSW_PQ": ({**GRAPH, "m": 16}, "ef", (64, 128)),
+    "HNSW_PRQ": ({**GRAPH, "m": 4, "nrq": 2}, "ef", (128, 256)),
+    "IVF_FLAT": ({"nlist": 256}, "nprobe", (4, 8, 16, 32)),
+    "IVF_SQ8": ({"nlist": 256}, "nprobe", (4, 8, 16, 32)),
+    "IVF_PQ": ({"nlist": 256, "m": 16}, "nprobe", (4, 8, 16, 32)),
+    "IVF_RABITQ": ({"nlist": 256}, "nprobe", (4, 8, 16, 32)),
+    "SCANN": ({"nlist": 256}, "nprobe", (4, 8, 16, 32)),
+    "DISKANN": ({}, "search_list", (16, 32, 64, 128)),
+    "AUTOINDEX": ({}, "level", (1, 2)),
+}
+"""Index type -> how it is built, the parameter that is varied, its values."""
+FACTORS = {"HNSW_SQ": 2, "HNSW_PQ": 8, "HNSW_PRQ": 16, "IVF_SQ8": 2, "IVF_PQ": 8, "IVF_RABITQ": 10, "SCANN": 6.4}
+"""Candidates that the engine compares once more for each row asked, by default."""
+SHARES = (0.5, 0.1, 0.01, 0.001)
+DISKANN_SPARE = 48
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3, help="how often the engine and faiss take turns")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--filters", action="store_true", help="also search under filters of several widths")
+    parser.add_argument("--out", type=Path, help="also write every number as JSON")
+    return parser.parse_args()
+
+
+def clustered(rows: int, dim: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """64 clusters in a space of 20 dimensions, projected up, and questions that are not in the data."""
+    rng = np.random.default_rng(7)
+    centres, up = rng.normal(size=(64, 20)) * 2, rng.normal(size=(20, dim))
+    latent = centres[rng.integers(0, 64, rows + queries)] + rng.normal(size=(rows + queries, 20))
+    data = (latent @ up + 0.2 * rng.normal(size=(rows + queries, dim))).astype(np.float32)
+    return data[:rows], data[rows:]
+
+
+def made(folder: str, kind: str, data: np.ndarray) -> tuple[Any, float]:
+    """A client with a loaded and indexed collection `c`, and the seconds that the index took."""
+    client = redkite.MilvusClient(os.path.join(folder, f"{kind}.db"))
+    schema = client.create_schema()
+    schema.add_field("id", redkite.DataType.INT64, is_primary=True)
+    schema.add_field("number", redkite.DataType.INT64)
+    schema.add_field("v", redkite.DataType.FLOAT_VECTOR, dim=data.shape[1])
+    client.create_collection("c", schema=schema)
+    for at in range(0, len(data), 20_000):
+        some = data[at : at + 20_000]
+        client.insert("c", [{"id": at + i, "number": (at + i) % 1000, "v": v} for i, v in enumerate(some)])
+    client.flush("c")
+    client.compact("c")
+    wanted = client.prepare_index_params()
+    wanted.add_index("v", index_type=kind, metric_type="L2", params=TYPES[kind][0])
+    started = time.perf_counter()
+    client.create_index("c", wanted)
+    spent = time.perf_counter() - started
+    client.load_collection("c")
+    return client, spent
+
+
+def settings(kind: str, value: int) -> Any:
+    """What faiss is told so that it looks as far as the engine does."""
+    if kind.startswith("HNSW"):
+        return faiss.SearchParametersHNSW(efSearch=value)
+    if kind == "AUTOINDEX":
+        return faiss.SearchParametersHNSW(efSearch=48 * value)
+    if kind in ("IVF_RABITQ", "DISKANN"):
+        lists = (DISKANN_SPARE + value) // 2 if kind == "DISKANN" else value
+        return faiss.SearchParametersPreTransform(index_params=faiss.IVFRaBitQSearchParameters(nprobe=lists, qb=0))
+    return faiss.SearchParametersIVF(nprobe=value)
+
+
+def bare(path: Path, kind: str, data: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
+    """A search with faiss alone over a stored index: (queries, the varied value) -> row numbers."""
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    if kind not in FACTORS and kind != "DISKANN":
+        return lambda queries, value: index.search(queries, K, params=settings(kind, value))[1]
+    flat = faiss.IndexFlatL2(data.shape[1])
+    flat.add(data)
+    both = faiss.IndexRefine(index, flat)
+
+    def search(queries: np.ndarray, value: int) -> np.ndarray:
+        factor = (DISKANN_SPARE + value) / K if kind == "DISKANN" else FACTORS[kind]
+        params = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=settings(kind, value))
+        return both.search(queries, K, params=params)[1]
+
+    return search
+
+
+def seconds(call: Callable[[np.ndarray], object], blocks: list[np.ndarray]) -> float:
+    """CPU seconds that this process spends on all blocks of queries."""
+    started = time.process_time()
+    for block in blocks:
+        call(block)
+    return time.process_time() - started
+
+
+def recall(found: Any, truth: np.ndarray) -> float:
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth.tolist(), strict=True)]))
+
+
+def asking(client: Any, params: dict[str, Any], text: str = "") -> Callable[[np.ndarray], Any]:
+    """A search by the engine."""
+    return lambda queries: client.search("c", queries, limit=K, filter=text, search_params={"params": params})
+
+
+def in_turns(
+    alone: Callable[[np.ndarray], object], engine: Callable[[np.ndarray], object], blocks: list[np.ndarray], rounds: int
+) -> tuple[float, float]:
+    """The best CPU seconds of both, over some rounds in which they alternate."""
+    spent = []
+    for _ in range(rounds):
+        faiss.omp_set_num_threads(1 if len(blocks[0]) == 1 else CORES)
+        spent.append((seconds(alone, blocks), seconds(engine, blocks)))
+    return min(bare for bare, _ in spent), min(whole for _, whole in spent)
+
+
+def curve(
+    client: Any, alone: Any, kind: str, queries: np.ndarray, truth: np.ndarray, rounds: int
+) -> list[dict[str, Any]]:
+    """One line for each value of the parameter: recall, and CPU µs a query of the engine and of faiss."""
+    _, name, values = TYPES[kind]
+    lines = []
+    for value in values:
+        engine, by_faiss = asking(client, {name: value}), partial(alone, value=value)
+        found = [list(each.ids) for each in engine(queries)]
+        line: dict[str, Any] = {"type": kind, name: value, "recall": round(recall(found, truth), 4)}
+        for step in (1, 100):
+            blocks = [queries[at : at + step] for at in range(0, len(queries), step)]
+            bare_, whole = in_turns(by_faiss, engine, blocks, rounds)
+            line[f"nq{step} engine us"] = round(whole / len(queries) * 1e6, 1)
+            line[f"nq{step} faiss us"] = round(bare_ / len(queries) * 1e6, 1)
+        lines.append(line)
+    return lines
+
+
+def filtered(client: Any, kind: str, data: np.ndarray, queries: np.ndarray) -> list[dict[str, Any]]:
+    """Recall and CPU µs a query where only part of the rows is allowed."""
+    _, name, values = TYPES[kind]
+    blocks, lines = [query[None] for query in queries], []
+    for share in SHARES:
+        allowed = np.flatnonzero(np.arange(len(data)) % 1000 < share * 1000)
+        truth = allowed[faiss.knn(queries, data[allowed], min(K, len(allowed)))[1]]
+        engine = asking(client, {name: values[len(values) // 2]}, f"number < {int(share * 1000)}")
+        found = [list(engine(block)[0].ids) for block in blocks]
+        spent = seconds(engine, blocks) / len(blocks)
+        lines.append(
+            {"type": kind, "share": share, "recall": round(recall(found, truth), 4), "us": round(spent * 1e6, 1)}
+        )
+    return lines
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    rows = [names, ["---"] * len(names), *([str(line.get(name, "")) for name in names] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main() -> None:
+    options = arguments()
+    data, queries = clustered(options.rows, options.dim, options.queries)
+    truth = faiss.knn(queries, data, K)[1]
+    results: dict[str, Any] = {"builds": [], "curves": [], "filters": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in options.types:
+            client, spent = made(folder, kind, data)
+            (path, *more) = sorted(Path(folder, f"{kind}.db").rglob("index-*"))
+            size = sum(file.stat().st_size for file in (path, *more))
+            results["builds"].append(
+                {"type": kind, "seconds": round(spent, 2), "bytes_per_row": round(size / len(data), 1)}
+            )
+            if not more:
+                alone = bare(path, kind, data)
+                results["curves"] += curve(client, alone, kind, queries, truth, options.rounds)
+            if options.filters:
+                results["filters"] += filtered(client, kind, data, queries)
+            client.close()
+            print(table([r for part in results.values() for r in part if r["type"] == kind]), flush=True)
+    for part, lines in results.items():
+        if lines:
+            print(f"\n## {part}\n\n{table(lines)}")
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

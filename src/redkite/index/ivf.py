@@ -1,0 +1,215 @@
+"""Inverted lists: each row is in the list of its nearest centre, and a search looks through the lists near the query.
+
+| type | what the lists hold |
+|---|---|
+| IVF_FLAT | the vectors: float16 copies where those keep the neighbours of the data, else float32 |
+| IVF_SQ8 | one byte for each number |
+| IVF_PQ | `m` codes of `nbits` bits |
+| IVF_RABITQ | `rbq_bits` bits for each number of the turned vector (Gao and Long, 2024), compared many at a time |
+| SCANN | 4 bits for each `sub_dim` numbers, compared many at a time |
+| DISKANN | one bit for each number, compared many at a time: small enough for memory where the vectors are not |
+
+Rows go to the centre nearest by distance, whatever the metric, so that lists are of similar length; queries choose
+centres by the metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isqrt, sqrt
+from typing import Any
+
+from redkite.index.base import SearchParams, Vectors
+from redkite.index.building import Build, from_bytes, metric_code, to_bytes, whole
+from redkite.index.codes import (
+    LEAST_TRAINING_ROWS,
+    TRAINING_ROWS,
+    bits_for,
+    candidates_each,
+    keeps_codes,
+    modest,
+    with_refinement,
+)
+from redkite.index.faiss_index import FaissIndex, scaled, with_selector
+from redkite.index.hnsw import SAMPLE, half_precision_suffices
+from redkite.index.threads import faiss
+from redkite.model.segments import IndexSpec
+from redkite.model.types import Metric
+
+_faiss: Any = faiss
+BLOCK = 32
+"""Codes compared at a time by the kernels that take many."""
+DISKANN_SPARE = 48
+"""Candidates beside those that a search asks for, and twice the lists beside: codes of one bit are coarse."""
+_TURN_SEED = 11
+
+
+class IvfIndex(FaissIndex):
+    """Built lists. `search` takes `nprobe` from params; `refine_k` over codes, `reorder_k` for SCANN."""
+
+    def __init__(self, inner: Any, metric: Metric, factor: float, *, codes_refine: bool) -> None:
+        super().__init__(inner, metric, factor, codes_refine=codes_refine)
+        lists = _faiss.downcast_index(inner.base_index) if codes_refine else inner
+        self._is_turned = isinstance(lists, _faiss.IndexPreTransform)
+        self._ivf = _faiss.downcast_index(lists.index) if self._is_turned else lists
+        self.lists: int = self._ivf.nlist
+
+    def _width(self, k: int, params: SearchParams) -> int:
+        return max(k, whole(params, "reorder_k")) if "reorder_k" in params else super()._width(k, params)
+
+    def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
+        return with_selector(_faiss.SearchParametersIVF, selector, nprobe=self._probed(params))
+
+    def _probed(self, params: SearchParams) -> int:
+        return min(whole(params, "nprobe"), self.lists)
+
+    def _work(self, params: SearchParams) -> int:
+        return self.lists + self._probed(params) * self.rows // self.lists
+
+    def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
+        # Neighbours among fewer rows are farther away, but by much less than there are fewer rows.
+        wider = scaled(params, "nprobe", 1, sqrt(factor), self.lists)
+        return scaled(wider, "reorder_k", k, 1, self.rows) if "reorder_k" in params else wider
+
+    def memory(self) -> int:
+        finer = int(_faiss.downcast_index(self._inner.refine_index).sa_code_size()) if self._codes_refine else 0
+        return int((self._ivf.code_size + finer + 8) * self.rows + self.lists * self._dim * 4)
+
+
+class RabitqIndex(IvfIndex):
+    """Lists of turned vectors. `search` takes `rbq_query_bits` too."""
+
+    def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
+        bits = whole(params, "rbq_query_bits")
+        inner = with_selector(_faiss.IVFRaBitQSearchParameters, selector, nprobe=self._probed(params), qb=bits)
+        return _faiss.SearchParametersPreTransform(index_params=inner)
+
+
+class DiskannIndex(RabitqIndex):
+    """`search` takes `search_list`: so many candidates by code, from as many lists as that wants, are compared with
+    their vectors, which may be on disk."""
+
+    def _width(self, k: int, params: SearchParams) -> int:
+        return max(k, DISKANN_SPARE + whole(params, "search_list"))
+
+    def _probed(self, params: SearchParams) -> int:
+        return min((DISKANN_SPARE + whole(params, "search_list")) // 2, self.lists)
+
+    def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
+        return scaled(params, "search_list", k, factor, max(self.rows, k))
+
+
+# -- building -----------------------------------------------------------------------------------
+def build_ivf(build: Build) -> memoryview:
+    """The bytes of an index of any type of the table above. Raises BuildCancelled."""
+    count = build.lists(_wanted_lists(build))
+    centres = build.centres(count)
+    near = _flat(build.dim, faiss.METRIC_L2, centres)
+    lists = _MAKE[build.spec.index_type](build, near, count)
+    build.begin()
+    index = _faiss.downcast_index(lists.index) if isinstance(lists, _faiss.IndexPreTransform) else lists
+    lists.train(build.sample(max(TRAINING_ROWS, count), LEAST_TRAINING_ROWS))
+    for block in build.blocks():
+        lists.add(block)
+    chosen = _flat(
+        build.dim, metric_code(build.metric), _faiss.vector_to_array(near.codes).view("f4").reshape(count, -1)
+    )
+    index.quantizer = chosen
+    return to_bytes(with_refinement(build, lists))
+
+
+def _wanted_lists(build: Build) -> int:
+    if build.spec.index_type == "DISKANN":
+        return max(1, 2 * isqrt(build.rows))
+    return build.whole("nlist")
+
+
+def _flat(dim: int, metric: int, centres: Vectors) -> Any:
+    found = _faiss.IndexFlat(dim, metric)
+    found.add(centres)
+    return found
+
+
+def _plain(build: Build, near: Any, count: int) -> Any:
+    kind = metric_code(build.metric)
+    if half_precision_suffices(build.sample(8 * SAMPLE), build.metric):
+        half = faiss.ScalarQuantizer.QT_fp16
+        return _faiss.IndexIVFScalarQuantizer(near, build.dim, count, half, kind, False)
+    return _faiss.IndexIVFFlat(near, build.dim, count, kind)
+
+
+def _bytes(build: Build, near: Any, count: int) -> Any:
+    kind = faiss.ScalarQuantizer.QT_8bit
+    return _faiss.IndexIVFScalarQuantizer(near, build.dim, count, kind, metric_code(build.metric), True)
+
+
+def _products(build: Build, near: Any, count: int) -> Any:
+    bits = bits_for(build, build.whole("nbits"))
+    index = _faiss.IndexIVFPQ(near, build.dim, count, build.whole("m"), bits, metric_code(build.metric))
+    modest(index.pq.cp)
+    return index
+
+
+def _scann(build: Build, near: Any, count: int) -> Any:
+    parts = build.dim // build.whole("sub_dim")
+    index = _faiss.IndexIVFPQFastScan(near, build.dim, count, parts, 4, metric_code(build.metric), BLOCK)
+    modest(index.pq.cp)
+    return index
+
+
+def _rabitq(build: Build, near: Any, count: int) -> Any:
+    """Also what DISKANN keeps in memory, with one bit for each number."""
+    bits = build.whole("rbq_bits", 1)
+    index = _faiss.IndexIVFRaBitQFastScan(near, build.dim, count, metric_code(build.metric), BLOCK, True, bits)
+    return _turned(build, index)
+
+
+def _turned(build: Build, index: Any) -> Any:
+    """An index that turns all vectors first, so that every number says about as much as any other."""
+    turn = _faiss.RandomRotationMatrix(build.dim, build.dim)
+    turn.init(_TURN_SEED)
+    near = _faiss.downcast_index(index.quantizer)
+    centres = _faiss.vector_to_array(near.codes).view("f4").reshape(-1, build.dim)
+    near.reset()
+    near.add(turn.apply(centres))
+    return _faiss.IndexPreTransform(turn, index)
+
+
+_MAKE: dict[str, Callable[[Build, Any, int], Any]] = {
+    "IVF_FLAT": _plain,
+    "IVF_SQ8": _bytes,
+    "IVF_PQ": _products,
+    "IVF_RABITQ": _rabitq,
+    "SCANN": _scann,
+    "DISKANN": _rabitq,
+}
+
+
+# -- storing ------------------------------------------------------------------------------------
+def open_ivf(spec: IndexSpec, path: str | None, data: memoryview) -> IvfIndex:
+    """From a file, mapped; or from bytes where there is no file."""
+    kinds = {"IVF_RABITQ": RabitqIndex, "DISKANN": DiskannIndex}
+    kind = kinds.get(spec.index_type, IvfIndex)
+    metric = spec.metric or Metric.COSINE
+    return kind(from_bytes(path, data), metric, candidates_each(spec), codes_refine=keeps_codes(spec))
+
+
+def build_bytes(spec: IndexSpec, rows: int, width: int) -> int:
+    """Memory that building and storing takes at most, about: the lists twice, and the sample."""
+    codes = _code_bytes(spec, width) + 8 + (4 * width if keeps_codes(spec) else 0)
+    return 3 * rows * codes + 8 * min(rows, TRAINING_ROWS) * width
+
+
+def _code_bytes(spec: IndexSpec, dim: int) -> int:
+    """Of one row, about."""
+    match spec.index_type:
+        case "IVF_SQ8":
+            return dim
+        case "IVF_PQ":
+            return 3 * whole(spec.build, "m")
+        case "SCANN":
+            return dim // (2 * whole(spec.build, "sub_dim", 2)) + 8
+        case "IVF_RABITQ" | "DISKANN":
+            return dim * whole(spec.build, "rbq_bits", 1) // 8 + 24
+        case _:
+            return 4 * dim

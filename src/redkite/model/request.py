@@ -1,0 +1,11 @@
+"""The base of all requests."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all requests. `database` is where names are looked up."""
+
+    database: str = ""

@@ -1,0 +1,374 @@
+"""Searches whose hits are ranked anew: hybrid ones, and those with a function score.
+
+All searches of one request read one snapshot. Their hits travel as keys, scores and the columns that ranking looks at;
+the output fields are taken once, for the winners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from redkite.coordinator.meta import CollectionMeta
+from redkite.errors import InvalidParameter, StorageError
+from redkite.filter import Filter, compile_filter
+from redkite.model import requests as rq
+from redkite.model import results as rs
+from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
+from redkite.model.tuning import Explain, Tuning
+from redkite.node.shard import Shard
+from redkite.node.topology import Topology
+from redkite.proxy.explaining import Stopwatch
+from redkite.proxy.kinds import Asked, gathered, keys_filter, shown_groups
+from redkite.proxy.model_client import model_scores
+from redkite.proxy.reads import Planned, Reads
+from redkite.proxy.rules.chain_rules import read_chains
+from redkite.proxy.rules.model_rules import MODEL
+from redkite.proxy.rules.query_vectors import comparable as comparable_queries
+from redkite.proxy.rules.ranking_rules import (
+    Ranking,
+    Reranker,
+    Rules,
+    check_hybrid,
+    read_ranking,
+    read_scorer,
+    read_strategy,
+)
+from redkite.proxy.rules.read_rules import check_round_decimal, check_same_collection, expand_output_fields
+from redkite.query import fusion
+from redkite.query.chains import Chain, LimitStep, model_column
+from redkite.query.chains import run as run_chains
+from redkite.query.fusion import Pool, RankedList, Rrf, Scored
+from redkite.query.models import ModelRerank
+from redkite.query.plan import GroupPlan, QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.ranked_groups import GroupRule, best_groups
+from redkite.query.reduce import empty_rows, merge_rows
+from redkite.query.rescoring import Boosts, Decay, boosted, decayed
+from redkite.query.sources import codes_of
+from redkite.segment.expiry import Expiry
+from redkite.segment.growing import rows_only
+
+Request = rq.Search | rq.HybridSearch
+QUICK_SEARCHES = 4
+FEWEST_CANDIDATES = 100
+CANDIDATES = 10
+"""Boosts look at so many times the rows that are wanted, and at no fewer than FEWEST_CANDIDATES."""
+_GROUP = "\0group "
+"""Columns of this name and a number hold the group of each hit."""
+_WIDTHS = ("ef", "search_list", "reorder_k")
+"""Parameters of indexes that must not be less than the rows wanted."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """One search of a request."""
+
+    planned: Planned
+    search: rq.Search
+    plan: SearchPlan
+    keep: int
+    """Rows of each query that it is to bring, after boosts; or groups."""
+    round_decimal: int = -1
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    """What all parts of a request read."""
+
+    meta: CollectionMeta
+    shards: Sequence[Shard]
+    moment: int | None
+    expiry: Expiry | None
+    ask: Asked
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """What the rows are ranked by, and how many of them, or of their groups, are answered."""
+
+    ranking: Ranking
+    limit: int
+    offset: int
+    group: GroupRule | None = None
+    chains: tuple[Chain, ...] = ()
+
+
+class Rankings:
+    """Answers in the caller's thread."""
+
+    def __init__(self, topology: Topology, reads: Reads) -> None:
+        self._topology = topology
+        self._reads = reads
+
+    # -- requests -------------------------------------------------------------------------------
+    def search(self, request: rq.Search) -> rs.Hits:
+        """A plain search, ranked by functions when it names any."""
+        if request.function_score is None and not request.function_chains:
+            return self._reads.search(request)
+        if request.page is not None:
+            raise InvalidParameter("a function score is not permitted when using a search iterator")
+        return self._scored(request) if request.function_score is not None else self._chained(request)
+
+    def _chained(self, request: rq.Search) -> rs.Hits:
+        """Steps over the hits of a search."""
+        if request.grouping is not None:
+            raise InvalidParameter("function_chains and group_by_field cannot be used together")
+        meta = self._topology.root.find(request.database, request.collection)
+        check_same_collection(meta, request.collection_id)
+        chains = read_chains(request.function_chains, meta.schema, request.queries.nq)
+        fields = [name for chain in chains for name in chain.fields]
+        shown = expand_output_fields(meta.schema, request.output_fields)[0]
+        columns = tuple(dict.fromkeys((*fields, *shown)))
+        keep = request.limit + request.offset
+        part = self._part(request, keep, Ranking(), columns)
+        early = tuple(chain for chain in chains if chain.early)
+        if early:
+            part = msgspec.structs.replace(part, plan=self._widened(part.plan, keep))
+            chains = (*early, Chain((LimitStep(keep),), ()), *chains[len(early) :])
+        wanted = _Wanted(Ranking(), request.limit, request.offset, chains=chains)
+        return self._answer(meta, request, [part], wanted)
+
+    def _scored(self, request: rq.Search) -> rs.Hits:
+        """Functions over the hits of a search."""
+        assert request.function_score is not None, "the caller has looked"
+        if request.function_chains:
+            raise InvalidParameter("function_chains and function_score cannot be used together")
+        meta = self._topology.root.find(request.database, request.collection)
+        check_same_collection(meta, request.collection_id)
+        ranking = read_ranking(request.function_score, self._rules(meta, request.filter_params, 1, request.queries.nq))
+        columns = ranking.fields
+        if ranking.boosts is None:
+            columns = tuple(dict.fromkeys((*columns, *expand_output_fields(meta.schema, request.output_fields)[0])))
+        part = self._part(request, request.limit + request.offset, ranking, columns)
+        group = None if part.plan.grouping is None else GroupRule(part.plan.grouping.size)
+        return self._answer(meta, request, [part], _Wanted(ranking, request.limit, request.offset, group))
+
+    def hybrid(self, request: rq.HybridSearch) -> rs.Hits:
+        """Several searches, their hits ranked as one list."""
+        meta = self._topology.root.find(request.database, request.collection)
+        check_hybrid(request, self._topology.limits)
+        ranking = self._ranking_of(meta, request)
+        wide = request.limit + request.offset
+        parts = []
+        for search in request.searches:
+            check_round_decimal(search.round_decimal)
+            keep = max(search.limit, wide)
+            own = msgspec.structs.replace(
+                search, tuning=_explaining(search.tuning, request.explain), database=request.database,
+                collection=request.collection, limit=keep, offset=0,
+                round_decimal=-1, partitions=search.partitions or request.partitions, grouping=request.grouping,
+                as_of=request.as_of,
+            )  # fmt: skip
+            parts.append(self._part(own, keep, ranking, ranking.fields, search.round_decimal))
+        grouping = parts[0].plan.grouping
+        group = None if grouping is None else GroupRule(grouping.size, read_scorer(request.group_scorer))
+        return self._answer(meta, request, parts, _Wanted(ranking, request.limit, request.offset, group))
+
+    def is_quick(self, request: Request | rq.Query) -> bool:
+        """Whether an event loop may run it: no other service is asked, and each search is quick."""
+        if isinstance(request, rq.Query):
+            return self._reads.is_quick(request)
+        functions = request.function_score.functions if request.function_score is not None else ()
+        if any(function.params.get("reranker", "").strip().lower() == MODEL for function in functions):
+            return False
+        if isinstance(request, rq.Search):
+            return not request.function_chains and self._reads.is_quick(request)
+        named = {"database": request.database, "collection": request.collection}
+        searches = [msgspec.structs.replace(search, **named) for search in request.searches[:QUICK_SEARCHES]]
+        return len(request.searches) <= QUICK_SEARCHES and all(map(self._reads.is_quick, searches))
+
+    def _ranking_of(self, meta: CollectionMeta, request: rq.HybridSearch) -> Ranking:
+        """What the request names; `rrf` when it names nothing that makes one list of many."""
+        searches = request.searches
+        own: Reranker | None = None
+        if request.strategy or request.rank_params:
+            own = read_strategy(request.strategy, request.rank_params, len(searches))
+        if request.function_score is None:
+            return Ranking(reranker=own or Rrf())
+        rules = self._rules(meta, {}, len(searches), searches[0].queries.nq)
+        ranking = read_ranking(request.function_score, rules)
+        if ranking.reranker is not None and own is not None:
+            raise InvalidParameter("a hybrid search takes a rank strategy or a rerank function, not both")
+        return msgspec.structs.replace(ranking, reranker=ranking.reranker or own or Rrf())
+
+    def _rules(self, meta: CollectionMeta, params: dict[str, Any], lists: int, nq: int) -> Rules:
+        def condition(text: str) -> Filter | None:
+            found = self._reads.condition(meta, text, params)
+            if found is not None and found.sample is not None:
+                raise InvalidParameter(f"random_sample cannot stand in the filter of a boost: {text}")
+            return found
+
+        random = self._topology.env.random
+        return Rules(meta.schema, lists, nq, condition, partial(random.getrandbits, 63))
+
+    def _part(
+        self, search: rq.Search, keep: int, ranking: Ranking, columns: tuple[str, ...], round_decimal: int = -1
+    ) -> _Part:
+        planned = self._reads.planned(msgspec.structs.replace(search, output_fields=()))
+        plan = msgspec.structs.replace(planned.plan, columns=columns)
+        if ranking.boosts is not None:
+            plan = self._widened(plan, keep)
+        return _Part(planned, search, plan, keep, round_decimal)
+
+    def _widened(self, plan: SearchPlan, keep: int) -> SearchPlan:
+        """The plan with the candidates of what scores rows before the best are taken."""
+        wide = max(keep, min(max(CANDIDATES * keep, FEWEST_CANDIDATES), self._topology.limits.max_topk))
+        wider = {key: max(int(plan.params[key]), wide) for key in _WIDTHS if key in plan.params}
+        return msgspec.structs.replace(plan, limit=wide, params={**plan.params, **wider})
+
+    # -- the work -------------------------------------------------------------------------------
+    def _answer(self, meta: CollectionMeta, request: Request, parts: Sequence[_Part], wanted: _Wanted) -> rs.Hits:
+        watch = Stopwatch(self._topology) if parts[0].plan.explain else None
+        check_round_decimal(request.round_decimal)
+        columns, shown = expand_output_fields(meta.schema, request.output_fields)
+        times = self._reads.times_of(meta, columns, request)
+        shards = self._topology.shards(meta)
+        moment = self._reads.moment(meta, shards, request)
+        expiry = self._reads.expiring(parts[0].plan, meta, request.as_of).expiry
+        snapshot = _Snapshot(meta, shards, moment, expiry, Asked(shards, moment))
+        boosts = wanted.ranking.boosts
+        lists = [RankedList(p.plan.metric, _boosted(self._searched(snapshot, p), p, boosts)) for p in parts]
+        won = _won(lists, wanted)
+        if columns and set(columns) <= set(won.rows.schema.names):
+            rows = won.rows.select(columns)
+        else:
+            rows = self._fetched(snapshot, won.ids, columns, [part.plan for part in parts])
+        if needs_types(meta.schema, columns):
+            rows = typed_rows(rows, meta.schema)
+        scores = won.scores if request.round_decimal < 0 else np.round(won.scores, request.round_decimal)
+        return rs.Hits(
+            topks=won.topks,
+            ids=won.ids,
+            scores=scores,
+            rows=rows if times is None else times.show(rows),
+            output_fields=shown,
+            primary_field=meta.schema.primary.name,
+            collection=request.collection,
+            session_timestamp=snapshot.ask.timestamp,
+            groups=None if wanted.group is None else shown_groups(won, parts[0].plan),
+            explanation=None if watch is None else watch.explanation(
+                "search" if isinstance(request, rq.Search) else "hybrid", meta.name, [part.plan for part in parts],
+                snapshot.ask.reports, len(shards), text=" ; ".join(p.search.filter for p in parts if p.search.filter),
+            ),
+        )  # fmt: skip
+
+    def _searched(self, snapshot: _Snapshot, part: _Part) -> SearchPartial:
+        """The hits of one part; the group of each, if there are groups, among its columns."""
+        plan = msgspec.structs.replace(part.plan, expiry=snapshot.expiry)
+        field = part.planned.field
+        tuning = part.search.tuning
+        if tuning is not None and tuning.recall and not plan.exact:
+            plan = self._reads.tuned(plan, part.search, part.planned, snapshot.ask)
+        given = self._reads.vectors_of(snapshot.meta, field, part.search, snapshot.shards, snapshot.moment)
+        hits = gathered(plan, comparable_queries(field, given), snapshot.ask)
+        if part.round_decimal >= 0:
+            hits = msgspec.structs.replace(hits, scores=np.round(hits.scores, part.round_decimal))
+        return hits if plan.grouping is None else _with_groups(hits, plan.grouping)
+
+    def _fetched(
+        self, snapshot: _Snapshot, ids: pa.Array, columns: tuple[str, ...], plans: Sequence[SearchPlan]
+    ) -> pa.RecordBatch:
+        """Columns of the rows that have these keys, in their order."""
+        meta = snapshot.meta
+        if not columns or not len(ids):
+            return empty_rows(meta.schema, columns) if columns else rows_only(len(ids))
+        primary = meta.schema.primary.name
+        text, keys = keys_filter(meta.schema, pc.unique(ids))
+        plan = QueryPlan(
+            collection_id=meta.collection_id,
+            schema=meta.schema,
+            filter=compile_filter(text, meta.schema, keys, limits=self._topology.limits),
+            partitions=_union([plan.partitions for plan in plans]),
+            limit=None,
+            columns=(primary, *(name for name in columns if name != primary)),
+            expiry=snapshot.expiry,
+        )
+        partials: list[QueryPartial] = []
+        for shard in snapshot.shards:
+            partials += shard.query(plan, snapshot.moment or snapshot.ask.timestamp)[1]
+        rows = merge_rows(partials, plan).rows if partials else None
+        places = None if rows is None else pc.index_in(ids, rows.column(0))
+        if rows is None or places is None or places.null_count:
+            raise StorageError("rows of a search are not there any more: inconsistent requery result", 2200)
+        return rows.select(columns).take(places)
+
+
+def _explaining(tuning: Tuning | None, explain: Explain) -> Tuning | None:
+    """Of a part of a request that explains, or does not."""
+    if not explain:
+        return tuning
+    return msgspec.structs.replace(tuning or Tuning(), explain=explain)
+
+
+# -- groups -------------------------------------------------------------------------------------
+def _with_groups(hits: SearchPartial, grouping: GroupPlan) -> SearchPartial:
+    """The hits with the group of each in columns of their rows."""
+    names = [*hits.rows.schema.names, *(f"{_GROUP}{at}" for at in range(len(grouping.sources)))]
+    groups = [pa.nulls(0) for _ in grouping.sources] if hits.groups is None else hits.groups.columns
+    rows = pa.RecordBatch.from_arrays([*hits.rows.columns, *groups], names)
+    return msgspec.structs.replace(hits, rows=rows, groups=None)
+
+
+def _best(pool: Pool, scored: Scored, limit: int, offset: int, group: GroupRule | None) -> SearchPartial:
+    """The best rows of each query, or the best rows of its best groups."""
+    if group is None:
+        return fusion.answer(pool, scored, limit, offset)
+    names = [name for name in pool.rows.schema.names if name.startswith(_GROUP)]
+    groups = pool.rows.select(names)
+    codes = codes_of(groups.columns) if len(pool) else np.empty(0, np.int64)
+    places, topks = best_groups(pool, scored, codes, group, limit, offset)
+    wanted = numbers_to_arrow(places)
+    rows = fusion.taken(pool.rows, places)
+    shown = groups.take(wanted) if len(places) else None
+    return SearchPartial(topks, pool.ids.take(wanted), scored.scores[places], rows, shown)
+
+
+def _won(lists: Sequence[RankedList], wanted: _Wanted) -> SearchPartial:
+    """The rows that make the answer."""
+    if not wanted.chains:
+        pool = fusion.pool(lists)
+        return _best(pool, _scored(pool, wanted.ranking.reranker), wanted.limit, wanted.offset, wanted.group)
+    ((metric, hits),) = lists
+    left = run_chains(wanted.chains, hits, metric.larger_is_closer, model_scores)
+    queries = np.repeat(np.arange(len(left.topks)), left.topks)
+    kept, topks = fusion.cut(queries, len(left.topks), wanted.limit, wanted.offset)
+    ids = left.ids.take(numbers_to_arrow(kept))
+    return SearchPartial(topks, ids, left.scores[kept], fusion.taken(left.rows, kept))
+
+
+# -- scores -------------------------------------------------------------------------------------
+def _boosted(hits: SearchPartial, part: _Part, boosts: Boosts | None) -> SearchPartial:
+    """The best rows after boosts."""
+    if boosts is None:
+        return hits
+    with np.errstate(over="ignore"):
+        scores = boosted(hits.scores, hits.rows, boosts, part.plan.schema).astype(np.float32)
+    pool = fusion.pool([RankedList(part.plan.metric, msgspec.structs.replace(hits, scores=scores))])
+    group = None if part.plan.grouping is None else GroupRule(part.plan.grouping.size)
+    return _best(pool, _scored(pool, None), part.keep, 0, group)
+
+
+def _scored(pool: Pool, reranker: Reranker | None) -> Scored:
+    """The rows of all lists, by the reranker; None: by the scores of the only list."""
+    if reranker is None:
+        (metric,) = pool.metrics
+        return Scored(fusion.combined(pool, pool.scores, "max").astype(np.float32), metric.larger_is_closer)
+    if isinstance(reranker, Decay):
+        return decayed(pool, reranker)
+    if isinstance(reranker, ModelRerank):
+        return _modelled(pool, reranker)
+    return fusion.fuse(pool, reranker)
+
+
+def _modelled(pool: Pool, model: ModelRerank) -> Scored:
+    scores = model_column(model, pool.rows.column(model.field), pool.queries, model_scores)
+    return Scored(scores.astype(np.float32))
+
+
+def _union(partitions: Sequence[frozenset[int] | None]) -> frozenset[int] | None:
+    """The partitions that any of some searches reads; None: all."""
+    named = [p for p in partitions if p is not None]
+    return frozenset[int]().union(*named) if len(named) == len(partitions) else None

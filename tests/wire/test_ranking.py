@@ -1,0 +1,93 @@
+"""Hybrid searches as pymilvus sends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pymilvus
+import pytest
+from pymilvus.client.prepare import Prepare
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from redkite.errors import InvalidParameter, Unimplemented
+from redkite.model import requests
+from redkite.model.types import FunctionType
+from redkite.wire.methods import decode_request
+
+
+def part(**more: Any) -> Any:
+    return Prepare.search_requests_with_expr("c", "v", {"params": {"ef": 9}}, 7, data=[[1.0, 2.0]], **more)
+
+
+def sent(ranker: Any, parts: list[Any] | None = None, **more: Any) -> requests.HybridSearch:
+    message = Prepare.hybrid_search_request_with_ranker("c", parts or [part(), part()], ranker, 5, **more)
+    request = decode_request("HybridSearch", message.SerializeToString(), {"dbname": "shop"})
+    assert isinstance(request, requests.HybridSearch)
+    return request
+
+
+def test_rankers_are_read() -> None:
+    assert (sent(pymilvus.RRFRanker(7)).strategy, sent(pymilvus.RRFRanker(7)).rank_params) == ("rrf", {"k": 7})
+    weighted = sent(pymilvus.WeightedRanker(0.5, 1))
+    assert weighted.strategy == "weighted"
+    assert weighted.rank_params == {"weights": [0.5, 1], "norm_score": True}
+
+
+def test_a_function_is_read_with_its_parameters_as_texts() -> None:
+    function = pymilvus.Function(
+        name="f", input_field_names=["n"], function_type=pymilvus.FunctionType.RERANK, description="d",
+        params={"reranker": "decay", "scale": 2.5, "norm_score": True, "weights": [1, 2]},
+    )  # fmt: skip
+    request = sent(function)
+    assert (request.strategy, request.rank_params) == ("", {})
+    assert request.function_score is not None
+    (read,) = request.function_score.functions
+    assert (read.name, read.type, read.description, read.input_field_names) == ("f", FunctionType.RERANK, "d", ("n",))
+    assert read.params == {"reranker": "decay", "scale": "2.5", "norm_score": "True", "weights": "[1, 2]"}
+
+
+def test_the_whole_and_its_parts_are_read() -> None:
+    request = sent(
+        pymilvus.RRFRanker(), [part(expr="a == {x}", expr_params={"x": 1}), part()], partition_names=["p"],
+        output_fields=["t"], round_decimal=3, offset=2, group_by_field="t", group_size=3, strict_group_size=True,
+        rank_group_scorer="avg",
+    )  # fmt: skip
+    assert (request.database, request.collection, request.limit, request.offset) == ("shop", "c", 5, 2)
+    assert (request.partitions, request.output_fields, request.round_decimal) == (("p",), ("t",), 3)
+    assert request.grouping == requests.Grouping(fields=("t",), size=3, strict=True)
+    assert request.group_scorer == "avg"
+    assert [(s.anns_field, s.limit, s.params) for s in request.searches] == [("v", 7, {"ef": 9})] * 2
+    assert (request.searches[0].filter, request.searches[0].filter_params) == ("a == {x}", {"x": 1})
+
+
+def test_times_are_shown_as_its_searches_say() -> None:
+    request = sent(pymilvus.RRFRanker(), [part(timezone="Asia/Tokyo", time_fields="year, month")])
+    assert (request.timezone, request.time_fields) == ("Asia/Tokyo", ("year", "month"))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "text"),
+    [
+        ({}, InvalidParameter, "limit not found in rank_params"),
+        ({"limit": "x"}, InvalidParameter, r"limit \[x\] is invalid"),
+        ({"limit": "1", "params": "7"}, InvalidParameter, r"params \[7\] is not a JSON object"),
+        ({"limit": "1", "round_decimal": "x"}, InvalidParameter, r"round_decimal \[x\] is invalid"),
+        ({"limit": "1", "speed": "9"}, InvalidParameter, "rank parameter speed is not known"),
+        ({"limit": "1", "cluster_id": "9"}, Unimplemented, "parameter cluster_id is not supported"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(pairs: dict[str, str], error: type[Exception], text: str) -> None:
+    given = [common_pb2.KeyValuePair(key=key, value=value) for key, value in pairs.items()]
+    message = milvus_pb2.HybridSearchRequest(collection_name="c", requests=[part()], rank_params=given)
+    with pytest.raises(error, match=text):
+        decode_request("HybridSearch", message.SerializeToString(), {})
+
+
+def test_chains_and_namespaces_of_a_hybrid_search_are_refused_by_name() -> None:
+    message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5)
+    message.function_chains.add(name="x")
+    with pytest.raises(Unimplemented, match="function_chains of a hybrid search"):
+        decode_request("HybridSearch", message.SerializeToString(), {})
+    message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5, namespace="n")
+    with pytest.raises(Unimplemented, match="namespace of a hybrid search"):
+        decode_request("HybridSearch", message.SerializeToString(), {})
