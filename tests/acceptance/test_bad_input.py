@@ -485,10 +485,6 @@ READS: dict[str, tuple[Call, int, str]] = {
 
 # -- what this version does not do ------------------------------------------------------------------
 NOT_BUILT: dict[str, Call] = {
-    "group_by_field": lambda f: f.search(group_by_field="small"),
-    "radius": lambda f: f.search(search_params={"params": {"radius": 5.0}}),
-    "order_by_fields": lambda f: f.query(filter="id > 0", limit=5, order_by_fields=["small:asc"]),
-    "ids": lambda f: f.client.search(f.name, ids=[1], limit=5),
     "replica_number": lambda f: f.client.load_collection(f.name, replica_number=2),
     "AISAQ": lambda f: f.client.create_index(f.name, f.index(index_type="AISAQ")),
     "enable_match": create(("t", "VARCHAR", {"max_length": 9, "enable_analyzer": True, "enable_match": True})),

@@ -189,8 +189,10 @@ class Shard:
     @property
     def is_settled(self) -> bool:
         """Whether every write that has its timestamp is applied."""
-        last = self._last
-        return not self._stamping and (last is None or last.done())
+        if self._stamping:
+            return False
+        last = self._last  # looked at second: who has left its turn has put its write here before
+        return last is None or last.done()
 
     def settle(self) -> None:
         """Wait until every write that has its timestamp by now is applied."""

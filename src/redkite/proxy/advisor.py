@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from redkite.errors import InvalidParameter, MilvusException
 from redkite.index.base import Queries, VectorColumn, VectorIndex
 from redkite.index.registry import build, needs_build, open_index
 from redkite.model import requests as rq
 from redkite.model.advice import AdviseIndex, IndexAdvice, IndexAdvices, MeasureRecall, RecallReport
+from redkite.model.batch import numbers_to_arrow
 from redkite.model.schema import FieldSchema
 from redkite.model.segments import IndexSpec
 from redkite.model.types import DataType, Metric
@@ -133,7 +133,7 @@ class Advisor:
         return column, queries
 
 
-_NO_QUERIES = rq.Queries(data_type=DataType.NONE, ids=pa.array([0], pa.int64()))
+_NO_QUERIES = rq.Queries(data_type=DataType.NONE, ids=numbers_to_arrow(np.zeros(1, np.int64)))
 
 
 def _spec(field: FieldSchema, name: str, params: dict[str, str], metric: Metric, rows: int) -> IndexSpec:
