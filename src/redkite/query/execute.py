@@ -183,10 +183,13 @@ def _indexed(
     wanted = min(plan.limit, index.rows if allowed is None else allowed.count)
     _, candidates = index.search(queries, wanted, plan.params, None if allowed is None else allowed.bitmap)
     scores, rows = column.ranked(queries, candidates, plan.limit, plan.metric)
-    if index.approximate and wanted:
-        short = rows[:, wanted - 1] < 0
-        if short.any():
-            scores[short], rows[short] = _exact(segment, column, allowed, ask._replace(queries=queries[short]))
+    if not index.approximate or not wanted:
+        return scores, rows
+    last = rows[:, wanted - 1]
+    # For one query without numpy: its fixed cost is felt in a small search.
+    if last[0] < 0 or (len(last) > 1 and bool((last < 0).any())):
+        short = last < 0
+        scores[short], rows[short] = _exact(segment, column, allowed, ask._replace(queries=queries[short]))
     return scores, rows
 
 

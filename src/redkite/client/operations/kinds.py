@@ -108,7 +108,7 @@ def split_options(options: Mapping[str, Any], kinds: type) -> tuple[dict[str, An
 def search_kinds(options: Mapping[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `Search` that say which kind it is. Takes its settings out of the search parameters."""
     given = {key: value for key, value in options.items() if value is not None}
-    for key in _SETTINGS:
+    for key in () if params.keys().isdisjoint(_SETTINGS) else _SETTINGS:
         if key in params:
             value = params.pop(key)
             if key in given and given[key] != value:
