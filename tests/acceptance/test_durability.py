@@ -75,7 +75,10 @@ class Work:
             assert not thread.is_alive()
 
     def _run(self, body: Callable[[Any, int], None], key: int) -> None:
-        client = pymilvus.MilvusClient(self._uri, dedicated=True)
+        try:
+            client = pymilvus.MilvusClient(self._uri, dedicated=True)
+        except pymilvus.MilvusException:
+            return  # the server was gone before this thread had its turn
         while not self._stop.is_set():
             body(client, key)
             key += BATCH
