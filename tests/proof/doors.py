@@ -46,7 +46,7 @@ class Door(ABC):
 
     def crash(self) -> None:
         """Cut the power, and open the database again."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} cannot crash: can_crash says so")
 
     def idle(self) -> None:
         """Let work that waits in the background be done; where threads do it, nothing need be done here."""
@@ -54,7 +54,7 @@ class Door(ABC):
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} cannot wait: can_wait says so")
 
     def now_ms(self) -> int:
         return Env.real().clock.now_ms()
@@ -209,7 +209,7 @@ class PyMilvus(Wire):
         return pymilvus.MilvusClient(uri=self._server.uri, dedicated=True)
 
     def timestamp(self) -> int:
-        raise NotImplementedError
+        raise AssertionError("knows_time says that moments are not asked for here")
 
 
 @contextlib.contextmanager

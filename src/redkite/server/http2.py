@@ -8,6 +8,7 @@ Bytes of the peer's that break the protocol end the connection with a GOAWAY tha
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from struct import Struct, unpack_from
 
@@ -88,7 +89,7 @@ class Unsent:
         self.trailers = trailers
 
 
-class Http2Connection(asyncio.Protocol):
+class Http2Connection(asyncio.Protocol, ABC):
     """One client. All methods run in the event loop's thread."""
 
     def __init__(self) -> None:
@@ -119,9 +120,9 @@ class Http2Connection(asyncio.Protocol):
     def request_grew(self, stream: Stream) -> None:
         """Another chunk of the body came, and more will."""
 
+    @abstractmethod
     def request_complete(self, stream: Stream) -> None:
         """The whole request is there."""
-        raise NotImplementedError
 
     # -- what a subclass calls ------------------------------------------------------------------
     def respond(self, stream: Stream, head: bytes, body: tuple[bytes, bytes], trailers: bytes) -> None:
