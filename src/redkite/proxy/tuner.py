@@ -37,6 +37,7 @@ LIVE = 256
 """Queries of one field that are remembered."""
 REMEMBERED_FIELDS = 256
 GROWN = 1.5
+_FIRST = np.zeros(1, np.int64)
 
 Search = Callable[[SearchPlan, Queries], rs.Hits]
 Field = tuple[int, str]
@@ -64,7 +65,8 @@ class LiveQueries:
                 known = self._seen.setdefault(field, deque(maxlen=LIVE))
                 if len(self._seen) > REMEMBERED_FIELDS:
                     self._seen.popitem(last=False)
-        known.append(queries[:1])
+        # One of many is copied: a view would keep the others in memory.
+        known.append(queries if len(queries) == 1 else queries[_FIRST])
 
     def sample(self, field: Field, count: int) -> list[Queries]:
         """The last `count` of them; fewer when there were not so many."""
