@@ -1,11 +1,15 @@
 """Measure every type of index over float vectors: build, bytes, recall and speed, beside faiss with the same index.
 
     python benchmarks/indexes.py
+    python benchmarks/indexes.py --short                                                       # HNSW alone, seconds
     python benchmarks/indexes.py --rows 5000 --dim 32 --types IVF_FLAT SCANN --queries 50      # a smoke test
 
 For each type one collection is made, written, flushed and indexed in this process. The stored index is then opened with
 faiss alone and searched with the same parameters; where the engine compares candidates once more with the vectors, so
-does faiss (IndexRefineFlat). Both take turns, and CPU seconds are counted, so that a busy machine favours neither.
+does faiss (IndexRefineFlat). Three are measured in turns, one and 100 queries a call: `faiss`, the `engine` (a request
+handed to the proxy, hits as columns handed back) and the `sdk` (`MilvusClient.search` on a path). Each round counts CPU
+and wall time of all three, and overheads are medians over the rounds of what one takes more than faiss did in that very
+round, so that a busy machine favours none.
 """
 
 from __future__ import annotations
@@ -24,9 +28,13 @@ import faiss
 import numpy as np
 
 import redkite
+from redkite.client.transports.engines import Engine, acquire, release
 from redkite.index.threads import CORES
+from redkite.model.requests import Queries, Search
 
 K = 10
+Call = Callable[[np.ndarray], Any]
+"""Queries -> what was found."""
 GRAPH = {"M": 16, "efConstruction": 200}
 TYPES: dict[str, tuple[dict[str, Any], str, tuple[int, ...]]] = {
     "HNSW": (GRAPH, "ef", (16, 32, 64, 128)),
@@ -53,11 +61,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3, help="how often the engine and faiss take turns")
+    parser.add_argument("--rounds", type=int, default=7, help="how often faiss, engine and SDK take turns")
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    parser.add_argument("--short", action="store_true", help="HNSW over 20,000 rows, more rounds: for a busy machine")
     parser.add_argument("--filters", action="store_true", help="also search under filters of several widths")
     parser.add_argument("--out", type=Path, help="also write every number as JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.short:
+        options.rows, options.types, options.rounds = 20_000, ["HNSW"], 15
+    return options
 
 
 def clustered(rows: int, dim: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,67 +115,90 @@ def settings(kind: str, value: int) -> Any:
     return faiss.SearchParametersIVF(nprobe=value)
 
 
-def bare(path: Path, kind: str, data: np.ndarray) -> Callable[[np.ndarray, int], np.ndarray]:
-    """A search with faiss alone over a stored index: (queries, the varied value) -> row numbers."""
+def bare(path: Path, kind: str, data: np.ndarray) -> Callable[[int], Call]:
+    """The varied value -> a search with faiss alone over a stored index."""
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     if kind not in FACTORS and kind != "DISKANN":
-        return lambda queries, value: index.search(queries, K, params=settings(kind, value))[1]
+        return lambda value: partial(_found_rows, index, settings(kind, value))
     flat = faiss.IndexFlatL2(data.shape[1])
     flat.add(data)
     both = faiss.IndexRefine(index, flat)
 
-    def search(queries: np.ndarray, value: int) -> np.ndarray:
+    def with_refinement(value: int) -> Call:
         factor = (DISKANN_SPARE + value) / K if kind == "DISKANN" else FACTORS[kind]
         params = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=settings(kind, value))
-        return both.search(queries, K, params=params)[1]
+        return partial(_found_rows, both, params)
 
-    return search
+    return with_refinement
 
 
-def seconds(call: Callable[[np.ndarray], object], blocks: list[np.ndarray]) -> float:
-    """CPU seconds that this process spends on all blocks of queries."""
-    started = time.process_time()
+def _found_rows(index: Any, params: Any, queries: np.ndarray) -> np.ndarray:
+    rows: np.ndarray = index.search(queries, K, params=params)[1]
+    return rows
+
+
+def spent(call: Call, blocks: list[np.ndarray]) -> tuple[float, float]:
+    """CPU and wall seconds that this process takes for all blocks of queries."""
+    cpu, wall = time.process_time(), time.perf_counter()
     for block in blocks:
         call(block)
-    return time.process_time() - started
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def recall(found: Any, truth: np.ndarray) -> float:
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, truth.tolist(), strict=True)]))
 
 
-def asking(client: Any, params: dict[str, Any], text: str = "") -> Callable[[np.ndarray], Any]:
-    """A search by the engine."""
-    return lambda queries: client.search("c", queries, limit=K, filter=text, search_params={"params": params})
+def asking(client: Any, params: dict[str, Any], text: str = "") -> Call:
+    """A search by the SDK."""
+    given = {"params": params}
+    return lambda queries: client.search("c", queries, limit=K, filter=text, search_params=given)
 
 
-def in_turns(
-    alone: Callable[[np.ndarray], object], engine: Callable[[np.ndarray], object], blocks: list[np.ndarray], rounds: int
-) -> tuple[float, float]:
-    """The best CPU seconds of both, over some rounds in which they alternate."""
-    spent = []
+def asking_engine(engine: Engine, params: dict[str, Any]) -> Call:
+    """A search by the engine itself."""
+    service = engine.service
+
+    def search(queries: np.ndarray) -> Any:
+        asked = Queries(data_type=redkite.DataType.FLOAT_VECTOR, vectors=queries)
+        return service.call(Search(collection="c", queries=asked, limit=K, params=params))
+
+    return search
+
+
+def in_turns(calls: dict[str, Call], blocks: list[np.ndarray], rounds: int) -> dict[str, float]:
+    """Best CPU microseconds a query of each, and how much more than the first one the others take, in percent."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for _ in range(rounds):
-        faiss.omp_set_num_threads(1 if len(blocks[0]) == 1 else CORES)
-        spent.append((seconds(alone, blocks), seconds(engine, blocks)))
-    return min(bare for bare, _ in spent), min(whole for _, whole in spent)
+        for name, call in calls.items():
+            faiss.omp_set_num_threads(1 if len(blocks[0]) == 1 else CORES)
+            seen[name].append(spent(call, blocks))
+    queries = sum(map(len, blocks))
+    first, *others = calls
+    found = {f"{name} us": round(min(cpu for cpu, _ in seen[name]) / queries * 1e6, 1) for name in calls}
+    for name in others:
+        for clock, label in enumerate(("cpu", "wall")):
+            ratios = [mine[clock] / bare[clock] for mine, bare in zip(seen[name], seen[first], strict=True)]
+            found[f"{name} {label} +%"] = round(100 * (float(np.median(ratios)) - 1), 1)
+    return found
 
 
 def curve(
-    client: Any, alone: Any, kind: str, queries: np.ndarray, truth: np.ndarray, rounds: int
+    path: str, client: Any, alone: Callable[[int], Call], kind: str, queries: np.ndarray, truth: np.ndarray, rounds: int
 ) -> list[dict[str, Any]]:
-    """One line for each value of the parameter: recall, and CPU µs a query of the engine and of faiss."""
+    """Two lines for each value of the parameter, one query a call and 100: recall, and what a query costs."""
     _, name, values = TYPES[kind]
     lines = []
+    opened = acquire(path)  # the SDK has it open: it is the same one
     for value in values:
-        engine, by_faiss = asking(client, {name: value}), partial(alone, value=value)
-        found = [list(each.ids) for each in engine(queries)]
-        line: dict[str, Any] = {"type": kind, name: value, "recall": round(recall(found, truth), 4)}
+        params = {name: value}
+        calls = {"faiss": alone(value), "engine": asking_engine(opened, params), "sdk": asking(client, params)}
+        found = [list(each.ids) for each in calls["sdk"](queries)]
         for step in (1, 100):
             blocks = [queries[at : at + step] for at in range(0, len(queries), step)]
-            bare_, whole = in_turns(by_faiss, engine, blocks, rounds)
-            line[f"nq{step} engine us"] = round(whole / len(queries) * 1e6, 1)
-            line[f"nq{step} faiss us"] = round(bare_ / len(queries) * 1e6, 1)
-        lines.append(line)
+            told = {"type": kind, name: value, "recall": round(recall(found, truth), 4), "nq": step}
+            lines.append(told | in_turns(calls, blocks, rounds))
+    release(opened)
     return lines
 
 
@@ -176,9 +211,9 @@ def filtered(client: Any, kind: str, data: np.ndarray, queries: np.ndarray) -> l
         truth = allowed[faiss.knn(queries, data[allowed], min(K, len(allowed)))[1]]
         engine = asking(client, {name: values[len(values) // 2]}, f"number < {int(share * 1000)}")
         found = [list(engine(block)[0].ids) for block in blocks]
-        spent = seconds(engine, blocks) / len(blocks)
+        cpu = spent(engine, blocks)[0] / len(blocks)
         lines.append(
-            {"type": kind, "share": share, "recall": round(recall(found, truth), 4), "us": round(spent * 1e6, 1)}
+            {"type": kind, "share": share, "recall": round(recall(found, truth), 4), "us": round(cpu * 1e6, 1)}
         )
     return lines
 
@@ -196,15 +231,16 @@ def main() -> None:
     results: dict[str, Any] = {"builds": [], "curves": [], "filters": []}
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.types:
-            client, spent = made(folder, kind, data)
+            client, seconds = made(folder, kind, data)
             (path, *more) = sorted(Path(folder, f"{kind}.db").rglob("index-*"))
             size = sum(file.stat().st_size for file in (path, *more))
             results["builds"].append(
-                {"type": kind, "seconds": round(spent, 2), "bytes_per_row": round(size / len(data), 1)}
+                {"type": kind, "seconds": round(seconds, 2), "bytes_per_row": round(size / len(data), 1)}
             )
             if not more:
                 alone = bare(path, kind, data)
-                results["curves"] += curve(client, alone, kind, queries, truth, options.rounds)
+                where = os.path.join(folder, f"{kind}.db")
+                results["curves"] += curve(where, client, alone, kind, queries, truth, options.rounds)
             if options.filters:
                 results["filters"] += filtered(client, kind, data, queries)
             client.close()

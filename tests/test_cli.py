@@ -165,6 +165,10 @@ def test_the_demo_builds_searches_and_reopens(capsys: pytest.CaptureFixture[str]
     assert "where module == 'os.path' and length > 100" in out
     assert "os.path.split" in out
     assert out.count("“how do I parse json”") == 2
+    rated = [line.split() for line in out.splitlines() if line.startswith(("  dense", "  BM25", "  hybrid"))]
+    ways = {words[0]: float(words[1]) for words in rated}
+    assert ways.keys() == {"dense", "BM25", "hybrid"}
+    assert all(recall > 0.5 for recall in ways.values())
     first, second = (part.split("\n", 2)[2].split("\n\n")[0].splitlines()[:6] for part in out.split("“how do")[1:])
     assert first == second
 
@@ -186,3 +190,35 @@ def test_a_filter_without_queries_is_wrong_usage(capsys: pytest.CaptureFixture[s
     status, _, err = run(capsys, "demo", "--filter", "length > 3")
     assert status == 2
     assert "--filter goes with --queries" in err
+
+
+# -- sql ----------------------------------------------------------------------------------------
+@pytest.fixture
+def shop(tmp_path: Path) -> str:
+    """A database file with one small collection."""
+    path = str(tmp_path / "shop.db")
+    with MilvusClient(path) as client:
+        client.create_collection("birds", dimension=2)
+        client.insert("birds", [{"id": n, "vector": [n, n], "kind": "kite"} for n in range(3)])
+    return path
+
+
+def test_a_statement_is_answered_as_a_table_as_csv_and_as_json(shop: str, capsys: pytest.CaptureFixture[str]) -> None:
+    statement = "SELECT kind, count(*) AS n FROM birds GROUP BY kind"
+    assert cli.main(["sql", shop, statement]) == 0
+    assert "kite" in capsys.readouterr().out
+    assert cli.main(["sql", shop, statement, "--format", "json"]) == 0
+    assert capsys.readouterr().out == '{"kind":"kite","n":3}\n'
+
+
+def test_statements_are_piped_in(shop: str) -> None:
+    command = [sys.executable, "-m", "redkite", "sql", shop, "--format", "csv"]
+    given = "SELECT count(*) AS n\nFROM birds;\nSELECT nothing FROM birds;\nSELECT max(id) AS m FROM birds"
+    done = subprocess.run(command, check=False, input=given, capture_output=True, text=True, timeout=60)
+    assert done.stdout == '"n"\n3\n"m"\n2\n'
+    assert "nothing" in done.stderr and done.returncode == 1
+
+
+def test_a_statement_that_fails_is_told(shop: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sql", shop, "SELECT * FROM fish"]) == 1
+    assert "there is no table fish" in capsys.readouterr().err

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from redkite.client import AsyncMilvusClient as AsyncMilvusClient
     from redkite.client import BaseRanker as BaseRanker
     from redkite.client import CollectionSchema as CollectionSchema
+    from redkite.client import EmbeddingList as EmbeddingList
+    from redkite.client import Evaluation as Evaluation
     from redkite.client import FieldSchema as FieldSchema
     from redkite.client import Function as Function
     from redkite.client import FunctionChain as FunctionChain
     from redkite.client import FunctionChainStage as FunctionChainStage
     from redkite.client import FunctionScore as FunctionScore
     from redkite.client import IndexParams as IndexParams
+    from redkite.client import LexicalHighlighter as LexicalHighlighter
     from redkite.client import MilvusClient as MilvusClient
     from redkite.client import QueryResult as QueryResult
     from redkite.client import RRFRanker as RRFRanker
@@ -55,15 +58,23 @@ if TYPE_CHECKING:
     from redkite.model.types import Metric as Metric
     from redkite.ops.doctor import doctor as doctor
     from redkite.ops.verification import verify as verify
+    from redkite.orm import Collection as Collection
+    from redkite.orm import Index as Index
+    from redkite.orm import MutationResult as MutationResult
+    from redkite.orm import Partition as Partition
+    from redkite.orm import Role as Role
+    from redkite.orm import db as db
+    from redkite.orm import utility as utility
+    from redkite.orm.connections import connections as connections
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "redkite.client": (
-        "AnnSearchRequest", "AsyncMilvusClient", "BaseRanker", "CollectionSchema", "FieldSchema", "Function",
-        "FunctionChain", "FunctionChainStage", "FunctionScore", "IndexParams", "MilvusClient", "QueryResult",
-        "RRFRanker", "SearchAggregation", "SearchResult", "StructFieldSchema", "TopHits", "WeightedRanker", "col",
-        "fn",
+        "AnnSearchRequest", "AsyncMilvusClient", "BaseRanker", "CollectionSchema", "EmbeddingList", "Evaluation",
+        "FieldSchema", "Function", "FunctionChain", "FunctionChainStage", "FunctionScore", "IndexParams",
+        "LexicalHighlighter", "MilvusClient", "QueryResult", "RRFRanker", "SearchAggregation", "SearchResult",
+        "StructFieldSchema", "TopHits", "WeightedRanker", "col", "fn",
     ),
     "redkite.config": ("Settings",),
     "redkite.errors": (
@@ -73,6 +84,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "redkite.model.types": (
         "ConsistencyLevel", "DataType", "FieldOp", "FunctionType", "IndexState", "LoadState", "Metric",
     ),
+    "redkite.orm": ("Collection", "Index", "MutationResult", "Partition", "Role", "connections", "db", "utility"),
     "redkite.ops.doctor": ("doctor",),
     "redkite.ops.verification": ("verify",),
 }  # fmt: skip

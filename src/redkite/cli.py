@@ -1,4 +1,4 @@
-"""What can I do from a shell? `redkite serve`, `demo`, `info PATH`, `verify PATH`, `doctor PATH`, `backup`."""
+"""What can I do from a shell? `redkite serve`, `demo`, `info`, `verify`, `doctor`, `backup`, `mcp`, `sql`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Redkite is a vector database that speaks Milvus's protocols.
   redkite verify ./demo.db        read it all, compare every checksum
   redkite doctor ./demo.db        what is wrong with it, and what can be done
   redkite backup create ./demo.db /mnt/backups
+  redkite sql ./demo.db 'SELECT kind, count(*) FROM texts GROUP BY kind'
+  redkite mcp --uri ./demo.db     let language models search it
 
 In a program, with no server:
 
@@ -40,6 +42,29 @@ Ready when http://127.0.0.1:9091/healthz answers 200; SIGTERM or Ctrl-C ends it 
 
 Each option can also be set in the file or the environment (REDKITE_PORT=19531); an option
 given here wins, then the environment, then the file.
+"""
+
+_MCP: Final = """\
+Lets agents (language models that speak the Model Context Protocol) search a database, and change
+it unless --read-only is given. Over standard input and output, as most of them want it, or --http.
+
+  redkite mcp --uri ./demo.db --read-only
+  redkite mcp --uri http://localhost:19530 --token root:Milvus --http --port 8000
+
+An agent's configuration names the command: {"command": "redkite", "args": ["mcp", "--uri", "./demo.db"]}
+Without options, MILVUS_URI, MILVUS_TOKEN and MILVUS_DB of the environment count.
+It needs the library mcp: pip install 'redkite[mcp]'
+"""
+
+_SQL: Final = """\
+Answers SQL over the collections of a database file or of a server: SELECT with joins, groups,
+windows; vectors are arrays (array_distance, array_cosine_similarity). Without a statement it asks
+for them, each ended by a semicolon; they may also be piped in.
+
+  redkite sql ./demo.db 'SELECT kind, count(*) FROM texts GROUP BY kind'
+  redkite sql http://localhost:19530 --token root:Milvus --format csv 'SELECT * FROM birds' > birds.csv
+
+It needs the library duckdb: pip install 'redkite[sql]'
 """
 
 _DEMO: Final = """\
@@ -186,6 +211,25 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--explain", action="store_true", help="print every setting with its source, and exit")
     serve.set_defaults(run=_serve)
 
+    mcp = _command(commands, "mcp", "let agents search a database", _MCP)
+    mcp.add_argument("--uri", help="a server, or a database file (default: http://localhost:19530)")
+    mcp.add_argument("--token", help="user:password, or an API key")
+    mcp.add_argument("--database", metavar="NAME", help="the database to begin with")
+    mcp.add_argument("--read-only", action="store_true", help="offer no tool that changes anything")
+    mcp.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp instead of stdin and stdout")
+    mcp.add_argument("--host", default="127.0.0.1", help="with --http: address to listen on (default: %(default)s)")
+    mcp.add_argument("--port", type=int, default=8000, help="with --http: port (default: %(default)s)")
+    mcp.add_argument("--stateless", action="store_true", help="with --http: keep nothing between requests")
+    mcp.set_defaults(run=_mcp)
+
+    sql = _command(commands, "sql", "ask a database in SQL", _SQL)
+    sql.add_argument("uri", metavar="DATABASE", help="a database file, or the address of a server")
+    sql.add_argument("statement", nargs="?", default="", metavar="STATEMENT", help="one SELECT")
+    sql.add_argument("--token", default="", help="user:password, or an API key")
+    sql.add_argument("--database", default="", metavar="NAME", help="whose collections are the tables")
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: %(default)s)")
+    sql.set_defaults(run=_sql)
+
     demo = _command(commands, "demo", "search the documentation of Python's standard library", _DEMO)
     demo.add_argument("--path", default="redkite-demo.db", help="database to use (default: %(default)s)")
     demo.add_argument("--queries", nargs="+", metavar="TEXT", help="ask these instead of the demo's own questions")
@@ -288,6 +332,30 @@ def _serve(parsed: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         return _missing("server", error)
     return serve(configuration.settings)
+
+
+def _mcp(parsed: argparse.Namespace) -> int:
+    try:
+        from redkite.mcp.main import serve
+    except ModuleNotFoundError as error:
+        return _missing("client", error)
+    serve(
+        parsed.uri or os.environ.get("MILVUS_URI") or "http://localhost:19530",
+        parsed.token or os.environ.get("MILVUS_TOKEN", ""),
+        parsed.database or os.environ.get("MILVUS_DB", ""),
+        read_only=parsed.read_only,
+        transport="http" if parsed.http else "stdio",
+        host=parsed.host,
+        port=parsed.port,
+        stateless=parsed.stateless,
+    )
+    return 0
+
+
+def _sql(parsed: argparse.Namespace) -> int:
+    from redkite.ops.sql import run
+
+    return run(parsed.uri, parsed.token, parsed.database, parsed.statement, parsed.format, sys.stdout)
 
 
 def _demo(parsed: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from typing import Final, Literal
 import msgspec
 
 from redkite.errors import InvalidInput, InvalidParameter
+from redkite.model.calling import CREDENTIAL_VARIABLE, Credential, ModelSettings, ProviderSettings
 from redkite.model.limits import Limits
 from redkite.model.sizes import parse_size
 
@@ -27,10 +28,17 @@ ENVIRONMENT_PREFIX: Final = "REDKITE_"
 FILE_VARIABLE: Final = "REDKITE_CONFIG"
 """The one variable that is no key: the path of the file, where a command names none."""
 LIMITS: Final = "limits"
+CREDENTIALS: Final = "credential"
+PROVIDERS: Final = "providers"
+_SECRETS: Final = frozenset({"root_password"})
+"""Never shown."""
+_SECTIONS: Final = frozenset({LIMITS, CREDENTIALS, PROVIDERS})
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 CompactionMode = Literal["auto", "manual", "off"]
 Verify = Literal["open", "off"]
 Front = Literal["own", "envoy"]
+Authorization = Literal["auto", "on", "off"]
 MIB: Final = 1024 * 1024
 
 
@@ -50,9 +58,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 19530
     """Port of gRPC and REST, told apart by the first bytes of a connection. 0 picks a free one."""
     metrics_port: int = 9091
-    """Port of `/healthz`. 0 picks a free one."""
+    """Port of `/healthz` and `/metrics`. 0 picks a free one."""
     front: Front = "own"
     """What accepts connections: `own`, Redkite itself; `envoy`, Envoy with Redkite inside (the extra `envoy`)."""
+    authorization: Authorization = "auto"
+    """Whether callers have to say who they are, and may do only what they were granted: `on`, `off`, or `auto`: on
+    unless `host` is this machine alone."""
+    root_password: str = ""
+    """The password of `root` until it is changed. By default `Milvus`; where other machines can reach the server, one
+    that is made up at the first start and kept in the file `root-password` beside the data."""
+    super_users: str = ""
+    """Users, separated by commas, who may set anybody's password without knowing the old one."""
+    public_privileges: bool = True
+    """Every user may describe collections and their indexes."""
+    root_needs_roles: bool = False
+    """`root` may do what its roles say, and nothing else."""
+    tls_cert: str = ""
+    """File with the certificate (PEM) that connections to the main port are encrypted with, and those above it."""
+    tls_key: str = ""
+    """File with the key of `tls_cert` (PEM)."""
+    tls_client_ca: str = ""
+    """File with certificates (PEM). Clients must show one that these have signed."""
     workers: int = 1
     """Processes that serve, the one that writes included. More than one read on more cores than one interpreter uses;
     each keeps its own copy of rows that are not sealed yet."""
@@ -92,12 +118,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backups: str = ""
     """The folder or URL (`s3://bucket/prefix`) below which clients may have backups made. By default a folder beside
     the database, called like it with `-backups` behind."""
+    analyzer_files: str = ""
+    """The folder below which clients may name files for analyzers. By default a folder beside the database, called like
+    it with `-files` behind."""
     shutdown_seconds: float = 10.0
     """How long a stopping server waits for requests in flight."""
+    models: str = ""
+    """The folder of local models. Functions of clients may name those in it; without it, none."""
+    model_endpoints: str = "localhost"
+    """Where functions may have models asked, besides their providers' own addresses: `localhost`, `host`, `host:port`,
+    `https://host`, `*.domain`, separated by commas; `*` is anywhere, `none` nowhere else."""
+    model_seconds: float = 30.0
+    """How long one request to a model may take, repeats included."""
+    model_tries: int = 3
+    """How often a request to a model is made at most, when the service is busy or fails."""
+    model_requests: int = 4
+    """Requests to models at a time."""
+    model_reply_bytes: int = 64 * MIB
+    """The largest reply of a model that is read."""
     log_level: LogLevel = "info"
     """How much the server writes to standard error: debug, info, warning or error."""
+    log_format: LogFormat = "text"
+    """How it is written: `text`, or `json`, one object a line."""
+    slow_query_seconds: float = 1.0
+    """A search or query that takes at least so long is logged with how it was answered. 0 logs none."""
+    audit_log: str = ""
+    """A file that gets one line of JSON for each request of a client. Empty: none."""
+    audit_log_bytes: int = 64 * MIB
+    """When the audit log is this large it becomes `.1` and a new one is begun, …"""
+    audit_log_files: int = 5
+    """… and so many files are kept, the current one included."""
     limits: Limits = Limits()
     """The section `[limits]`: the largest name, dimension, request … that is accepted."""
+    credential: dict[str, Credential] = {}
+    """The sections `[credential.name]`: keys of services that models are behind. None is ever shown."""
+    providers: dict[str, ProviderSettings] = {}
+    """The sections `[providers.openai]` and the like: another address, or the credential, of all their functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +199,35 @@ def load(
 def items(settings: Settings) -> Iterator[tuple[str, object]]:
     """(key, value) of every setting, the limits as `limits.name`."""
     for field in msgspec.structs.fields(Settings):
-        if field.name != LIMITS:
-            yield field.name, getattr(settings, field.name)
+        if field.name not in _SECTIONS:
+            value = getattr(settings, field.name)
+            yield field.name, "(hidden)" if field.name in _SECRETS and value else value
     for field in msgspec.structs.fields(Limits):
         yield f"{LIMITS}.{field.name}", getattr(settings.limits, field.name)
+    for name in settings.credential:
+        yield f"{CREDENTIALS}.{name}", "(hidden)"
+    for name, provider in settings.providers.items():
+        yield f"{PROVIDERS}.{name}", provider
+
+
+def analyzer_folder(settings: Settings) -> str:
+    """Where clients of a server may name files for analyzers."""
+    return settings.analyzer_files or f"{settings.data.rstrip('/')}-files"
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    """What a server with these settings lets functions ask, and how."""
+    return ModelSettings(
+        endpoints=tuple(rule for rule in map(str.strip, settings.model_endpoints.split(",")) if rule),
+        seconds=settings.model_seconds,
+        tries=settings.model_tries,
+        reply_bytes=settings.model_reply_bytes,
+        requests=settings.model_requests,
+        folder=settings.models,
+        any_folder=False,
+        credentials=settings.credential,
+        providers=settings.providers,
+    )
 
 
 def environment_name(key: str) -> str:
@@ -168,7 +249,9 @@ def _from_file(path: str) -> Iterator[_Layer]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     source = f"file {path}"
     for key, value in content.items():
-        if key != LIMITS:
+        if key in (CREDENTIALS, PROVIDERS):
+            yield from _named(key, value, source)
+        elif key != LIMITS:
             yield key, value, source
         elif isinstance(value, dict):
             yield from ((f"{LIMITS}.{name}", limit, source) for name, limit in value.items())
@@ -176,9 +259,23 @@ def _from_file(path: str) -> Iterator[_Layer]:
             raise ConfigError(f"[{LIMITS}] in {path} must be a section")
 
 
+def _named(section: str, value: object, source: str) -> Iterator[_Layer]:
+    """Sections that have names: `[credential.mine]`. An error quotes nothing of a credential."""
+    kind = Credential if section == CREDENTIALS else ProviderSettings
+    if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+        raise ConfigError(f"[{section}] in {source} must hold sections, such as [{section}.name]")
+    for name, fields in value.items():
+        try:
+            yield f"{section}.{name}", msgspec.convert(fields, kind), source
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"[{section}.{name}] ({source}): {error}") from None
+
+
 def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
     keys = {environment_name(key): key for key in _TYPES}
     for name in sorted(variables):
+        if name.startswith(CREDENTIAL_VARIABLE):
+            continue  # looked up when a function names it
         if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
             if name not in keys:
                 raise ConfigError(f"unknown environment variable {name}{_nearest(name, keys)}")
@@ -187,18 +284,20 @@ def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
 
 # -- what a value must be -----------------------------------------------------------------------
 _TYPES: Final[dict[str, object]] = {
-    **{field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != LIMITS},
+    **{field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _SECTIONS},
     **{f"{LIMITS}.{field.name}": field.type for field in msgspec.structs.fields(Limits)},
 }
 _PORTS: Final = frozenset({"port", "metrics_port"})
 _MAY_BE_ZERO: Final = frozenset(
-    {"threads", "shutdown_seconds", "log_queue_seconds", "memory_limit", "memory_wait_seconds"}
+    {"threads", "shutdown_seconds", "log_queue_seconds", "memory_limit", "memory_wait_seconds", "slow_query_seconds"}
 )
 _MAY_BE_OFF: Final = frozenset({"log_retention_bytes", "log_retention_seconds"})
 """-1 switches these off."""
 
 
 def _convert(key: str, raw: object, source: str) -> object:
+    if isinstance(raw, Credential | ProviderSettings):
+        return raw
     if key not in _TYPES:
         raise ConfigError(f"unknown setting '{key}' ({source}){_nearest(key, _TYPES)}")
     if isinstance(raw, str) and _is_size(key) and raw.strip() != "-1":
@@ -210,6 +309,8 @@ def _convert(key: str, raw: object, source: str) -> object:
         value: object = msgspec.convert(raw, _TYPES[key], strict=not isinstance(raw, str))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{key} = {raw!r} ({source}): {error}") from error
+    if isinstance(value, bool):
+        return value
     if isinstance(value, int | float):
         _check_range(key, value, source)
     elif not value:
@@ -244,10 +345,12 @@ def _range_of(key: str) -> str:
 
 
 def _build(values: Mapping[str, object]) -> Settings:
-    prefix = f"{LIMITS}."
-    limits = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
-    plain = {key: value for key, value in values.items() if not key.startswith(prefix)}
-    settings = msgspec.convert({**plain, LIMITS: limits}, Settings)
+    sections: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
+    plain: dict[str, object] = {}
+    for key, value in values.items():
+        section, dot, name = key.partition(".")
+        (sections[section] if dot else plain)[name if dot else key] = value
+    settings = msgspec.convert({**plain, **sections}, Settings)
     if settings.front == "envoy" and settings.workers > 1:
         raise ConfigError(f"workers = {settings.workers} goes with front = own: Envoy serves from one process")
     return settings

@@ -7,8 +7,11 @@ which time moves only when told, un-synced bytes are lost at a crash and work is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures._base import FINISHED
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -127,6 +130,64 @@ class Files(Protocol):
         ...
 
 
+class Work(Protocol):
+    """What must be done before a future ends, and nobody may be doing yet. Both calls do nothing when somebody is."""
+
+    def do_here(self) -> None:
+        """Do it in this thread."""
+        ...
+
+    def do_elsewhere(self) -> None:
+        """Have another thread do it, without waiting."""
+        ...
+
+
+class Awaited(Future[T]):
+    """A future of work that begins when somebody wants its end: who waits for it does the work himself, while a waiter
+    with a time limit, or a callback, has it done by another thread."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self.work = work
+
+    def result(self, timeout: float | None = None) -> T:
+        self._begin(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._begin(timeout)
+        return super().exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        super().add_done_callback(fn)
+        if not self.done():
+            self.work.do_elsewhere()
+
+    def attach(self, fn: Callable[[Future[T]], object]) -> None:
+        """Add a callback that does not want the end any sooner."""
+        super().add_done_callback(fn)
+
+    def _begin(self, timeout: float | None) -> None:
+        if self._state != FINISHED:
+            if timeout is None:
+                self.work.do_here()
+            else:
+                self.work.do_elsewhere()
+
+
+def attach(future: Future[T], fn: Callable[[Future[T]], object]) -> None:
+    """Add a callback to a future without beginning its work."""
+    if isinstance(future, Awaited):
+        future.attach(fn)
+    else:
+        future.add_done_callback(fn)
+
+
+def work_of(future: Future[Any]) -> Work | None:
+    """What has to be done before a future ends, if somebody who waits could do it."""
+    return future.work if isinstance(future, Awaited) else None
+
+
 class Executor(Protocol):
     def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]: ...
 
@@ -140,8 +201,8 @@ class Timer(Protocol):
 class Tasks(Protocol):
     """Background work. In a simulation nothing runs until somebody waits on a future or steps the scheduler."""
 
-    def future(self) -> Future[Any]:
-        """A future whose `result()` may be waited on here."""
+    def future(self, work: Work | None = None) -> Future[Any]:
+        """A future whose `result()` may be waited on here; with `work`, an `Awaited` one."""
         ...
 
     def executor(self, name: str, workers: int = 1) -> Executor: ...
@@ -149,6 +210,36 @@ class Tasks(Protocol):
     def every(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
         """Call `fn` repeatedly until cancelled; an exception in it is reported to the log and the timer goes on."""
         ...
+
+
+class Pool(Protocol):
+    """Threads of which some may be away. Both calls come from one of its threads."""
+
+    def leave(self) -> None: ...
+
+    def come_back(self) -> None: ...
+
+
+_HERE = threading.local()
+
+
+def works_for(pool: Pool) -> None:
+    """Said by a thread of a pool that wants to know when the thread is away."""
+    _HERE.pool = pool
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Within it this thread waits for another machine, perhaps for long: its pool may let another work meanwhile."""
+    pool: Pool | None = getattr(_HERE, "pool", None)
+    if pool is None:
+        yield
+        return
+    pool.leave()
+    try:
+        yield
+    finally:
+        pool.come_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@
     │   ├── Corruption (1009)          a checksum or format that does not hold
     │   ├── PathLocked (3001)          another process writes this path
     │   └── ReadOnlyDatabase (3002)    a write to a database that was opened for reading (also PermissionError)
+    ├── AccessError                    NotAuthenticated (1400) · NotPermitted (1401) (also PermissionError)
+    │   └── Refused                    at the door: Unauthenticated · PermissionDenied
     ├── ConnectError (2)               (also ConnectionError)
     ├── Timeout (10001)                (also TimeoutError)
     └── Unexpected (65535)
@@ -351,9 +353,58 @@ class ReadOnlyDatabase(StorageError, PermissionError):
         return cls(f"collection {name} cannot be written: its database was opened with read_only=True")
 
 
+# -- who may ------------------------------------------------------------------------------------
+class AccessError(MilvusException, PermissionError):
+    is_input_error = True
+
+
+class NotAuthenticated(AccessError):
+    default_code = 1400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: not authenticated")
+
+
+class NotPermitted(AccessError):
+    default_code = 1401
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: privilege not permitted")
+
+
+class Refused(AccessError):
+    """Refused at the door: gRPC tells it by its own status, REST by HTTP's."""
+
+    grpc_status: ClassVar[int]
+
+
+class Unauthenticated(Refused):
+    """Nobody that is known asks."""
+
+    grpc_status = 16
+
+
+class PermissionDenied(Refused):
+    """Whoever asks may not."""
+
+    grpc_status = 7
+
+    @classmethod
+    def of(cls, privilege: str, user: str, database: str) -> PermissionDenied:
+        return cls(f"Privilege{privilege}: permission deny to {user} in the `{database}` database")
+
+
 class ConnectError(MilvusException, ConnectionError):
     default_code = 2
     retriable = True
+
+
+class SchemaNotReadyException(ParamError):
+    """A schema that a collection cannot be made of, or that is not the collection's."""
+
+
+class ConnectionNotExistException(ParamError):
+    """The name of a connection that is not there."""
 
 
 class ConnectionConfigException(ParamError):

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+import msgspec
+
 from redkite.errors import StorageError
+from redkite.model.rules.text_rules import enables_match
 from redkite.model.timestamps import physical_ms
 from redkite.model.types import DataType
 
@@ -61,12 +64,18 @@ def describe(topology: Topology, meta: CollectionMeta) -> Iterator[str]:
 
 def _fields(topology: Topology, meta: CollectionMeta) -> Iterator[str]:
     schema = meta.schema
-    indexes = topology.data.indexes(meta.collection_id)
+    indexes = topology.data.made_indexes(meta.collection_id)
     kinds = {field.name: _kind(field) for field in schema.user_fields}
     widths = max(map(len, kinds)), max(map(len, kinds.values()))
     for field in schema.user_fields:
         notes = ", ".join(_notes(schema, field, indexes))
         yield f"  {field.name:<{widths[0]}}  {kinds[field.name]:<{widths[1]}}  {notes}".rstrip()
+    for struct in schema.struct_fields:
+        null = ", may be null" if struct.nullable else ""
+        yield f"  {struct.name:<{widths[0]}}  ARRAY of STRUCT, up to {struct.fields[0].max_capacity}{null}"
+        for part in struct.fields:
+            notes = ", ".join(_notes(schema, msgspec.structs.replace(part, nullable=False), indexes))
+            yield f"    {part.sub_name}  {_kind(part.element)}  {notes}".rstrip()
     if schema.enable_dynamic_field:
         yield "  and any other field a row brings"
 
@@ -86,6 +95,8 @@ def _notes(schema: CollectionSchema, field: FieldSchema, indexes: Iterable[Index
         yield "partition key"
     if field.nullable:
         yield "may be null"
+    if enables_match(field):
+        yield "words can be matched"
     for index in indexes:
         if index.field != field.name:
             continue

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from redkite.env import AppendFile, Buffer, Env, Executor, FileLock, Names, Timer
+from redkite.env import AppendFile, Awaited, Buffer, Env, Executor, FileLock, Names, Timer, Work
 from redkite.errors import DiskLimitExceeded, MilvusException, ObjectNotFound, StorageError, Unavailable
 from redkite.logs import get_logger
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 _log = get_logger("env")
 
 _IOV_MAX = 1024
+_FEW, _SMALL_BYTES = 64, 16 << 10
+"""So many buffers of so many bytes are copied together before they are written: describing them would cost more."""
 _IDLE_SECONDS = 10.0
 """A worker thread without work ends after this long; the next submit starts a new one."""
 _EXIT_SECONDS = 5.0
@@ -79,9 +81,17 @@ def _named(action: str, path: str) -> Iterator[None]:
 
 def _write_all(fd: int, buffers: Sequence[Buffer], offset: int) -> int:
     """Write the buffers in order at an offset, whatever the system takes at a time."""
+    if len(buffers) <= _FEW and sum(map(len, buffers)) <= _SMALL_BYTES:  # for others than bytes that is a guess
+        buffers = (b"".join(buffers),)
     views = [view.cast("B") for buffer in buffers if (view := memoryview(buffer)).nbytes]
-    total = sum(view.nbytes for view in views)
+    total = sum([view.nbytes for view in views])
     first = 0
+    if len(views) == 1:
+        written = os.pwrite(fd, views[0], offset)
+        if written == total:
+            return total
+        offset += written
+        views[0] = views[0][written:]
     while first < len(views):
         written = os.pwritev(fd, views[first : first + _IOV_MAX], offset)
         offset += written
@@ -337,8 +347,8 @@ class RealTasks:
     def __init__(self) -> None:
         self._timers = TimerThread()
 
-    def future(self) -> Future[Any]:
-        return Future()
+    def future(self, work: Work | None = None) -> Future[Any]:
+        return Future() if work is None else Awaited(work)
 
     def executor(self, name: str, workers: int = 1) -> Executor:
         return ThreadExecutor(name, workers)

@@ -487,7 +487,6 @@ READS: dict[str, tuple[Call, int, str]] = {
 NOT_BUILT: dict[str, Call] = {
     "replica_number": lambda f: f.client.load_collection(f.name, replica_number=2),
     "AISAQ": lambda f: f.client.create_index(f.name, f.index(index_type="AISAQ")),
-    "enable_match": create(("t", "VARCHAR", {"max_length": 9, "enable_analyzer": True, "enable_match": True})),
 }
 REFUSED_BY_PYMILVUS = {
     "a search limit of zero": "`limit` value 0 is illegal",

@@ -211,7 +211,7 @@ def test_messages_cut_off_anywhere_or_with_a_flipped_bit_are_answered(
 
 
 def test_a_call_that_does_not_exist_is_unimplemented(channel: grpc.Channel) -> None:
-    for method in ("NoSuchCall", "CreateRowPolicy"):
+    for method in ("NoSuchCall", "AddUserTags"):
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary(SERVICE + method)(b"", timeout=10)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

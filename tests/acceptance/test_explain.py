@@ -107,7 +107,7 @@ def test_exact_finds_every_neighbour_whatever_the_index(client: Any, graph: str)
     for hits, query in zip(found, QUERIES, strict=True):
         assert hits.ids == np.argsort(((block - query) ** 2).sum(axis=1), kind="stable")[:10].tolist()
     assert found.recalls == [1.0] * len(QUERIES)
-    assert found.explanation.params == {"ef": 16}
+    assert found.explanation.params == {"ef": 16, "measured": "ef"}
 
 
 @ours
@@ -180,3 +180,34 @@ def test_rest_answers_the_explanation_beside_the_data(sdk: Sdk, graph: str) -> N
     answer = httpx.post(f"{sdk.uri}/v2/vectordb/entities/query", json=body).json()
     assert answer["data"] == []
     assert sum(segment["allowed"] for segment in answer["explain"]["segments"]) == (ROWS + GROWING) // 100
+
+
+def test_rest_explains_hybrid_searches_as_the_sdk_does(sdk: Sdk, graph: str) -> None:
+    if sdk.embedded:
+        pytest.skip("needs the wire")
+    parts = [{"data": [QUERIES[at].tolist()], "annsField": "vector", "limit": 5} for at in range(2)]
+    body = {"collectionName": graph, "search": parts, "limit": 5}
+    for flag, hits in (("analyze", 5), ("explain", 0)):
+        answer = httpx.post(f"{sdk.uri}/v2/vectordb/entities/hybrid_search", json={**body, flag: True}).json()
+        assert len(answer["data"]) == hits
+        told = answer["explain"]
+        assert (told["kind"], told["analyzed"], len(told["segments"])) == ("hybrid", hits > 0, 4)
+
+
+@pytest.mark.parametrize("sdk", ["embedded"], indirect=True, scope="session")
+def test_a_plan_compares_nothing_and_asks_no_index(
+    sdk: Sdk, client: Any, graph: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a plan is not run")
+
+    for name in ("faiss_index.FaissIndex.search", "dense.FloatColumn.search", "dense.FloatColumn.ranked"):
+        monkeypatch.setattr(f"redkite.index.{name}", work)
+    monkeypatch.setattr("redkite.query.ordering.assemble_ordered", work)
+    planned = search(client, graph, filter="number < 50", explain=True)
+    assert [len(hits) for hits in planned] == [0] * 6 and len(planned.explanation.segments) == 2
+    parts = [sdk.module.AnnSearchRequest([QUERIES[0].tolist()], "vector", {}, 5)]
+    assert len(client.hybrid_search(graph, parts, sdk.module.RRFRanker(), 5, explain=True)[0]) == 0
+    assert client.query(graph, "number < 50", limit=5, order_by_fields="number", explain=True) == []
+    with pytest.raises(AssertionError, match="a plan is not run"):
+        search(client, graph, filter="number < 50")

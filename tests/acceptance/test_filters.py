@@ -124,8 +124,8 @@ def test_a_sample_is_of_the_rows_that_pass_and_another_one_later(sdk: Sdk, clien
     [
         ("name =~ '('", 1100, "invalid regex pattern '(': missing )"),
         ("random_sample(0.5) and age == 1", 1100, "can only be the last expression in the logical and expression"),
-        ("text_match(name, 'a')", 10, "function text_match is not supported in filters by this version"),
-        ("element_filter(parts, $[x] > 1)", 10, "function element_filter is not supported in filters by this version"),
+        ("text_match(name, 'a')", 1100, 'field "name" does not enable match'),
+        ("element_filter(parts, $[x] > 1)", 1100, "expects the name of a struct array field, but got: parts"),
         ("age == 9223372036854775808", 1100, "integer 9223372036854775808 is out of range of Int64"),
         ("age =~ 'x'", 1100, "regex match operation on non-string or no-json field is unsupported"),
     ],

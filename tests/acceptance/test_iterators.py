@@ -97,6 +97,91 @@ def test_a_query_iterator_gives_rows_in_key_order(client: Any, grid: str, limit:
     assert [r["id"] for page in pages(iterator) for r in page] == (expected if limit < 0 else expected[:limit])
 
 
+# -- orders and groups --------------------------------------------------------------------------
+@pytest.fixture
+def mixed(sdk: Sdk, client: Any, name: str) -> list[dict[str, Any]]:
+    """Rows whose fields have equal values, nulls and quotes."""
+    types = sdk.module.DataType
+    schema = client.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", types.INT64, is_primary=True)
+    schema.add_field("v", types.FLOAT_VECTOR, dim=2)
+    schema.add_field("price", types.FLOAT, nullable=True)
+    schema.add_field("word", types.VARCHAR, max_length=20, nullable=True)
+    schema.add_field("good", types.BOOL, nullable=True)
+    schema.add_field("moment", types.TIMESTAMPTZ, nullable=True)
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=indexes)
+    words = ["kite", "it's", 'say "kite"', "a\\b", None, "Kite"]
+    rows = [
+        {
+            "id": (i * 37) % 120, "v": [1, i], "price": None if i % 7 == 0 else float(np.float32(i % 5 / 3)),
+            "word": words[i % 6], "good": [True, False, None][i % 3],
+            "moment": None if i % 11 == 0 else f"2024-05-0{1 + i % 4}T00:00:00.00000{i % 3}Z",
+        }
+        for i in range(120)
+    ]  # fmt: skip
+    client.insert(name, rows[:70])
+    client.flush(name)
+    client.insert(name, rows[70:])
+    return rows
+
+
+@ours
+@pytest.mark.parametrize("order", [
+    "price", "price:desc", "price:asc:nulls_last", "price:desc:nulls_last", "word:desc,price",
+    "good,word:asc:nulls_last",
+    "good:desc,price:desc:nulls_last,word", "moment", "moment:desc:nulls_last,good",
+])  # fmt: skip
+@pytest.mark.parametrize("batch", [7, 50])
+def test_a_query_iterator_gives_rows_in_the_order_of_a_query(
+    client: Any, name: str, mixed: list[dict[str, Any]], order: str, batch: int
+) -> None:
+    assert len(mixed) == 120
+    ask = {"filter": "id != {not}", "filter_params": {"not": 5}, "order_by_fields": order, "output_fields": ["price"]}
+    wanted = client.query(name, limit=500, **ask)
+    iterator = client.query_iterator(name, batch_size=batch, **ask)
+    first = iterator.next()
+    client.delete(name, filter="id < 60")
+    found = [*first, *(row for page in pages(iterator) for row in page)]
+    assert found == list(wanted) and len(found) == 119
+    client.upsert(name, mixed)
+    some = client.query_iterator(name, batch_size=batch, limit=30, offset=10, **ask)
+    assert [row for page in pages(some) for row in page] == list(wanted)[10:40]
+
+
+@ours
+def test_a_query_iterator_over_groups(client: Any, name: str, mixed: list[dict[str, Any]]) -> None:
+    ask = {"group_by_fields": ["word", "good"], "output_fields": ["word", "good", "count(*)"]}
+    wanted = list(client.query(name, limit=100, **ask))
+    iterator = client.query_iterator(name, batch_size=4, **ask)
+    first = list(iterator.next())
+    client.delete(name, filter="id >= 0")
+    assert [*first, *(row for page in pages(iterator) for row in page)] == wanted
+    assert sum(row["count(*)"] for row in wanted) == len(mixed) and len(first) == 4
+
+
+@ours
+def test_orders_that_a_query_iterator_cannot_have(
+    sdk: Sdk, client: Any, name: str, mixed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    assert mixed
+    with pytest.raises(sdk.module.MilvusException, match="is ordered by fields"):
+        client.query_iterator(name, order_by_fields="colour").next()
+    with pytest.raises(sdk.module.MilvusException, match="iterator_cp_file notes primary keys"):
+        client.query_iterator(name, order_by_fields="price", iterator_cp_file=tmp_path / "cursor")
+
+
+@pytest.mark.parametrize("sdk", ["pymilvus"], indirect=True, scope="session")
+@pytest.mark.parametrize("more", [{"order_by_fields": "price:desc"}, {"group_by_fields": ["word"]}])
+def test_an_order_beside_the_pages_of_primary_keys_is_refused(
+    sdk: Sdk, client: Any, name: str, mixed: list[dict[str, Any]], more: dict[str, Any]
+) -> None:
+    assert mixed
+    with pytest.raises(sdk.module.MilvusException, match="is not supported when using query iterator"):
+        client.query_iterator(name, batch_size=5, output_fields=["id"], **more).next()
+
+
 @pytest.mark.parametrize("sdk", ["pymilvus"], indirect=True, scope="session")
 @pytest.mark.parametrize(("batch", "limit"), [(7, 60), (40, -1)])
 def test_an_iterator_of_the_first_protocol_gives_every_row_once(

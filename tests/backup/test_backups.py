@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from tests.engine import DIM, NAME, Engine
 
+from redkite.backup.jobs import CUT_OFF
 from redkite.errors import BackupNotFound, CollectionNotFound, Corruption, InvalidParameter, PathLocked, from_code
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import DataType, JobState
+from redkite.simulated import simulated_env
 
 VECTORS = np.random.default_rng(11).random((3_000, DIM), dtype=np.float32)
 
@@ -345,3 +347,27 @@ def test_nothing_is_at_a_place_where_no_backup_was_made(engine: Engine, place: s
     with pytest.raises(BackupNotFound, match=r"backup not found\[destination=.*\]\[backup=b\]"):
         verify(engine, place)
     assert not Path(place).exists()
+
+
+def test_a_job_is_known_after_a_restart(engine: Engine, place: str) -> None:
+    fill(engine, range(50))
+    done = finish(engine, rq.CreateBackup(destination=place, name="b"))
+    engine.reopen()
+    assert engine.call(rq.GetBackupJob(job_id=done.job_id)) == done
+
+
+def test_a_job_that_a_restart_cut_off_has_failed_and_says_so() -> None:
+    env = simulated_env(3)
+    engine = Engine("db", env)
+    engine.create()
+    fill(engine, range(50))
+    job_id = engine.call(rq.CreateBackup(destination="/backups", name="b")).job_id
+    env.disk.restart()
+    engine.env = simulated_env(4, env.disk)
+    engine.open()
+    job = engine.call(rq.GetBackupJob(job_id=job_id))
+    assert (job.state, job.reason) == (JobState.FAILED, CUT_OFF)
+    again = engine.call(rq.CreateBackup(destination="/backups", name="b")).job_id
+    engine.env.run_until_idle()
+    assert engine.call(rq.GetBackupJob(job_id=again)).state is JobState.COMPLETED
+    assert engine.call(rq.GetBackupJob(job_id=job_id)) == job

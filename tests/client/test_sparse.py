@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redkite.client.sparse import MAX_SPARSE_INDEX, sparse_bytes, sparse_column, sparse_dict
@@ -85,3 +85,20 @@ def test_no_rows_and_empty_rows_are_columns() -> None:
     assert shown([{}, None, {}]) == [{}, None, {}]
     assert shown([[], []]) == [{}, {}]
     assert shown([None, None]) == [None, None]
+
+
+# -- one vector, the quick way ------------------------------------------------------------------
+@settings(max_examples=80, deadline=None)
+@given(st.dictionaries(st.integers(0, 2**32 - 2), st.floats(0, 2.0**99, width=32) | st.integers(0, 9), max_size=40))
+def test_one_dict_is_the_pairs_that_a_list_of_them_is(row: dict[int, float]) -> None:
+    pairs = list(reversed(row.items()))
+    assert sparse_bytes("v", row) == (sparse_bytes("v", pairs) if pairs else b"")
+
+
+@pytest.mark.parametrize("wrong", [
+    {1: 0.5, 2: float("nan")}, {1: float("nan"), 2: 0.5}, {1: float("inf")}, {-1: 0.5}, {2**32 - 1: 0.5}, {1: -0.5},
+    {1: 1e39}, {1.5: 1.0}, {"a": 1.0},
+])  # fmt: skip
+def test_one_dict_that_is_no_vector_is_refused(wrong: dict[Any, Any]) -> None:
+    with pytest.raises((InvalidParameter, DataNotMatchException)):
+        sparse_bytes("v", wrong)

@@ -295,7 +295,7 @@ def test_a_closed_client_says_so(client: MilvusClient) -> None:
         client.list_collections()
 
 
-@pytest.mark.parametrize("argument", ["highlighter", "analyzer_name", "namespace"])
+@pytest.mark.parametrize("argument", ["namespace"])
 def test_what_this_version_cannot_honour_is_refused_by_name(docs: MilvusClient, argument: str) -> None:
     with pytest.raises(errors.Unimplemented, match=f"`{argument}`"):
         docs.search("docs", [[0.0] * 4], **{argument: "x"})
@@ -307,8 +307,8 @@ def test_a_misspelt_argument_is_refused_with_the_nearest(docs: MilvusClient) -> 
         docs.search("docs", [[0.0] * 4], outputfields=["text"])
     with pytest.raises(errors.ParamError, match="unexpected argument `groupby_field`; did you mean `group_by_field`"):
         docs.search("docs", [[0.0] * 4], groupby_field="text")
-    with pytest.raises(errors.Unimplemented, match="`analyzer_name`"):
-        docs.search("docs", [[0.0] * 4], search_params={"analyzer_name": "x"})
+    with pytest.raises(errors.Unimplemented, match="`namespace`"):
+        docs.search("docs", [[0.0] * 4], search_params={"namespace": "x"})
 
 
 def test_a_method_that_does_not_exist_is_an_attribute_error(docs: MilvusClient) -> None:

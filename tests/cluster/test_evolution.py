@@ -219,7 +219,7 @@ def test_rows_that_were_checked_before_a_field_came_are_kept_after_it(engine: En
     drop(engine, "word")
     add(engine, Column(0, "word", "number"))
     parts = ((meta.partitions[0].partition_id, 1),)
-    _, logged = shard.insert(parts, late, topology.root.oracle.allocate, meta.schema)
+    logged = shard.insert(parts, late, topology.root.oracle.allocate, lambda timestamp: timestamp, meta.schema)
     logged.result()
     assert engine.query("id == 50")["word"] == [5]
     engine.reopen()

@@ -6,13 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redkite.coordinator.compaction import (
+    CUT_OFF,
     NOTHING_TO_DO,
     CompactionCoordinator,
     CompactionPolicy,
     merges,
 )
+from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
 from redkite.model.segments import SegmentMeta
 from redkite.model.upkeep import CompactionKind, PlanState
+from redkite.storage.catalog import Catalog, MemoryCatalog
 
 POLICY = CompactionPolicy(rows=1000, bytes=1_000_000)
 
@@ -93,9 +96,10 @@ def test_no_merge_is_larger_than_a_segment_and_none_shares_a_source(
         assert sum(s.rows for s in group) <= POLICY.rows
 
 
-def coordinator() -> CompactionCoordinator:
+def coordinator(catalog: Catalog | None = None) -> CompactionCoordinator:
     numbers = iter(range(1, 10_000))
-    return CompactionCoordinator(lambda: next(numbers))
+    records = JobRecords(MemoryCatalog() if catalog is None else catalog, "compaction")
+    return CompactionCoordinator(lambda: next(numbers), records, lambda plan: 1 in plan.sources)
 
 
 def test_no_segment_is_in_two_running_plans() -> None:
@@ -128,3 +132,29 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not() -> None:
         jobs.complete(plans[0], [])
     assert len(jobs.plans(first)) == 1
     assert len(jobs.plans_of(7)) <= 258
+
+
+def test_a_job_that_was_asked_for_is_known_after_a_restart_and_those_cut_off_have_ended() -> None:
+    catalog = MemoryCatalog()
+    before = coordinator(catalog)
+    groups = [(segment(1, 1), segment(2, 1)), (segment(3, 1), segment(4, 1)), (segment(5, 1), segment(6, 1))]
+    job, plans = before.begin(CompactionKind.MIX, groups, POLICY, noted=True)
+    before.complete(plans[2], [77])
+    by_itself, _ = before.begin(CompactionKind.MIX, [(segment(8, 1), segment(9, 1))], POLICY)
+    for _ in range(2):
+        after = coordinator(catalog)  # in which segment 1 is there, and no other
+        cut_off, replaced, done = after.plans(job)
+        assert (cut_off.state, cut_off.reason) == (PlanState.FAILED, CUT_OFF)
+        assert replaced.state is PlanState.COMPLETED
+        assert (done.state, done.targets) == (PlanState.COMPLETED, (77,))
+        assert after.plans(by_itself) == ()
+        assert after.running(cut_off.collection_id) == []
+
+
+def test_as_many_jobs_are_kept_in_the_catalog_as_in_memory() -> None:
+    catalog = MemoryCatalog()
+    jobs = coordinator(catalog)
+    for number in range(KEPT_JOBS + 9):
+        _, (plan,) = jobs.begin(CompactionKind.MIX, [(segment(2 * number, 1),)], POLICY, noted=True)
+        jobs.complete(plan, [])
+    assert KEPT_JOBS <= len(catalog.scan("compaction-job/")) <= KEPT_JOBS + 1

@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 import shapely
 from hypothesis import strategies as st
+from tests.filter.element_oracle import clips, matches
+from tests.filter.match_oracle import holds_near, holds_phrase, holds_words, words_of
 
 Row = dict[str, Any]
 Truth = bool | None
@@ -53,6 +55,11 @@ shapes = st.sampled_from([
     "POLYGON((0 0, 2 2, 2 0, 0 2, 0 0))", "MULTIPOINT((1 1), (5 5))", "LINESTRING(2 0, 2 2)", "POLYGON EMPTY",
 ])  # fmt: skip
 patterns = st.sampled_from(["a", "^a", "b$", "a.b", "[ab]+", "", "a|b", "(?i)A", r"^\w$", "%", "(a)(b)?", "ab"])
+
+
+tales = st.lists(st.sampled_from(["a", "b", "ab", "A", "c1", "abb", "-"]), max_size=6).flatmap(
+    lambda words: st.sampled_from([" ", ", ", "--"]).map(lambda between: between.join(words))
+)
 
 
 def literal(value: Any) -> str:
@@ -377,6 +384,33 @@ def metres(one: Any, other: Any) -> float:
     return 2 * 6_371_000.0 * math.asin(math.sqrt(share))
 
 
+# -- words --------------------------------------------------------------------------------------
+@st.composite
+def match_terms(draw: st.DrawFn) -> Term:
+    query = draw(tales)
+    words, (text, params) = words_of(query), draw(constant(query))
+    form = draw(st.integers(0, 4))
+    shout = str.upper if draw(st.booleans()) else str
+    number = draw(st.integers(0, 5))
+    shown, given = draw(constant(number))
+    if form == 0:
+        slop = draw(st.sampled_from([0, 1, 2, 3, 7, 2**32 - 1]))
+        call = f"{shout('phrase_match')}(tale, {text}, {slop})"
+        return Term(call, PRIMARY, null_safe(column("tale"), lambda v: holds_phrase(words_of(v), words, slop)), params)
+    if form == 1:
+        call = f"{shout('phrase_match')}(tale, {text})"
+        return Term(call, PRIMARY, null_safe(column("tale"), lambda v: holds_phrase(words_of(v), words, 0)), params)
+    if form == 2:
+        edits = number % 3
+        call = f"{shout('text_match_fuzzy')}(tale, {text}, {shout('max_edit_distance')}={edits})"
+        return Term(call, PRIMARY, null_safe(column("tale"), lambda v: holds_near(words_of(v), words, edits)), params)
+    least, call = 1, f"{shout('text_match')}(tale, {text})"
+    if form == 3 and number:
+        least, params = number, params | given
+        call = f"{shout('text_match')}(tale, {text}, {shout('minimum_should_match')}={shown})"
+    return Term(call, PRIMARY, null_safe(column("tale"), lambda v: holds_words(words_of(v), words, least)), params)
+
+
 # -- truth --------------------------------------------------------------------------------------
 @st.composite
 def null_terms(draw: st.DrawFn) -> Term:
@@ -389,6 +423,7 @@ def null_terms(draw: st.DrawFn) -> Term:
 
 leaves = st.one_of(
     string_terms(), arithmetic_terms(), list_terms(), json_terms(), time_terms(), shape_terms(), null_terms(),
+    match_terms(), matches().map(lambda found: Term(found[0], PRIMARY, found[1])),
     st.sampled_from([
         Term("flag", PRIMARY, column("flag")), Term("true", PRIMARY, lambda row: True),
         Term("(False)", PRIMARY, lambda row: False), Term("2 ** 3 == 0x8", EQUALITY, lambda row: True),
@@ -449,7 +484,8 @@ rows = st.lists(
         optional={
             "age": small, "big": small | st.sampled_from([2**63 - 1, -(2**63)]), "flag": st.booleans(), "name": texts,
             "nums": st.lists(small, max_size=3), "words": st.lists(texts, max_size=3), "moment": moments,
-            "free": json_values, "doc": st.fixed_dictionaries({}, optional={"k": json_values}),
+            "tale": tales, "clips": clips, "free": json_values,
+            "doc": st.fixed_dictionaries({}, optional={"k": json_values}),
         },
     ),
     min_size=1,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.filter.rows import DYNAMIC, STRICT, columns_of
 
-from redkite.errors import InvalidParameter, MilvusException, Unimplemented
+from redkite.errors import InvalidParameter, MilvusException
 from redkite.filter import compile_filter, parse_error
 
 REFUSED: list[tuple[str, str]] = [
@@ -98,6 +98,35 @@ REFUSED: list[tuple[str, str]] = [
     ("array_length(age) == 1", "array_length operation are only supported on json or array fields now, got: Int32"),
     ("Array_Length(nums) == 1", "function Array_Length not found"),
     ("jsn_contains(doc, 1)", "did you mean 'json_contains'?"),
+    # words
+    ("text_match(name, 'a b')", 'field "name" does not enable match'),
+    ("text_match(essay, 'a b')", 'field "essay" does not enable match'),
+    ("phrase_match(name, 'a b', 1)", 'field "name" does not enable match'),
+    ("text_match(age, 'a')", "text match operation on non-string is unsupported"),
+    ("phrase_match(doc, 'a')", "phrase match operation on non-string is unsupported"),
+    ("text_match(color, 'a')", "text match operation on non-string is unsupported"),
+    ("text_match(doc['k'], 'a')", "function text_match expects the name of a field, but got: doc['k']"),
+    ("text_match(tale, 1)", "function text_match expects a string or a template, but got: 1"),
+    ("text_match(tale, name)", "function text_match expects a string or a template, but got: name"),
+    ("text_match(tale)", "function text_match takes 2 or 3 arguments, but got 1"),
+    ("text_match(tale, 'a', 2)", "function text_match expects minimum_should_match=N, but got: 2"),
+    ("text_match(tale, 'a', slop=2)", "function text_match expects minimum_should_match=N, but got: slop=2"),
+    ("text_match(tale, 'a', minimum_should_match=age)", "minimum_should_match should be a const integer expression"),
+    ("text_match(tale, 'a', minimum_should_match=1.5)", "minimum_should_match should be a const integer expression"),
+    ("text_match(tale, 'a', minimum_should_match=0)", "minimum_should_match should be >= 1, got 0"),
+    ("text_match(tale, 'a', minimum_should_match=-3)", "minimum_should_match should be >= 1, got -3"),
+    ("text_match(tale, 'a', minimum_should_match=1001)", "minimum_should_match should be <= 1000, got 1001"),
+    ("text_match_fuzzy(tale, 'a')", "function text_match_fuzzy takes 3 arguments, but got 2"),
+    ("text_match_fuzzy(tale, 'a', max_edit_distance=3)", "max_edit_distance should be <= 2, got 3"),
+    ("phrase_match(tale, 'a', 1.5)", '"slop" should be a const integer expression with "uint32" value.'),
+    ("phrase_match(tale, 'a', '1')", "\"slop\" expression passed: '1'"),
+    ("phrase_match(tale, 'a', -1)", '"slop" should not be a negative interger. "slop" passed: -1'),
+    (
+        "phrase_match(tale, 'a', 4294967296)",
+        '"slop" exceeds the range of "uint32". "slop" expression passed: 4294967296',
+    ),
+    ("text_match(tale, {missing})", "the value of expression template variable name {missing} is not found"),
+    ("text_match(tale, 'a') == 1", "text_match"),
     # syntax
     ("age = 1", "line 1:4 extraneous input '='"),
     ("age == ", "line 1:7 no viable alternative at input '<EOF>'"),
@@ -119,20 +148,6 @@ REFUSED: list[tuple[str, str]] = [
     (r"name == '\ud800'", "not valid UTF-8"),
 ]
 
-UNIMPLEMENTED: list[tuple[str, str]] = [
-    ("text_match(name, 'a b')", "text_match"),
-    ("text_match(name, 'a b', minimum_should_match=2)", "text_match"),
-    ("TEXT_MATCH(name, 'a b')", "text_match"),
-    ("phrase_match(name, 'a b', 1)", "phrase_match"),
-    ("text_match_fuzzy(name, 't', max_edit_distance=1)", "text_match_fuzzy"),
-    ("element_filter(s, $[x] > 1)", "element_filter"),
-    ("match_least(s, $[x] > 1, threshold=2)", "match_least"),
-    ("match_all(s, $[x] == 'a' and $[y] > 2)", "match_all"),
-    ("element_filter(s, 1 < $[x] < 5 || $[y] in [1, 2] and not ($[z] like 'a%'))", "element_filter"),
-    ("array_contains(s, $)", "$"),
-    ("$[x] == 1", "$[x]"),
-]
-
 
 @pytest.mark.parametrize(("text", "detail"), REFUSED)
 def test_a_filter_outside_the_language_is_refused_with_the_reason(text: str, detail: str) -> None:
@@ -142,14 +157,6 @@ def test_a_filter_outside_the_language_is_refused_with_the_reason(text: str, det
     assert caught.value.message.startswith("failed to create query plan: cannot parse expression: ")
     assert detail in caught.value.message
     assert caught.value.message.endswith(": invalid parameter")
-
-
-@pytest.mark.parametrize(("text", "function"), UNIMPLEMENTED)
-def test_what_this_version_does_not_evaluate_is_named_and_is_no_syntax_error(text: str, function: str) -> None:
-    with pytest.raises(Unimplemented) as caught:
-        compile_filter(text, DYNAMIC)
-    assert function in caught.value.message
-    assert "cannot parse expression" in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.index.sparse_vectors import sparse_of
 
-from redkite.index.bm25 import Bm25, document_frequencies, score_rows, search_lists
-from redkite.index.sparse_index import ALGORITHMS
+from redkite.index.bm25 import Bm25, document_frequencies
+from redkite.index.sparse import SparseColumn
+from redkite.index.sparse_index import ALGORITHMS, SparseIndex
 from redkite.index.sparse_lists import SparseLists
+from redkite.model.sparse import SparseRows
+from redkite.model.types import Metric
 
 
 def plain(frequencies: np.ndarray, query: np.ndarray, k1: float, b: float) -> list[float]:
@@ -41,18 +44,23 @@ def test_every_algorithm_finds_the_best_by_the_formula(algorithm: str, seed: int
     vectors = sparse_of(frequencies)
     lists = SparseLists.build(vectors, sums=True)
     stats = Bm25(rows=40, average=float(lists.sums.mean()), k1=k1, b=b)
-    dims, counts = sparse_of(query[None, :]).row(0)
-    weights = stats.weights(counts, document_frequencies(lists, dims))
-    norms = stats.norms(lists.sums)
-    want = plain(frequencies, query, k1, b)
-    np.testing.assert_allclose(score_rows(vectors, dims, weights, norms), want, rtol=1e-4, atol=1e-6)
-    scores, rows = search_lists(lists, dims, weights, norms, 40, None, algorithm)
+    asked = sparse_of(query[None, :])
+    dims, counts = asked.row(0)
+    asked = SparseRows(asked.starts, dims, stats.weights(counts, document_frequencies(lists, dims)))
+    column = SparseColumn(vectors).scored_by(stats)
+    want = np.array(plain(frequencies, query, k1, b))
+    scores = column.scores(asked, Metric.BM25)
+    np.testing.assert_allclose(np.where(scores > 0, scores, 0), want, rtol=1e-5, atol=1e-7)
+    index = SparseIndex(lists, Metric.BM25, algorithm).scored_by(column.norms)
+    _, found = index.search(asked, 40, {}, None)
+    scores, rows = column.ranked(asked, found, 40, Metric.BM25)
     best = sorted((score for score in want if score > 0), reverse=True)
-    np.testing.assert_allclose(scores[rows >= 0], best, rtol=1e-4)
+    np.testing.assert_allclose(scores[rows >= 0], best, rtol=1e-5)
     allowed = rng.random(40) < 0.4
-    scores, rows = search_lists(lists, dims, weights, norms, 5, np.packbits(allowed, bitorder="little"), algorithm)
+    _, found = index.search(asked, 5, {}, np.packbits(allowed, bitorder="little"))
+    scores, rows = column.ranked(asked, found, 5, Metric.BM25)
     best = sorted((score for score, may in zip(want, allowed, strict=True) if score > 0 and may), reverse=True)
-    np.testing.assert_allclose(scores[rows >= 0][:5], best[:5], rtol=1e-4)
+    np.testing.assert_allclose(scores[rows >= 0], best[:5], rtol=1e-5)
 
 
 def test_terms_that_no_row_has_are_in_no_row() -> None:
@@ -60,5 +68,7 @@ def test_terms_that_no_row_has_are_in_no_row() -> None:
     assert document_frequencies(lists, np.array([0, 1, 2, 9], np.uint32)).tolist() == [1, 0, 2, 0]
     nothing = SparseLists.build(sparse_of(np.zeros((2, 2))), sums=True)
     assert document_frequencies(nothing, np.array([3], np.uint32)).tolist() == [0]
-    norms = Bm25(rows=2, average=0.0).norms(nothing.sums)
-    assert search_lists(nothing, np.array([3], np.uint32), np.ones(1, np.float32), norms, 2)[1].tolist() == [-1, -1]
+    norms = Bm25(rows=2, average=0.0).norms(nothing.sums, 0.0)
+    index = SparseIndex(nothing, Metric.BM25, ALGORITHMS[0]).scored_by(norms)
+    asked = SparseRows(np.array([0, 1]), np.array([3], np.uint32), np.ones(1, np.float32))
+    assert (index.search(asked, 2, {}, None)[1] == -1).all()

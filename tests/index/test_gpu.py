@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.index.vectors import clustered, near, recall
 
 from redkite.errors import Unimplemented
 from redkite.index import gpu, registry
@@ -107,7 +109,9 @@ def test_on_a_device_each_type_is_made_and_searched(
     stored = registry.build(spec, column, lambda: True, 1)
     index = registry.open_index(spec, None, stored, column)
     _, found = index.search(column.matrix[:20], 5, params, None)
-    np.testing.assert_array_equal(found, column.search(column.matrix[:20], 5, metric, None)[1])
+    assert found.shape[1] == (40 if kind == "GPU_IVF_PQ" else 5), "codes give candidates"
+    np.testing.assert_array_equal(found[:, :5], column.search(column.matrix[:20], 5, metric, None)[1])
+    assert index._vectors is not None, "the library does not keep them alive"
     assert index.rows == 500
     assert index.memory() == column.nbytes
     assert not index.takes_bitmap
@@ -131,3 +135,59 @@ def test_what_is_stored_of_an_index_on_a_device_is_checked() -> None:
     for damaged in (b"", b"something", gpu.MARK, gpu.MARK + b"x"):
         with pytest.raises(RuntimeError):
             gpu.open_gpu(spec, memoryview(damaged), None)
+
+
+def test_rows_that_the_library_did_not_find_stand_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    Device(monkeypatch)
+    column = FloatColumn(np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
+    spec = IndexSpec(index_type="GPU_CAGRA", metric=Metric.L2, build=CAGRA)
+    index = registry.open_index(spec, None, registry.build(spec, column, lambda: True, 1), column)
+    found = np.array([[3, 2**32 - 1, 7], [2**32 - 1, 2**32 - 1, 1]], np.uint32)
+    index._module.search = lambda *_: (np.zeros((2, 3), np.float32), found)
+    _, rows = index.search(column.matrix[:2], 3, TYPES[3][2], None)
+    assert rows.tolist() == [[3, 7, -1], [1, -1, -1]]
+
+
+# -- on a device --------------------------------------------------------------------------------
+def has_device() -> bool:
+    try:
+        registry.require(IndexSpec(index_type="GPU_BRUTE_FORCE", metric=Metric.L2))
+    except Unimplemented:
+        return False
+    return True
+
+
+on_device = pytest.mark.skipif(not has_device(), reason="there is no device, or no extra `gpu`")
+REAL: list[tuple[str, dict[str, Any], dict[str, Any], float]] = [
+    ("GPU_BRUTE_FORCE", {}, {}, 0.999),
+    ("GPU_IVF_FLAT", {"nlist": 64}, {"nprobe": 32}, 0.95),
+    ("GPU_IVF_PQ", {"nlist": 64, "m": 16, "nbits": 8}, {"nprobe": 32}, 0.9),
+    ("GPU_CAGRA", {"intermediate_graph_degree": 128, "graph_degree": 64, "build_algo": "IVF_PQ"}, {
+        "itopk_size": 64, "search_width": 1, "min_iterations": 0, "max_iterations": 0, "team_size": "0"}, 0.95),
+    ("GPU_CAGRA", {"intermediate_graph_degree": 64, "graph_degree": 32, "build_algo": "NN_DESCENT"}, {
+        "itopk_size": 128, "search_width": 4, "min_iterations": 0, "max_iterations": 0, "team_size": "8"}, 0.95),
+]  # fmt: skip
+
+
+@on_device
+@pytest.mark.parametrize("metric", [Metric.L2, Metric.IP, Metric.COSINE])
+@pytest.mark.parametrize(("kind", "build", "params", "floor"), REAL)
+def test_a_real_device_finds_what_comparing_every_row_finds(
+    kind: str, build: dict[str, Any], params: dict[str, Any], floor: float, metric: Metric
+) -> None:
+    data = clustered(20_000)
+    column, asked = FloatColumn(data), near(data, 200)
+    spec = IndexSpec(index_type=kind, metric=metric, build=build)
+    index = registry.open_index(spec, None, registry.build(spec, column, lambda: True, 1), column)
+    gc.collect()
+    slack = 0.06 if metric is Metric.IP else 0.0
+    for nq in (1, 200):
+        _, found = index.search(asked[:nq], 10, params, None)
+        _, rows = column.ranked(asked[:nq], found, 10, metric)
+        true = column.search(asked[:nq], 10, metric, None)[1]
+        if nq > 1:
+            assert recall(rows, true) >= floor - slack
+    few = FloatColumn(data[:5])
+    index = registry.open_index(spec, None, registry.build(spec, few, lambda: True, 1), few)
+    _, found = index.search(asked[:3], 10, params, None)
+    assert sorted(found[0][found[0] >= 0].tolist()) == [0, 1, 2, 3, 4]

@@ -7,8 +7,9 @@ import pytest
 
 from redkite.index.building import Build
 from redkite.index.dense import FloatColumn
-from redkite.index.exact import exact_search, score_rows
+from redkite.index.exact import exact_search
 from redkite.index.hnsw import HnswIndex, build_hnsw, half_precision_suffices, open_hnsw
+from redkite.index.scoring import pair_scores
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
 
@@ -76,10 +77,18 @@ def test_values_beyond_half_precision_are_not_halved() -> None:
 
 def test_a_zero_vector_has_cosine_zero() -> None:
     data = np.vstack([np.zeros((1, DIM), np.float32), vectors(rows=3)])
-    assert score_rows(data, data[1], Metric.COSINE)[0] == 0
-    assert (score_rows(data, np.zeros(DIM, np.float32), Metric.COSINE) == 0).all()
+    assert pair_scores(data, data[1:2], np.array([[0, 1]]), Metric.COSINE).tolist() == [[0, pytest.approx(1)]]
+    assert (pair_scores(data, data[:1], np.arange(4)[None], Metric.COSINE) == 0).all()
     index = graph(np.vstack([data, vectors(rows=2000)]), Metric.COSINE, 8, 40)
     assert index.search(data[:1], 5, {"ef": 16}, None)[1].shape == (1, 5)
+
+
+def in_double_precision(data: np.ndarray, query: np.ndarray, metric: Metric) -> np.ndarray:
+    rows, asked = data.astype(np.float64), query.astype(np.float64)
+    if metric is Metric.L2:
+        return ((rows - asked) ** 2).sum(axis=1)
+    products = rows @ asked
+    return products if metric is Metric.IP else products / np.linalg.norm(rows, axis=1) / np.linalg.norm(asked)
 
 
 @pytest.mark.parametrize("metric", [Metric.L2, Metric.IP, Metric.COSINE])
@@ -89,7 +98,7 @@ def test_exact_search_is_exact_for_one_query_and_for_many(metric: Metric, nq: in
     queries = vectors(4, nq) + np.float32(50)
     scores, rows = exact_search(data, queries, 12, metric)
     for query, found, score in zip(queries, rows, scores, strict=True):
-        every = score_rows(data.astype(np.float64), query.astype(np.float64), metric)
+        every = in_double_precision(data, query, metric)
         best = np.sort(every) if metric is Metric.L2 else np.sort(every)[::-1]
         np.testing.assert_allclose(every[found], best[:12], rtol=1e-4)
         np.testing.assert_allclose(score, best[:12], rtol=1e-4)

@@ -14,7 +14,7 @@ from tests.index.sparse_vectors import best_products, sparse_of, texts
 
 from redkite.errors import StorageError
 from redkite.index import registry
-from redkite.index.sparse import PIECE, SparseColumn, SparsePieces
+from redkite.index.sparse import PIECE, SMALL, SparseColumn, SparsePieces
 from redkite.index.sparse_index import ALGORITHMS, SparseIndex, open_sparse
 from redkite.index.sparse_kernels import BLOCK, WINDOW
 from redkite.index.sparse_lists import SparseLists
@@ -136,7 +136,7 @@ def test_a_column_that_grows_answers_the_same_and_lists_each_piece_once(monkeypa
             for each, held, want in zip(scores, found, best_products(dense[:end], queries, K), strict=True):
                 np.testing.assert_allclose(each[held >= 0], want, rtol=1e-5)
             assert scores.tolist() == column.ranked(some, found, K, Metric.IP)[0].tolist()
-    assert made == [PIECE, PIECE]
+    assert made == [SMALL] * (PIECE // SMALL - 1) + [PIECE, PIECE]
     assert column.nbytes > 8 * rows[:700].pairs + pieces.nbytes > 0
 
 

@@ -44,6 +44,22 @@ def test_a_database_that_nobody_touched_gives_the_right_answers(databases, scrat
         assert flips.Judge(root, right[:1], scratch).judge(untouched).kind == "right", name
 
 
+@pytest.mark.parametrize("name", ["closed", "killed"])
+def test_what_the_reader_of_a_file_says_of_a_flip_the_whole_database_says_too(databases, scratch, name):
+    root, right = databases[name]
+    place = scratch / f"glances-{name}"
+    place.mkdir()
+    judge = flips.Judge(root, right, place)
+    rng = random.Random(f"again {name}")
+    some = [flip for flip in _some(root, rng) if rng.random() < 0.25]
+    for flip in some:
+        glanced = judge.glance(flip)
+        if glanced.text == flips.GLANCED:
+            opened = judge.judge(flip)
+            assert opened.is_good, opened
+            assert glanced.kind == "corruption" or opened.kind == "right", (glanced, opened)
+
+
 def _some(root: Path, rng: random.Random) -> list[flips.Flip]:
     chosen = []
     for name in flips.files_of(root):

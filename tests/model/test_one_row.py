@@ -81,7 +81,7 @@ def test_a_row_taken_apart_is_the_row_a_batch_would_be(data: dict[str, Any]) -> 
     row = taken_apart(data)
     assert row is not None
     assert row.batch().to_pylist() == plan().batch(data).to_pylist()
-    assert row.keys().to_pylist() == [data["id"]]
+    assert row.key == data["id"]
     assert row.key == data["id"]
 
 

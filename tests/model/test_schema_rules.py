@@ -7,8 +7,8 @@ import pytest
 
 from redkite.errors import MilvusException
 from redkite.model.rules.schema_rules import check_schema
-from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema, StructFieldSchema
-from redkite.model.types import DataType, FunctionType
+from redkite.model.schema import CollectionSchema, FieldSchema, StructFieldSchema
+from redkite.model.types import DataType
 
 END = ": invalid parameter"
 ID = FieldSchema(name="id", data_type=DataType.INT64, is_primary=True)
@@ -127,12 +127,17 @@ BAD: list[tuple[CollectionSchema, int, str]] = [
     # params
     (with_field(field("f", DataType.INT64, params={"dim": "8"})), 1100,
      "type param dim is not supported for the field f" + END),
-    (with_field(text(params={"max_length": "9", "enable_analyzer": "true"})), 10,
-     "field t: the type param enable_analyzer is not built in this version"),
-    (with_field(text(params={"max_length": "9", "enable_match": "True"})), 10,
-     "field t: the type param enable_match is not built in this version"),
-    (with_field(text(params={"max_length": "9", "analyzer_params": "{}"})), 10,
-     "field t: the type param analyzer_params is not built in this version"),
+    (with_field(field("f", DataType.INT64, params={"enable_analyzer": "true"})), 1100,
+     "type param enable_analyzer is only for VarChar and Text fields, field name = f" + END),
+    (with_field(text(params={"max_length": "9", "enable_match": "True"})), 1100,
+     "field t is set to enable match or bm25 function but not enable analyzer" + END),
+    (with_field(field("f", DataType.INT64, params={"enable_match": "true"})), 1100,
+     "type param enable_match is only for VarChar and Text fields, field name = f" + END),
+    (with_field(text(params={
+        "max_length": "9", "enable_analyzer": "true", "enable_match": "true", "multi_analyzer_params": "{}",
+    })), 1100, "multi analyzer now only support for bm25, but now field t enable match" + END),
+    (with_field(field("f", DataType.INT64, params={"analyzer_params": "{}"})), 1100,
+     "type param analyzer_params is not supported for the field f" + END),
     (with_field(field("f", DataType.INT64, params={"mmap.enabled": "false"})), 10,
      "field f: mmap.enabled=false is not built in this version, sealed data is always mapped"),
     (with_field(field("f", DataType.INT64, params={"mmap.enabled": "2"})), 1100,
@@ -161,11 +166,8 @@ BAD: list[tuple[CollectionSchema, int, str]] = [
      "the length (12) of string exceeds max length (10): invalid parameter"
      "[expected=valid length string][actual=string length exceeds max length]"),
     # what comes later
-    (schema(ID, VECTOR, struct_fields=(StructFieldSchema(name="s", fields=()),)), 10,
-     "struct array field s: struct arrays are not built in this version"),
-    (schema(ID, VECTOR, functions=(FunctionSchema(name="bm25", type=FunctionType.BM25, input_field_names=("t",),
-                                                  output_field_names=("v",)),)), 10,
-     "function bm25: functions of type BM25 are not built in this version"),
+    (schema(ID, VECTOR, struct_fields=(StructFieldSchema(name="s", fields=()),)), 1100,
+     "struct array field s has no sub-fields: invalid parameter"),
     (with_field(field("f", DataType.INT64, is_function_output=True)), 1100,
      "field f is marked as a function output, but no function writes it" + END),
     # properties and descriptions

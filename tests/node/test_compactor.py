@@ -347,6 +347,10 @@ def test_clustering_splits_by_the_key_and_filters_pass_over_segments() -> None:
     assert {s.level for s in e.segments} == {2}
     assert [(e.query(f, fields=("id", "number")), e.search(VECTORS[3], 9, f).ids.to_pylist()) for f in asked] == before
     assert node.pruned > passed + 10
+    passed = node.pruned
+    e.delete("number == 77")
+    assert node.pruned >= passed + 4, "a delete looks for its rows where they can be"
+    assert e.query("number == 77", fields=("id",)) == {"id": []}
     e.compact()
     assert {s.level for s in e.segments} == {2}, "segments split by a key are not merged again"
 
@@ -377,3 +381,61 @@ def test_a_second_request_is_told_of_the_job_that_runs() -> None:
     e.database.topology.compactor.wait_idle()
     assert e.call(rq.GetCompactionState(job_id=job)).state is CompactionState.Completed
     assert e.begin() == -1
+
+
+# -- memory -------------------------------------------------------------------------------------
+def test_no_merge_makes_a_segment_of_more_than_the_memory_there_is_allows() -> None:
+    limit = 4 << 20
+    e = engine(memory_limit=limit)
+    e.make()
+    for start in range(0, 8000, 1000):
+        e.add(range(start, start + 1000))
+        e.flush()
+    before = e.numbers()
+    e.compact(target_megabytes=1024)
+    assert e.numbers() == before
+    assert max(s.size for s in e.segments) <= limit / 8
+    assert e.database.topology.memory.usage().get("compaction", 0) == 0
+
+
+def test_a_segment_from_a_time_of_more_memory_is_written_anew_in_several() -> None:
+    e = engine()
+    e.make()
+    e.add(range(8000))
+    e.flush()
+    e.delete("id % 2 == 0")
+    (whole,) = e.segments
+    e.options |= {"memory_limit": 1 << 20}
+    e.reopen()
+    before = e.numbers()
+    e.compact()
+    pieces = e.segments
+    assert len(pieces) >= 2
+    assert max(s.size for s in pieces) <= (1 << 20) / 8 + 4096
+    assert sum(s.rows for s in pieces) == 4000
+    assert whole.segment_id not in {s.segment_id for s in pieces}
+    assert e.numbers() == before
+    e.reopen()
+    assert e.numbers() == before
+
+
+def test_a_job_cut_off_by_the_end_of_its_process_has_failed_afterwards_and_changed_nothing() -> None:
+    e = engine()
+    e.make()
+    for start in (0, 100):
+        e.add(range(start, start + 100))
+        e.flush()
+    before, segments = e.numbers(), e.segments
+    job = e.begin()
+    e.env.disk.restart()
+    e.env = simulated_env(22, e.env.disk)
+    e.open()
+    (plan,) = e.plans(job)
+    assert plan.state is PlanState.FAILED
+    progress = e.call(rq.GetCompactionState(job_id=job))
+    assert (progress.state, progress.failed, progress.executing) == (CompactionState.Completed, 1, 0)
+    assert (e.numbers(), e.segments) == (before, segments)
+    again = e.compact()
+    e.reopen()
+    assert [p.state for p in e.plans(again)] == [PlanState.COMPLETED]
+    assert len(e.segments) == 1

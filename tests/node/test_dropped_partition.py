@@ -23,7 +23,7 @@ def test_rows_logged_after_their_partition_was_dropped_are_gone_with_it_before_a
     # As checked before the drop, and logged after it: key 2 moves to the partition, and goes with it.
     engine.call(rq.DropPartition(collection=NAME, partition="p"))
     rows = engine.batch([2, 3], vectors[2:4], [22, 33])
-    _, logged = shard.insert(((partition, 2),), rows, topology.root.oracle.allocate)
+    logged = shard.insert(((partition, 2),), rows, topology.root.oracle.allocate, lambda timestamp: timestamp)
     assert logged.result() >= 0
     assert engine.numbers() == {1: 1}
     engine.reopen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def record(header: RecordHeader, body: memoryview) -> bytes:
 def test_a_record_comes_back_as_it_was_written_with_columns_named_by_field_id() -> None:
     header = RecordHeader(INSERT, 2**60, 7, ((9, 1), (11, 1)))
     found, batch = decode_record(record(header, encode_rows(ROWS, SCHEMA)))
-    assert found == header
+    assert msgspec.structs.replace(found, filler=b"") == header
     assert batch.to_pydict() == {"100": [1, 2], "104": ["a", None]}
 
 

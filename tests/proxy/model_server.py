@@ -65,6 +65,9 @@ class ModelServer:
 
     @staticmethod
     def ranked(path: str, body: Any) -> bytes:
+        if path.endswith("/sentence-similarity"):
+            asked = body["inputs"]
+            return json.dumps([relevance(asked["source_sentence"], text) for text in asked["sentences"]]).encode()
         asked = body.get("input", body)
         texts = asked["texts"] if path == "/rerank" else asked["documents"]
         scores = [relevance(asked["query"], text) for text in texts]

@@ -15,7 +15,8 @@ from tests.filter.rows import DYNAMIC, batch_of
 
 from redkite.filter import ArrowColumns, JsonColumn, ShapeColumn, compile_filter
 from redkite.segment import columns as module
-from redkite.segment.columns import SegmentColumns, kept_columns
+from redkite.segment.columns import SegmentColumns, kept_columns, kept_words
+from redkite.text.specs import analyzer_of
 
 FILTERS = [
     "doc['k'] > 1", "doc['k'] in [1, 'a', true]", "exists doc['k']", "doc['k'] is null", "json_contains(doc['k'], 1)",
@@ -84,3 +85,25 @@ def test_the_head_of_shapes_and_more_behind_them() -> None:
         assert column.present is not None and column.present.tolist() == [True, False, True, True]
     assert np.array_equal(whole.bounds, again.bounds, equal_nan=True)
     assert head.rows == 2
+
+
+def test_words_of_growing_rows_are_found_once_however_many_fields_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    analyzed: list[int] = []
+    analyzer = analyzer_of(None)
+    real = type(analyzer).analyze
+
+    def counting(self: Any, texts: Any) -> Any:
+        analyzed.append(len(texts))
+        return real(self, texts)
+
+    monkeypatch.setattr(type(analyzer), "analyze", counting)
+    monkeypatch.setattr(module, "OWN_BYTES", 1)
+    texts = pa.array([f"word{i} and more" for i in range(30)])
+    derived, words = kept_columns(), kept_words()
+    for rows in (10, 25, 20, 30):
+        columns = SegmentColumns(rows, lambda _, rows=rows: texts.slice(0, rows))
+        columns = columns.keep_in((1, 1), lambda: derived, words)
+        for field in ("a", "b", "a"):
+            assert columns.words(field, analyzer).rows == rows
+    assert analyzed == [10, 10, 15, 15, 5, 5]
+    assert words.held > 0

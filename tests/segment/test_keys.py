@@ -52,6 +52,31 @@ def test_a_growing_segment_names_the_rows_that_new_ones_replace(batches: list[li
     assert sorted(keys.find(list(range(-3, 25))).tolist()) == sorted(newest.values())
 
 
+@given(
+    steps=st.lists(st.integers(0, 6), min_size=1, max_size=8),
+    stray=st.none() | st.integers(0, 30),
+    asked=st.lists(st.integers(-2, 60), max_size=40),
+    to_change=st.booleans(),
+)
+def test_keys_that_come_in_order_are_found_like_all_others(
+    steps: list[int], stray: int | None, asked: list[int], to_change: bool
+) -> None:
+    keys, rows, row, key = GrowingKeys(), dict[int, int](), 0, 0
+    for step in steps:
+        batch = list(range(key, key + 2 * step + 1, 2))
+        key = batch[-1] + 1
+        assert len(keys.add(batch, row)) == 0
+        rows |= {k: at for at, k in enumerate(batch, row)}
+        row += len(batch)
+        find = keys.find_to_change if to_change else keys.find
+        assert sorted(find(asked).tolist()) == sorted({rows[k] for k in asked if k in rows})
+    if stray is not None:
+        replaced = keys.add([stray], row)
+        assert replaced.tolist() == [rows[key] for key in [stray] if key in rows]
+        rows[stray] = row
+    assert sorted(keys.find(asked).tolist()) == sorted({rows[k] for k in asked if k in rows})
+
+
 def test_rows_in_key_order_need_no_order() -> None:
     assert key_order(pa.array([1, 2, 2, 9])) is None
     assert key_order(pa.array(["a", "b", "é"])) is None

@@ -32,7 +32,7 @@ class FakeRpcs:
         self.error = error
         self.begun = 0
 
-    def begin(self, method: str, message: bytes, headers: Any, done: Any) -> None:
+    def begin(self, method: str, message: bytes, headers: Any, done: Any, address: str) -> None:
         self.begun += 1
         if self.error is not None:
             raise self.error

@@ -36,6 +36,7 @@ def hits(asked: Search) -> Hits:
         topks=topks, ids=pa.array(ids, pa.int64()), scores=np.array(ids, np.float32),
         rows=pa.RecordBatch.from_pydict({"word": [str(number) for number in ids]}),
         output_fields=("word",), primary_field="id", collection="c", session_timestamp=5,
+        element_indices=np.array(ids, np.int64) % 7,
     )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def test_searches_that_are_alike_are_one_call_and_each_gets_its_own_hits(service
         assert found.ids.to_pylist() == alone.ids.to_pylist()
         assert found.scores.tolist() == alone.scores.tolist()
         assert found.rows.to_pydict() == alone.rows.to_pydict()
+        assert found.element_indices.tolist() == alone.element_indices.tolist()
     assert len(service.asked) == 1
 
 

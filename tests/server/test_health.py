@@ -10,7 +10,8 @@ from tests.servers import ThreadServer
 from redkite.errors import CollectionNotFound
 from redkite.model.requests import CheckHealth, GetCollectionStatistics, HasCollection, ShowCollections
 from redkite.model.results import CollectionBrief, Collections, Flag, Health, Result, RowCount
-from redkite.server.metrics import Metrics
+from redkite.server.exposition import exposition
+from redkite.server.metrics import OK, SYSTEM, Metrics
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_metrics_count_calls_errors_and_rows(port: str, service: FakeService, fa
 def test_a_histogram_counts_every_call_below_its_bounds() -> None:
     metrics = Metrics()
     for seconds in (0.0001, 0.0005, 0.3, 100.0):
-        metrics.of("grpc", "Search").observe(seconds, failed=seconds > 1)
-    lines = metrics.text().splitlines()
+        metrics.of("grpc", "Search").observe(seconds, SYSTEM if seconds > 1 else OK)
+    lines = exposition(metrics.counted()).splitlines()
     labels = 'protocol="grpc",method="Search"'
     assert f'redkite_request_seconds_bucket{{{labels},le="0.0005"}} 2' in lines
     assert f'redkite_request_seconds_bucket{{{labels},le="0.5"}} 3' in lines

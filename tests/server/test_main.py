@@ -93,9 +93,11 @@ def test_a_host_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 
 
 def test_listening_for_everybody_without_a_password_is_warned_about(tmp_path: Path) -> None:
-    with ProcessServer(tmp_path / "data", "--host", "0.0.0.0") as server:
+    config = tmp_path / "redkite.toml"
+    config.write_text('authorization = "off"\n')
+    with ProcessServer(tmp_path / "data", "--host", "0.0.0.0", "--config", str(config)) as server:
         server.stop()
-    assert "no password is set: whoever reaches 0.0.0.0:" in server.errors
+    assert "no password is asked for: whoever reaches 0.0.0.0:" in server.errors
 
 
 def test_a_stopping_server_answers_what_runs_and_takes_nothing_new(service: FakeService) -> None:

@@ -78,7 +78,7 @@ def test_a_schema_without_index_params_is_neither_indexed_nor_loaded(rest: Rest,
             {"schema": {"fields": [PRIMARY, VECTOR]}, "indexParams": [{"fieldName": "w"}]},
             1802, "missing required parameters, error: `w` hasn't defined in schema",
         ),
-        ({"schema": {"fields": [PRIMARY, VECTOR], "structFields": [{}]}}, 10, "structFields is not supported"),
+        ({"schema": {"fields": [PRIMARY, VECTOR], "structFields": [{}]}}, 1802, "missing required parameters"),
     ],
 )  # fmt: skip
 def test_a_collection_that_cannot_be_made_says_why(rest: Rest, name: str, body: Any, code: int, reason: str) -> None:

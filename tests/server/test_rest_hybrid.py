@@ -125,3 +125,51 @@ def test_groups(rest: Rest, pairs: str) -> None:
 def test_no_hit_at_all(rest: Rest, pairs: str) -> None:
     whole = rest.whole("entities/hybrid_search", {"collectionName": pairs, "search": search(filter="n > 99")})
     assert (whole["data"], whole["topks"]) == ([], [0])
+
+
+# -- chains -------------------------------------------------------------------------------------
+def test_a_chain_of_a_search(rest: Rest, pairs: str) -> None:
+    chain = {
+        "name": "odd", "stage": "L2_RERANK",
+        "ops": [
+            {
+                "op": "map", "outputs": ["near"],
+                "expr": {
+                    "name": "decay", "args": [{"column": "n"}],
+                    "params": {"function": "linear", "origin": 20, "scale": 30, "decay": 0.1},
+                },
+            },
+            {"op": "filter", "params": {"filter": "n % 2 == 1"}},
+            {"op": "sort", "params": {"column": "near", "desc": True, "tie_break_col": "$id"}},
+            {"op": "limit", "params": {"limit": 4}},
+        ],
+    }  # fmt: skip
+    body = {"collectionName": pairs, "data": [A[1].tolist()], "annsField": "a", "limit": 20, "functionChains": [chain]}
+    odd = [key for key in orders()[0][:20] if key % 2]
+    found = rest.ok("entities/search", body)
+    assert [row["id"] for row in found] == sorted(odd, key=lambda key: (abs(key - 20), key))[:4]
+
+
+def test_a_chain_of_a_hybrid_search(rest: Rest, pairs: str) -> None:
+    scores: dict[int, float] = {}
+    for ranked in orders():
+        for rank, key in enumerate(ranked[:10], 1):
+            scores[key] = scores.get(key, 0) + 1 / (30 + rank)
+    best = sorted(scores, key=lambda key: (-np.float32(scores[key]), key))[:3]
+    merge = {"op": "merge", "params": {"strategy": "rrf", "k": 30}}
+    chain = {"stage": 5, "ops": [merge, {"op": "limit", "params": {"limit": 3}}]}
+    body = {"collectionName": pairs, "search": search(), "functionChains": [chain], "limit": 10}
+    assert [row["id"] for row in rest.ok("entities/hybrid_search", body)] == best
+
+
+@pytest.mark.parametrize(
+    ("chain", "text"),
+    [
+        ({"stage": "L9", "ops": []}, "stage 'L9' of a function chain is not known"),
+        ({"stage": 5, "ops": [{"op": "limit", "limit": 3}]}, "functionChains cannot be read"),
+        ({"stage": 5, "ops": []}, "has no steps"),
+    ],
+)
+def test_chains_that_cannot_be_read(rest: Rest, pairs: str, chain: dict[str, Any], text: str) -> None:
+    body = {"collectionName": pairs, "data": [A[1].tolist()], "annsField": "a", "functionChains": [chain]}
+    assert text in rest.error("entities/search", body)[1]

@@ -37,8 +37,10 @@ def open_log(env: Env) -> LocalLog:
 class Trace:
     """Groups of appends, truncations and reopenings. Errors end the topic, which is then opened again."""
 
-    def __init__(self, env: Env, ledger: Ledger) -> None:
+    def __init__(self, env: Env, ledger: Ledger, *, heals: bool = False) -> None:
+        """`heals`: the topic is not opened again after an error, but has to go on by itself."""
         self.env = env
+        self.heals = heals
         self.ledger = ledger
         self.number = 0
 
@@ -102,6 +104,8 @@ class Trace:
             self.reopen()
 
     def reopen(self) -> None:
+        if self.heals:
+            return
         with contextlib.suppress(MilvusException):
             self.log.topic("t").close()
 

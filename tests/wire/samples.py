@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from redkite.model import requests, results
+from redkite.model import exchange, requests, results
 from redkite.model.advice import IndexAdvice, IndexAdvices, RecallReport
 from redkite.model.batch import arrow_field
 from redkite.model.buckets import Bucket, BucketHit, KeyPart
-from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
+from redkite.model.highlighting import Highlighted, Highlighter, HighlightKind, HighlightQuery
+from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema, StructFieldSchema
 from redkite.model.scoring import ChainColumn, ChainExpr, ChainOp, FunctionChain, FunctionChainStage, FunctionScore
 from redkite.model.types import ConsistencyLevel, DataType, FunctionType, IndexState, JobState, LoadState
 from redkite.model.upkeep import (
@@ -55,6 +56,13 @@ def queries() -> requests.Queries:
     return requests.Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.arange(4, dtype=np.float32).reshape(2, 2))
 
 
+_MARKS = Highlighter(
+    queries=(
+        HighlightQuery(kind=HighlightKind.WORDS, field="t", text="a ü"),
+        HighlightQuery(kind=HighlightKind.PHRASE, field="u", text="b", slop=3),
+    ),
+    search_text=True, pre_tags=("<", "{"), post_tags=(">",), fragment_offset=2, fragment_size=9, fragments=0,
+)  # fmt: skip
 _AGGREGATION = requests.Aggregation(
     fields=("t", "u"),
     size=3,
@@ -112,8 +120,34 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.AddCollectionField(
             **here, field=FieldSchema(name="pages", data_type=DataType.INT32, nullable=True, default_value=7)
         ),
+        requests.AddCollectionStructField(
+            **here,
+            field=StructFieldSchema(
+                name="clips", nullable=True, description="of a talk",
+                fields=(
+                    FieldSchema(
+                        name="clips[words]", data_type=DataType.ARRAY, element_type=DataType.VARCHAR,
+                        params={"max_length": "9", "max_capacity": "3"},
+                    ),
+                ),
+            ),
+        ),
         requests.DropCollectionField(**here, field="pages"),
         requests.DropCollectionField(**here, field_id=104),
+        requests.AlterFunction(
+            collection="books", name="embed", function=FunctionSchema(
+                name="embed", type=FunctionType.TEXTEMBEDDING, input_field_names=("text",),
+                output_field_names=("vector",), params={"provider": "tei", "endpoint": "http://localhost:8080"},
+            ),
+        ),
+        requests.AddFunctionField(
+            **here, index_name="w", index_params={"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"},
+            field=FieldSchema(name="words", data_type=DataType.SPARSE_FLOAT_VECTOR, is_function_output=True),
+            function=FunctionSchema(
+                name="bm25", type=FunctionType.BM25, input_field_names=("title",), output_field_names=("words",)
+            ),
+        ),
+        requests.DropFunctionField(**here, function="bm25"),
         requests.AlterCollectionField(**here, field="title", properties={"max_length": "9"}),
         requests.AlterCollectionField(**here, field="title", delete_keys=("mmap.enabled",)),
         requests.AlterCollection(**here, properties={"collection.ttl.seconds": "5"}),
@@ -169,6 +203,11 @@ def requests_of_all_calls() -> list[requests.Request]:
         ),
         requests.GetRestoreSnapshotState(job_id=5),
         requests.ListRestoreSnapshotJobs(**here),
+        exchange.ExportSnapshot(**here, name="s", target="/out", external_spec="{}"),
+        exchange.GetExportSnapshotState(job_id=5),
+        exchange.RestoreExternalSnapshot(
+            database="shop", uri="/out/backups/s-5.backup", target_collection="tomes", external_spec="{}"
+        ),
         requests.PinSnapshotData(**here, name="s", ttl_seconds=4),
         requests.UnpinSnapshotData(pin_id=6),
         requests.CreateBackup(
@@ -190,6 +229,10 @@ def requests_of_all_calls() -> list[requests.Request]:
             round_decimal=3, ignore_growing=True, consistency_level=ConsistencyLevel.Bounded, guarantee_timestamp=2,
         ),
         requests.Search(
+            **here, limit=5, anns_field="clips[v]",
+            queries=requests.Queries(data_type=DataType.INT8_VECTOR, raw=(b"1234", b"12"), are_lists=True),
+        ),
+        requests.Search(
             **here, queries=requests.Queries(data_type=DataType.NONE, ids=pa.array([1, 2])), limit=5, in_order=True,
             hints="iterative_filter", grouping=requests.Grouping(
                 fields=("m",), size=3, strict=True, json_path="/a", json_type="Int64", strict_cast=True
@@ -202,7 +245,7 @@ def requests_of_all_calls() -> list[requests.Request]:
             grouping=requests.Grouping(fields=("a", "b")), aggregation=_AGGREGATION,
         ),
         requests.Search(
-            **here, queries=queries(), limit=5, function_score=_SCORE,
+            **here, queries=queries(), limit=5, function_score=_SCORE, highlighter=_MARKS,
             function_chains=(
                 FunctionChain(
                     stage=FunctionChainStage.L2_RERANK, name="c", ops=(
@@ -221,10 +264,13 @@ def requests_of_all_calls() -> list[requests.Request]:
                                 filter_params={"x": 1}, metric="IP", params={"ef": 9}, round_decimal=2),
                 requests.Search(**here, queries=queries(), limit=8, ignore_growing=True),
             ), limit=5, offset=2, strategy="weighted", rank_params={"weights": [0.5, 1], "norm_score": True},
-            output_fields=("t",), partitions=("new",), round_decimal=3,
+            output_fields=("t",), partitions=("new",), round_decimal=3, highlighter=_MARKS,
             grouping=requests.Grouping(fields=("t",), size=2, strict=True), group_scorer="avg",
             consistency_level=ConsistencyLevel.Bounded, guarantee_timestamp=4, as_of=7 << 18, timezone="Asia/Tokyo",
             time_fields=("year",),
+            function_chains=(
+                FunctionChain(stage=FunctionChainStage.POST_PROCESS, ops=(ChainOp(op="limit", params={"limit": 3}),)),
+            ),
         ),
         requests.HybridSearch(
             **here, searches=(requests.Search(**here, queries=queries(), limit=7),), limit=5, function_score=_SCORE,
@@ -251,7 +297,10 @@ def _hits() -> results.Hits:
     return results.Hits(
         topks=np.array([2, 1]), ids=pa.array([1, 2, 3]), scores=np.array([0.5, 0.25, 1], np.float32), rows=rows(),
         output_fields=("v", "t", "h", "a"), primary_field="id", collection="books", session_timestamp=11,
-        recalls=(1.0, 0.5), groups=_groups(), buckets=(_buckets(), ()),
+        recalls=(1.0, 0.5), groups=_groups(), buckets=(_buckets(), ()), highlights=(
+            Highlighted("t", pa.array([["<b>a</b>", "x"], [], ["ü"]], pa.list_(pa.string()))),
+            Highlighted("u", pa.array([[], [], []], pa.list_(pa.string()))),
+        ),
     )  # fmt: skip
 
 
@@ -379,6 +428,13 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
         requests.RestoreSnapshot: results.JobStarted(job_id=5),
         requests.GetRestoreSnapshotState: _RESTORE,
         requests.ListRestoreSnapshotJobs: results.RestoreJobInfos(jobs=(_RESTORE, _RESTORE)),
+        exchange.ExportSnapshot: exchange.ExportStarted(job_id=5, uri="/out/backups/s-5.backup"),
+        exchange.GetExportSnapshotState: exchange.ExportInfo(
+            job_id=5, snapshot="s", collection="books", database="shop", state=JobState.EXECUTING, progress=40,
+            reason="none", started_ms=7, took_ms=8, files=9, copied_files=3, bytes=1 << 40,
+            uri="/out/backups/s-5.backup",
+        ),
+        exchange.RestoreExternalSnapshot: results.JobStarted(job_id=5),
         requests.PinSnapshotData: results.PinId(pin_id=6),
         requests.CreateBackup: results.JobStarted(job_id=7),
         requests.RestoreBackup: results.JobStarted(job_id=7),

@@ -98,8 +98,8 @@ def test_bytes_that_are_no_message_are_answered_in_the_status() -> None:
 
 
 def test_a_call_that_is_not_built_is_left_to_the_transport() -> None:
-    with pytest.raises(MethodUnimplemented, match="method CreateRole not implemented"):
-        Handler(OneAnswer(lambda _: results.Done())).handle("CreateRole", b"", {})
+    with pytest.raises(MethodUnimplemented, match="method AddUserTags not implemented"):
+        Handler(OneAnswer(lambda _: results.Done())).handle("AddUserTags", b"", {})
 
 
 def test_a_transport_may_take_the_two_steps_itself() -> None:

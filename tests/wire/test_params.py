@@ -46,7 +46,7 @@ def test_a_feature_that_is_turned_off_is_no_error(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("analyzer_name", "en"), ("cluster_id", "7")],
+    [("cluster_id", "7")],
 )
 def test_a_feature_that_is_not_served_is_refused_by_name(key: str, value: str) -> None:
     with pytest.raises(Unimplemented, match=f"parameter {key} is not supported in this version"):

@@ -59,9 +59,11 @@ def test_other_queries_come_as_raw_bytes(data: list[Any], kind: DataType, raw: l
         (group(101, [b""]), 1, InvalidParameter, "a float query vector of 0 bytes"),
         (group(101, [b"1234", b"12345678"]), 2, InvalidParameter, "query vectors must have one length above 0"),
         (group(100, [b"a", b"ab"]), 2, InvalidParameter, "query vectors must have one length above 0"),
-        (group(301, [b"1234"]), 1, Unimplemented, "placeholder type 301 is not supported"),
+        (group(301, [b""]), 1, InvalidParameter, "an embedding list that is searched with must not be empty"),
+        (group(301, [b"1234"], element_level=True), 1, InvalidParameter, "an embedding list is no query for single"),
+        (group(304, [b"12345678"]), 1, Unimplemented, "embedding lists of SparseFloatVector are not supported"),
+        (group(399, [b"1234"]), 1, Unimplemented, "placeholder type 399 is not supported"),
         (group(5, [b"1"]), 1, Unimplemented, "placeholder type 5 is not supported"),
-        (group(101, [b"1234"], element_level=True), 1, Unimplemented, "element-level search"),
         (b"\xff", 1, WireError, "cannot parse PlaceholderGroup"),
     ],
 )
@@ -69,6 +71,26 @@ def test_queries_that_make_no_sense_are_refused(data: bytes, nq: int, error: typ
     with pytest.raises(error) as caught:
         read_queries(data, nq)
     assert text in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        (np.float32, DataType.FLOAT_VECTOR), (np.float16, DataType.FLOAT16_VECTOR), (np.int8, DataType.INT8_VECTOR),
+        (np.uint8, DataType.BINARY_VECTOR),
+    ],
+)  # fmt: skip
+def test_lists_of_vectors_come_as_bytes_of_different_length(dtype: type, kind: DataType) -> None:
+    lists = [np.arange(8, dtype=dtype), np.arange(4, dtype=dtype)]
+    queries = read_queries(Prepare._prepare_placeholder_str(lists, is_embedding_list=True), 2)
+    assert queries == Queries(data_type=kind, raw=tuple(some.tobytes() for some in lists), are_lists=True)
+    assert read_queries(write_queries(queries), 2) == queries
+
+
+def test_vectors_for_elements_say_so_both_ways() -> None:
+    queries = read_queries(group(101, [b"12345678"], element_level=True), 1)
+    assert queries.of_elements
+    assert read_queries(write_queries(queries), 1).of_elements
 
 
 def test_a_strided_matrix_is_written_row_by_row() -> None:

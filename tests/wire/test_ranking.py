@@ -6,6 +6,7 @@ from typing import Any
 
 import pymilvus
 import pytest
+from pymilvus import function_chain
 from pymilvus.client.prepare import Prepare
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
@@ -83,11 +84,37 @@ def test_what_cannot_be_read_is_refused(pairs: dict[str, str], error: type[Excep
         decode_request("HybridSearch", message.SerializeToString(), {})
 
 
-def test_chains_and_namespaces_of_a_hybrid_search_are_refused_by_name() -> None:
-    message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5)
-    message.function_chains.add(name="x")
-    with pytest.raises(Unimplemented, match="function_chains of a hybrid search"):
-        decode_request("HybridSearch", message.SerializeToString(), {})
+def test_namespaces_of_a_hybrid_search_are_refused_by_name() -> None:
     message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5, namespace="n")
     with pytest.raises(Unimplemented, match="namespace of a hybrid search"):
         decode_request("HybridSearch", message.SerializeToString(), {})
+
+
+def test_chains_of_a_hybrid_search_are_read() -> None:
+    chain = function_chain.FunctionChain(function_chain.FunctionChainStage.L2_RERANK, name="x").limit(3)
+    message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5)
+    message.function_chains.append(chain.to_proto())
+    request = decode_request("HybridSearch", message.SerializeToString(), {})
+    assert isinstance(request, requests.HybridSearch)
+    (found,) = request.function_chains
+    assert (found.name, found.stage.name, found.ops[0].op) == ("x", "L2_RERANK", "limit")
+
+
+def test_a_highlighter_of_any_search_is_that_of_the_whole_and_there_is_one() -> None:
+    given = pymilvus.LexicalHighlighter(highlight_query=[{"type": "TextMatch", "field": "t", "text": "a"}])
+
+    def marked(*highlighters: Any) -> requests.HybridSearch:
+        parts = [part() for _ in highlighters]
+        for message, highlighter in zip(parts, highlighters, strict=True):
+            if highlighter is not None:
+                message.highlighter.CopyFrom(Prepare.highlighter_schema(highlighter))
+        return sent(pymilvus.RRFRanker(), parts)
+
+    for highlighters in ((given, None), (None, given), (given, given)):
+        request = marked(*highlighters)
+        assert request.highlighter is not None
+        assert request.highlighter.queries[0].text == "a"
+        assert all(search.highlighter is None for search in request.searches)
+    assert marked(None, None).highlighter is None
+    with pytest.raises(InvalidParameter, match="have different highlighters"):
+        marked(given, pymilvus.LexicalHighlighter(fragment_size=9))

@@ -9,7 +9,7 @@ from functools import partial
 from redkite.backup.jobs import Jobs, Work
 from redkite.backup.place import resolve
 from redkite.backup.repository import Manifest, check_backup_name
-from redkite.backup.work import Target, create, delete, restore, verify, whole
+from redkite.backup.work import Target, create, delete, now, restore, verify, whole
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotFound, DatabaseNotFound, InvalidParameter
 from redkite.model import requests as rq
@@ -26,13 +26,13 @@ class Backups:
     def __init__(self, topology: Topology, root: str | None) -> None:
         self._topology = topology
         self._root = root
-        self._jobs = Jobs(topology.env.tasks.executor("backup", 1))
+        self.jobs = Jobs(topology.env.tasks.executor("backup", 1), topology.backup_jobs, topology.env.clock.now_ms)
 
     def create(self, request: rq.CreateBackup) -> rs.JobStarted:
         place = resolve(request.destination, self._root)
         name = check_backup_name(request.name or self._new_name())
         wanted = self._wanted(request)
-        return self._start("create", partial(create, self._topology, place, name, wanted))
+        return self._start("create", partial(create, self._topology, place, name, now(self._topology, wanted)))
 
     def restore(self, request: rq.RestoreBackup) -> rs.JobStarted:
         place = resolve(request.destination, self._root)
@@ -55,15 +55,15 @@ class Backups:
         return rs.Backups(backups=whole(self._topology.env, place))
 
     def job(self, request: rq.GetBackupJob) -> rs.BackupJobInfo:
-        return self._jobs.find(request.job_id)
+        return self.jobs.find(request.job_id)
 
     def close(self) -> None:
         """Stop at the next object; what is unfinished leaves no backup and no collection."""
-        self._jobs.close()
+        self.jobs.close()
 
     def _start(self, kind: str, work: Work) -> rs.JobStarted:
         job_id = self._topology.root.oracle.allocate_ids(1)
-        self._jobs.start(job_id, kind, work)
+        self.jobs.start(job_id, kind, work)
         return rs.JobStarted(job_id=job_id)
 
     def _new_name(self) -> str:

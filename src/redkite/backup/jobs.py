@@ -8,16 +8,16 @@ from typing import Protocol
 
 import msgspec
 
+from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
 from redkite.env import Executor
-from redkite.errors import InvalidParameter, MilvusException, Unavailable
+from redkite.errors import Corruption, InvalidParameter, MilvusException, Unavailable
 from redkite.logs import get_logger
-from redkite.model.results import BackupInfo, BackupJobInfo
+from redkite.model.results import BackupInfo, BackupJobInfo, SnapshotExport
 from redkite.model.types import JobState
 
 log = get_logger(__name__)
 
-KEPT_JOBS = 256
-"""Finished jobs that can still be asked for."""
+CUT_OFF = "the process ended before the job was known to be done: ask for it again, it goes on with what is there"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,7 +48,9 @@ class JobReport:
         self._jobs.update(self.job_id, total_bytes=total)
 
     def advance(self, count: int) -> None:
-        self._jobs.update(self.job_id, done_bytes=self._jobs.find(self.job_id).done_bytes + count)
+        """Another object is there."""
+        known = self._jobs.find(self.job_id)
+        self._jobs.update(self.job_id, done_bytes=known.done_bytes + count, done_objects=known.done_objects + 1)
 
     def check(self) -> None:
         if self._jobs.closing:
@@ -58,49 +60,82 @@ class JobReport:
 Work = Callable[[Report], Outcome]
 
 
+OVER = (JobState.COMPLETED, JobState.FAILED)
+
+
 class Jobs:
-    """They live in memory: what a restart cuts off is done again, and finds what is there already."""
+    """Beginnings and ends are durable, progress is not. What a restart cut off has failed, and says why."""
 
-    def __init__(self, worker: Executor) -> None:
+    def __init__(self, worker: Executor, records: JobRecords, now_ms: Callable[[], int]) -> None:
         self._worker = worker
+        self._now_ms = now_ms
+        self._records = records
         self._lock = Lock()
-        self._jobs: dict[int, BackupJobInfo] = {}
+        self._jobs = {job_id: _decoded(record) for job_id, record in records.all()}
         self.closing = False
+        for job_id, job in list(self._jobs.items()):
+            if job.state not in OVER:
+                self._end(job_id, state=JobState.FAILED, code=Unavailable.default_code, reason=CUT_OFF)
 
-    def start(self, job_id: int, kind: str, work: Work) -> None:
+    def start(
+        self,
+        job_id: int,
+        kind: str,
+        work: Work,
+        export: SnapshotExport | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """`after` is called when the work is over, however it ended."""
+        job = BackupJobInfo(job_id=job_id, kind=kind, state=JobState.PENDING, started_ms=self._now_ms(), export=export)
         with self._lock:
-            over = [i for i, job in self._jobs.items() if job.state in (JobState.COMPLETED, JobState.FAILED)]
-            for old in over[: max(0, len(over) - KEPT_JOBS + 1)]:
+            over = [i for i, job in self._jobs.items() if job.state in OVER]
+            gone = over[: max(0, len(over) - KEPT_JOBS + 1)]
+            self._records.save(job_id, msgspec.msgpack.encode(job), gone)
+            for old in gone:
                 del self._jobs[old]
-            self._jobs[job_id] = BackupJobInfo(job_id=job_id, kind=kind, state=JobState.PENDING)
-        self._worker.submit(self._run, job_id, work)
+            self._jobs[job_id] = job
+        self._worker.submit(self._run, job_id, work, after)
 
-    def find(self, job_id: int) -> BackupJobInfo:
+    def find(self, job_id: int, what: str = "backup") -> BackupJobInfo:
         with self._lock:
             found = self._jobs.get(job_id)
         if found is None:
-            raise InvalidParameter(f"backup job {job_id} does not exist")
+            raise InvalidParameter(f"{what} job {job_id} does not exist")
         return found
 
     def update(self, job_id: int, **fields: object) -> None:
         with self._lock:
             self._jobs[job_id] = msgspec.structs.replace(self._jobs[job_id], **fields)
 
+    def _end(self, job_id: int, **fields: object) -> None:
+        self.update(job_id, took_ms=max(0, self._now_ms() - self.find(job_id).started_ms), **fields)
+        self._records.note(job_id, msgspec.msgpack.encode(self.find(job_id)))
+
     def close(self) -> None:
         """Stop at the next object."""
         self.closing = True
         self._worker.shutdown(wait=True)
 
-    def _run(self, job_id: int, work: Work) -> None:
+    def _run(self, job_id: int, work: Work, after: Callable[[], None] | None) -> None:
         report = JobReport(self, job_id)
         try:
             report.check()
             self.update(job_id, state=JobState.EXECUTING)
             made = work(report)
         except MilvusException as error:
-            self.update(job_id, state=JobState.FAILED, code=error.code, reason=error.message)
+            self._end(job_id, state=JobState.FAILED, code=error.code, reason=error.message)
         except Exception as error:  # whoever waits for the job has to learn that it is over
             log.exception("backup job %d failed", job_id)
-            self.update(job_id, state=JobState.FAILED, code=MilvusException.default_code, reason=repr(error))
+            self._end(job_id, state=JobState.FAILED, code=MilvusException.default_code, reason=repr(error))
         else:
-            self.update(job_id, state=JobState.COMPLETED, backup=made.backup, restored=made.restored)
+            self._end(job_id, state=JobState.COMPLETED, backup=made.backup, restored=made.restored)
+        finally:
+            if after is not None:
+                after()
+
+
+def _decoded(record: bytes) -> BackupJobInfo:
+    try:
+        return msgspec.msgpack.decode(record, type=BackupJobInfo)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption(f"catalog entry is no record of a backup job: {error}") from error

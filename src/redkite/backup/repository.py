@@ -197,3 +197,18 @@ def _manifest_object(name: str) -> str:
 
 def _stored_object(piece: Piece) -> str:
     return f"{_OBJECTS}{piece.name}-{piece.size:x}-{piece.crc:08x}"
+
+
+def manifest_uri(place: str, name: str) -> str:
+    """Where the manifest of a backup is."""
+    path, mark, settings = place.partition("?")
+    return f"{path.rstrip('/')}/{_manifest_object(name)}{mark}{settings}"
+
+
+def split_manifest_uri(uri: str) -> tuple[str, str]:
+    """The place and the name of a backup. Raises InvalidParameter."""
+    path, mark, settings = uri.partition("?")
+    place, between, name = path.rpartition(f"/{_MANIFESTS}")
+    if not place or not between or not name.endswith(_SUFFIX):
+        raise InvalidParameter(f"'{uri}' is no exported snapshot: its URI ends in '/{_MANIFESTS}<name>{_SUFFIX}'")
+    return f"{place}{mark}{settings}", check_backup_name(name.removesuffix(_SUFFIX))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +23,25 @@ from redkite.model.timestamps import physical_ms
 from redkite.node.topology import Topology
 from redkite.segment.files import open_deletes
 
-
 # -- create -------------------------------------------------------------------------------------
-def create(topology: Topology, place: str, name: str, collections: Sequence[CollectionMeta], report: Report) -> Outcome:
+Hold = Callable[[Iterable[str]], None]
+Take = Callable[[Hold], tuple[int, Sequence[CollectionImage]]]
+"""Gives a moment and images of collections at it, what they name held from being deleted."""
+
+
+def now(topology: Topology, collections: Sequence[CollectionMeta]) -> Take:
+    """Collections as they are when the backup is made."""
+    return lambda hold: capture(topology, collections, hold)
+
+
+def create(topology: Topology, place: str, name: str, take: Take, report: Report) -> Outcome:
     """A whole backup, or an error and no backup. Leftovers of one that was cut off are used or removed."""
     owner = f"backup/{topology.data.allocate_id()}"
     with writing(topology.env, place) as (store, touch):
         repository = Repository(store, place)
         repository.check_free(name)
         try:
-            timestamp, images = capture(topology, collections, lambda names: topology.garbage.hold(owner, names))
+            timestamp, images = take(lambda names: topology.garbage.hold(owner, names))
             pieces = distinct(p for image in images for segment in image.segments for p in pieces_of(segment))
             copied = _copy_missing(topology, repository, pieces, touch, report)
             info = BackupInfo(
@@ -45,7 +54,8 @@ def create(topology: Topology, place: str, name: str, collections: Sequence[Coll
                 copied_objects=len(copied),
                 copied_bytes=sum(piece.size for piece in copied),
             )
-            databases = {m.database: topology.root.describe_database(m.database).properties for m in collections}
+            homes = {image.collection.database for image in images}
+            databases = {home: topology.root.describe_database(home).properties for home in homes}
             repository.add(Manifest(info, tuple(images), databases))
             repository.clean()
         finally:

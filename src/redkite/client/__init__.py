@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from redkite.client.aggregation import AggregationBucket, AggregationHit, SearchAggregation, TopHits
     from redkite.client.aio import AsyncMilvusClient
     from redkite.client.chains import FunctionChain, FunctionChainStage, col, fn
+    from redkite.client.embedding_list import EmbeddingList
+    from redkite.client.evaluation import Evaluation, side_by_side
+    from redkite.client.highlighting import LexicalHighlighter
     from redkite.client.index_params import IndexParam, IndexParams
     from redkite.client.ranking import AnnSearchRequest, BaseRanker, FunctionScore, RRFRanker, WeightedRanker
     from redkite.client.results import HybridHits, QueryResult, SearchResult
@@ -28,6 +31,8 @@ __all__ = [
     "CollectionSchema",
     "ConsistencyLevel",
     "DataType",
+    "EmbeddingList",
+    "Evaluation",
     "FieldSchema",
     "Function",
     "FunctionChain",
@@ -37,6 +42,7 @@ __all__ = [
     "HybridHits",
     "IndexParam",
     "IndexParams",
+    "LexicalHighlighter",
     "LoadState",
     "MilvusClient",
     "QueryResult",
@@ -48,6 +54,7 @@ __all__ = [
     "WeightedRanker",
     "col",
     "fn",
+    "side_by_side",
 ]
 
 _HOMES = {
@@ -59,6 +66,8 @@ _HOMES = {
     "CollectionSchema": "redkite.client.schema",
     "ConsistencyLevel": "redkite.model.types",
     "DataType": "redkite.model.types",
+    "EmbeddingList": "redkite.client.embedding_list",
+    "Evaluation": "redkite.client.evaluation",
     "FieldSchema": "redkite.client.schema",
     "Function": "redkite.client.schema",
     "FunctionChain": "redkite.client.chains",
@@ -68,6 +77,7 @@ _HOMES = {
     "HybridHits": "redkite.client.results",
     "IndexParam": "redkite.client.index_params",
     "IndexParams": "redkite.client.index_params",
+    "LexicalHighlighter": "redkite.client.highlighting",
     "LoadState": "redkite.model.types",
     "MilvusClient": "redkite.client.sync",
     "QueryResult": "redkite.client.results",
@@ -79,6 +89,7 @@ _HOMES = {
     "WeightedRanker": "redkite.client.ranking",
     "col": "redkite.client.chains",
     "fn": "redkite.client.chains",
+    "side_by_side": "redkite.client.evaluation",
 }
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
+import msgspec
+
 from redkite.client.aio_admin import AsyncAdmin
 from redkite.client.aio_reads import AsyncReads
 from redkite.client.base import closed
@@ -70,9 +72,18 @@ class AsyncMilvusClient(AsyncReads, AsyncAdmin):
             from redkite.client.transports.embedded import AsyncEmbeddedTransport
 
             here = self._endpoint
-            self._transport = AsyncEmbeddedTransport(here.address, here.read_only, here.memory_limit)
+            self._transport = AsyncEmbeddedTransport(here.address, here.read_only, here.memory_limit, here.verify)
         else:
             self._transport = server_transport(self._endpoint)
+
+    async def _connect_as(self, token: str) -> None:
+        """Go on as somebody else. In process nobody is asked who they are, and nothing changes."""
+        old = self._transport
+        if self._endpoint.embedded or old is None:
+            return
+        self._endpoint = msgspec.structs.replace(self._endpoint, token=token)
+        self._transport = server_transport(self._endpoint)
+        await old.close()
 
     def _deadline(self, timeout: float | None) -> float | None:
         seconds = self._limit(timeout)

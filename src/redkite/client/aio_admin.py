@@ -6,10 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
+from redkite.client.aio_access import AsyncAccess
 from redkite.client.aio_evolution import AsyncEvolution
 from redkite.client.aio_hybrid import AsyncHybrid
 from redkite.client.aio_iterators import AsyncIterators
 from redkite.client.aio_keeping import AsyncKeeping
+from redkite.client.aio_models import AsyncModels
+from redkite.client.aio_text import AsyncText
 from redkite.client.aio_upkeep import AsyncUpkeep
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncAdmin(AsyncKeeping, AsyncUpkeep, AsyncEvolution, AsyncHybrid, AsyncIterators):
+class AsyncAdmin(
+    AsyncKeeping, AsyncModels, AsyncText, AsyncAccess, AsyncUpkeep, AsyncEvolution, AsyncHybrid, AsyncIterators
+):
     """Partitions, loading, indexes, aliases, databases and the server, awaited."""
 
     @abstractmethod

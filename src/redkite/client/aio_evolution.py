@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Never, TypeVar
 
 from redkite.client.base import ClientBase
+from redkite.client.index_params import IndexParams
 from redkite.client.operations import evolution
+from redkite.client.schema import FieldSchema, Function, StructFieldSchema
 from redkite.client.session import Operation
+from redkite.errors import ParamError
 from redkite.model.types import DataType
 
 T = TypeVar("T")
@@ -37,6 +40,63 @@ class AsyncEvolution(ClientBase):
             ),
             timeout,
             {},
+        )
+
+    async def add_collection_struct_field(
+        self,
+        collection_name: str,
+        field_name: str,
+        struct_schema: StructFieldSchema,
+        max_capacity: int,
+        desc: str | None = None,
+        nullable: bool = True,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        if not nullable:
+            raise ParamError("Adding struct field to existing collection requires nullable=True")
+        return await self._run(
+            evolution.add_collection_struct_field(
+                self._session, collection_name, field_name, struct_schema, max_capacity, desc
+            ),
+            timeout,
+            unknown,
+        )
+
+    async def add_function_field(
+        self,
+        collection_name: str,
+        field_schema: FieldSchema,
+        func: Function,
+        index_params: IndexParams | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.add_function_field(self._session, collection_name, field_schema, func, index_params),
+            timeout,
+            unknown,
+        )
+
+    async def alter_collection_function(
+        self,
+        collection_name: str,
+        function_name: str,
+        function: Function,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self._run(
+            evolution.alter_collection_function(self._session, collection_name, function_name, function),
+            timeout,
+            unknown,
+        )
+
+    async def drop_function_field(
+        self, collection_name: str, function_name: str, timeout: float | None = None, **unknown: Never
+    ) -> None:
+        return await self._run(
+            evolution.drop_function_field(self._session, collection_name, function_name), timeout, unknown
         )
 
     async def drop_collection_field(

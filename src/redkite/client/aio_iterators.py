@@ -17,11 +17,12 @@ from redkite.client.iterators import (
     Cursor,
     Filter,
     FilteredCursor,
-    QueryCursor,
     SearchCursor,
     opening,
 )
 from redkite.client.operations import reads
+from redkite.client.operations.kinds import Orderings
+from redkite.client.ordered_cursors import query_cursor
 from redkite.client.results import Hit
 from redkite.client.session import Operation
 from redkite.model import requests
@@ -86,13 +87,16 @@ class AsyncIterators(ClientBase):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         as_of: reads.Moment | None = None,
+        order_by_fields: Orderings | None = None,
+        group_by_fields: Sequence[str] | str | None = None,
         **unknown: Never,
     ) -> AsyncPageIterator[Sequence[dict[str, Any]]]:
         refuse_unknown("query_iterator", unknown, signature(self.query_iterator).parameters)
         operation = reads.query(
             self._session, collection_name, filter, output_fields, None, partition_names, 1, offset, filter_params,
             consistency_level, ignore_growing, None, as_of, None, None,
+            {"order_by_fields": order_by_fields, "group_by_fields": group_by_fields},
         )  # fmt: skip
         file = None if iterator_cp_file is None else CursorFile(iterator_cp_file)
-        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
+        cursor = query_cursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
         return AsyncPageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))

@@ -120,6 +120,45 @@ class AsyncKeeping(ClientBase):
             snapshots.list_restore_snapshot_jobs(self._session, collection_name, db_name), timeout, unknown
         )
 
+    async def export_snapshot(
+        self,
+        snapshot_name: str,
+        collection_name: str,
+        target_path: str,
+        db_name: str = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> int:
+        return await self._run(
+            snapshots.export_snapshot(self._session, snapshot_name, collection_name, target_path, db_name),
+            timeout,
+            unknown,
+        )
+
+    async def get_export_snapshot_state(
+        self,
+        job_id: int,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> snapshots.ExportSnapshotJobInfo:
+        return await self._run(snapshots.get_export_snapshot_state(self._session, job_id), timeout, unknown)
+
+    async def restore_external_snapshot(
+        self,
+        snapshot_metadata_uri: str,
+        target_collection_name: str,
+        target_db_name: str = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> int:
+        return await self._run(
+            snapshots.restore_external_snapshot(
+                self._session, snapshot_metadata_uri, target_collection_name, target_db_name
+            ),
+            timeout,
+            unknown,
+        )
+
     async def pin_snapshot_data(
         self,
         snapshot_name: str,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from redkite.client.base import ClientBase
 from redkite.client.operations import advice, upkeep
+from redkite.client.operations.reads import Moment
 from redkite.client.session import Operation
 from redkite.model.advice import IndexAdvices, RecallReport
 from redkite.model.upkeep import SegmentInfo
+
+if TYPE_CHECKING:
+    from redkite.client.sql import SqlResult
 
 T = TypeVar("T")
 
@@ -21,6 +26,20 @@ class AsyncUpkeep(ClientBase):
     @abstractmethod
     async def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
         """Drive an operation to its value."""
+
+    async def sql(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        as_of: Moment | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> SqlResult:
+        from redkite.client.operations import sql
+
+        statement = await self._run(sql.sql(self._session, query, parameters, as_of), timeout, unknown)
+        return await asyncio.to_thread(statement.run)
 
     async def compact(
         self,

@@ -16,8 +16,8 @@ from redkite.model.timestamps import at_us, compose
 from redkite.model.types import ConsistencyLevel
 
 _NOT_BUILT = frozenset({
-    "_async", "_callback", "analyzer_name", "cluster_id", "external_source", "external_spec", "function_chains",
-    "highlighter", "iterator", "namespace", "priority", "strict_float32",
+    "_async", "_callback", "cluster_id", "external_source", "external_spec", "function_chains",
+    "iterator", "namespace", "priority", "strict_float32",
 })  # fmt: skip
 """Arguments of Milvus's SDK that this version cannot honour."""
 

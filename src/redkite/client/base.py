@@ -59,6 +59,10 @@ class ClientBase(ABC):
         """The database that names are looked up in; empty means the default one."""
         return self._session.database
 
+    def last_write_timestamp(self, collection_name: str) -> int:
+        """Hybrid timestamp of this client's last write to a collection; 0 when it has written nothing there."""
+        return self._session.last_writes.get((self._session.database, collection_name), 0)
+
     # -- builders -----------------------------------------------------------------------------
     @classmethod
     def create_schema(

@@ -24,6 +24,8 @@ from redkite.model.scoring import FunctionChainStage as FunctionChainStage
 Number = int | float
 _CURVES = ("gauss", "exp", "linear")
 _COMBINES = ("multiply", "sum", "max", "min", "avg", "weighted")
+_SCORERS = ("max", "sum", "avg")
+_MERGES = ("rrf", "weighted", *_SCORERS)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,55 @@ class FunctionChain:
         self._ops.append(FunctionChainOp("limit", params={"limit": limit, "offset": offset}))
         return self
 
+    def filter(
+        self,
+        condition: str | None = None,
+        *,
+        by: str | ColumnRef | None = None,
+        expr: FunctionChainExpr | None = None,
+    ) -> Self:
+        """Keep the hits that pass a condition, as filters are written, over the fields, `$score`, `$id` and the columns
+        made before; or those for which a column or an expression is neither false, nor 0, nor null."""
+        if sum(given is not None for given in (condition, by, expr)) != 1:
+            raise ParamError("Function chain filter takes a condition, `by` or `expr`, and only one of them")
+        if expr is not None and not isinstance(expr, FunctionChainExpr):
+            raise ParamError("Function chain filter expr must be a FunctionChainExpr")
+        inputs = () if by is None else (_name("filter by", by),)
+        params = {} if condition is None else {"filter": _text("Function chain filter condition", condition)}
+        self._ops.append(FunctionChainOp("filter", expr, inputs=inputs, params=params))
+        return self
+
+    def select(self, *columns: str | ColumnRef) -> Self:
+        """Drop all columns but these, `$score` and `$id`: later steps cannot use the others."""
+        names = [_name("select column", column) for column in columns]
+        if not names:
+            raise ParamError("Function chain select needs a column")
+        self._ops.append(FunctionChainOp("select", inputs=names, params={"columns": names}))
+        return self
+
+    def group_by(
+        self, field: str | ColumnRef, group_size: int = 1, limit: int | None = None, scorer: str = "max"
+    ) -> Self:
+        """The best hits of each value of a field: `group_size` of each of the `limit` best groups, which are ranked by
+        the `max`, `sum` or `avg` of the scores of the hits they show."""
+        name = _name("group_by field", field)
+        params: dict[str, Any] = {"field": name, "group_size": _whole("group_size", group_size)}
+        if limit is not None:
+            params["limit"] = _whole("limit", limit)
+        if scorer not in _SCORERS:
+            raise ParamError(f"Unsupported group_by scorer: {scorer}, expected one of {list(_SCORERS)}")
+        self._ops.append(FunctionChainOp("group_by", inputs=(name,), params=params | {"scorer": scorer}))
+        return self
+
+    def merge(self, strategy: str = "rrf", **params: Any) -> Self:
+        """Make one list of the hits of a hybrid search: by `rrf` (`k`), `weighted` (`weights`, `norm_score`), or the
+        `max`, `sum` or `avg` of their scores (`norm_score`). The first step of an L2_RERANK chain, instead of a ranker.
+        """
+        if strategy not in _MERGES:
+            raise ParamError(f"Unsupported merge strategy: {strategy}, expected one of {list(_MERGES)}")
+        self._ops.append(FunctionChainOp("merge", params={"strategy": strategy, **params}))
+        return self
+
     def to_model(self) -> scoring.FunctionChain:
         return scoring.FunctionChain(stage=self.stage, name=self.name, ops=tuple(op.to_model() for op in self._ops))
 
@@ -165,6 +216,19 @@ class fn:  # noqa: N801  a name of Milvus's SDK, where it is a module
         if not 0 <= _whole("decimal", decimal) <= 6:
             raise ParamError("round_decimal decimal must be an integer in [0, 6]")
         return FunctionChainExpr("round_decimal", (_column("fn.round_decimal value", value),), {"decimal": decimal})
+
+    @staticmethod
+    def xgboost(*features: ColumnRef, model_resource: str, output: str = "default") -> FunctionChainExpr:
+        """What boosted trees predict for these columns, in the order the model was taught them: a file resource that
+        holds a UBJSON or JSON model of XGBoost. `output` "raw" is the margin, before the objective's transformation."""
+        if not features:
+            raise ParamError("fn.xgboost requires at least one feature column")
+        if not _text("xgboost model_resource", model_resource):
+            raise ParamError("xgboost model_resource must be a non-empty string")
+        if output not in ("default", "raw"):
+            raise ParamError(f"Unsupported xgboost output: {output}, expected one of ['default', 'raw']")
+        columns = [_column("fn.xgboost feature", each) for each in features]
+        return FunctionChainExpr("xgboost", columns, {"model_resource": model_resource, "output": output})
 
     @staticmethod
     def rerank_model(value: ColumnRef, *, queries: Sequence[str], **provider_params: Any) -> FunctionChainExpr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -28,6 +28,10 @@ class ConnectionOptions(TypedDict, total=False):
     """Of a file: private memory of the database at most, in bytes or as a text such as `1GB`; 0 sets no limit. Writes
     that find no room in it fail with code 3. Clients of one file share one database and its limit."""
 
+    verify: Literal["open", "off"]
+    """Of a file: when the checksums of segments and indexes are compared: `open`, before each is used for the first
+    time; `off`, only by `redkite verify`, so that opening is quicker and damage may give wrong answers."""
+
     secure: bool
     """TLS, also without `https://`."""
     server_pem_path: str
@@ -46,7 +50,8 @@ class ConnectionOptions(TypedDict, total=False):
     """Do not share a TCP connection with other clients of this process."""
 
 
-_FILE_OPTIONS = frozenset({"read_only", "memory_limit"})
+_FILE_OPTIONS = frozenset({"read_only", "memory_limit", "verify"})
+_VERIFY = ("open", "off")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool = False
     read_only: bool = False
     memory_limit: int = 0
+    verify: bool = True
     token: str = ""
     """`user:password` or an API key."""
     database: str = ""
@@ -133,12 +139,16 @@ def _file(uri: str, token: str, db_name: str, options: ConnectionOptions) -> End
     memory_limit = parse_size(options.get("memory_limit", 0))
     if memory_limit and read_only:
         raise ParamError("memory_limit is for a client that writes: reading is never refused")
+    verify = options.get("verify", "open")
+    if verify not in _VERIFY:
+        raise ParamError(f"verify={verify!r} is neither 'open' nor 'off'")
     return Endpoint(
         address=os.path.realpath(path),
         embedded=True,
         database=db_name,
         read_only=read_only,
         memory_limit=memory_limit,
+        verify=verify == "open",
     )
 
 

@@ -79,7 +79,8 @@ class _View(Sequence[T]):
 
 
 class Hit(dict[str, Any]):
-    """One hit: `{<primary key's name>: id, "distance": score, "entity": {field: value}}`.
+    """One hit: `{<primary key's name>: id, "distance": score, "entity": {field: value}}`; of a search among the
+    elements of an array also `"offset"`, where in its row the one that was found stands.
 
     Fields are also reached directly: `hit["title"]`, `hit.get("title")`, `hit.title`.
     """
@@ -136,6 +137,11 @@ class Hit(dict[str, Any]):
         return self
 
     @property
+    def highlight(self) -> Any:
+        """Of a search that marks words: for each field its marked `fragments`."""
+        return self.get("highlight")
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The output fields."""
         entity: dict[str, Any] = super().__getitem__("entity")
@@ -146,7 +152,8 @@ class Hit(dict[str, Any]):
         return dict(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Hit, (self._primary, self.id, self.distance, self.fields)
+        more = [(key, value) for key, value in self.items() if key not in (self._primary, "distance", "entity")]
+        return Hit, (self._primary, self.id, self.distance, self.fields), None, None, iter(more)
 
 
 class HybridHits(_View[Hit]):
@@ -183,10 +190,17 @@ class HybridHits(_View[Hit]):
         else:
             entities = [{} for _ in range(count)]
         primary = hits.primary_field
-        return [
+        made = [
             Hit(primary, key, distance, entity)
             for key, distance, entity in zip(self.ids, self.distances, entities, strict=True)
         ]
+        if hits.element_indices is not None:
+            for hit, offset in zip(made, hits.element_indices[self._start : self._stop].tolist(), strict=True):
+                hit["offset"] = offset
+        for found in hits.highlights:
+            for hit, fragments in zip(made, found.fragments.slice(self._start, count).to_pylist(), strict=True):
+                hit.setdefault("highlight", {})[found.field] = {"fragments": fragments, "scores": []}
+        return made
 
     def __repr__(self) -> str:
         rest = f" ... and {len(self) - SHOWN} entities remaining" if len(self) > SHOWN else ""
@@ -248,6 +262,8 @@ class SearchResult(_View[HybridHits]):
         queries = np.repeat(np.arange(len(hits.topks), dtype=np.int64), hits.topks)
         columns = {"query": pa.array(queries), hits.primary_field: hits.ids, "distance": pa.array(hits.scores)}
         fields = arrow_columns(hits.rows, hits.output_fields) if hits.rows.num_columns else {}
+        if hits.element_indices is not None:
+            columns["offset"] = pa.array(hits.element_indices)
         return columns | {name: column for name, column in fields.items() if name not in columns}
 
     def to_arrow(self) -> pa.Table:

@@ -22,14 +22,18 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.client.columns import column, dumped
+from redkite.client.structs import struct_columns
 from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
 from redkite.model.batch import arrow_field, arrow_type, batch_field, data_type_of
 from redkite.model.one_row import RowLayout
 from redkite.model.results import CollectionInfo
-from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema, StructFieldSchema
+from redkite.model.structs import split_name
 from redkite.model.types import DataType
 
 Columns = dict[str, Any]
+_EITHER = (DataType.ARRAY, DataType.JSON, DataType._ARRAY_OF_STRUCT)
+"""Of these, a list may be one value or a column of them."""
 _META = pa.field(META_FIELD, pa.binary())
 
 
@@ -55,8 +59,8 @@ class RowPlan:
             schema=schema,
             collection=schema.name,
             timestamp=info.update_timestamp,
-            fields={field.name: field for field in schema.user_fields},
-            columns={field.name: _arrow_field(field) for field in schema.user_fields},
+            fields={field.name: field for field in (*schema.user_fields, *map(_as_field, schema.struct_fields))},
+            columns={field.name: _arrow_field(field) for field in schema.with_parts.fields if not field.is_dynamic},
             layout=RowLayout.of(schema, info.collection_id),
         )
 
@@ -74,7 +78,13 @@ class RowPlan:
         given = set(columns)
         self._refuse_unexpected(given)
         self._require(given, upsert=upsert, partial=partial)
-        arrays = {name: self._column(name, values) for name, values in columns.items()}
+        arrays: dict[str, pa.Array] = {}
+        for name, values in columns.items():
+            struct = self.schema.struct(name)
+            if struct is None:
+                arrays[name] = self._column(name, values)
+            else:
+                arrays |= struct_columns(struct, values)
         for name, array in arrays.items():
             if len(array) != count:
                 raise ParamError(f"Arrays must all be same length. Field `{name}` has {len(array)} rows, not {count}.")
@@ -120,7 +130,7 @@ class RowPlan:
         """Whether a dict holds columns rather than one row: the first plain field tells, else a vector field."""
         for name, value in data.items():
             field = self.fields.get(name)
-            if field is None or field.data_type in (DataType.ARRAY, DataType.JSON):
+            if field is None or field.data_type in _EITHER:
                 continue
             if isinstance(value, pa.Array | pa.ChunkedArray):
                 return True
@@ -191,6 +201,13 @@ class RowPlan:
     def _meta(self, objects: list[dict[str, Any]]) -> pa.Array:
         if not self.schema.enable_dynamic_field:
             raise unexpected(next(key for item in objects for key in item))
+        for name in {key for item in objects for key in item if key.endswith("]")} if self.schema.struct_fields else ():
+            struct = self.schema.struct(split_name(name)[0])
+            if struct is not None:
+                raise DataNotMatchException(
+                    f"Struct sub-field `{name}` cannot be used as a top-level field; write the whole struct field "
+                    f"`{struct.name}` instead"
+                )
         if any(META_FIELD in item for item in objects):
             raise InvalidParameter(f"cannot set json key to: {META_FIELD}")
         return pa.array([dumped(META_FIELD, item) for item in objects], pa.binary())
@@ -229,7 +246,13 @@ class RowPlan:
 
 def _arrow_field(field: FieldSchema) -> pa.Field:
     plain = pa.field(field.name, arrow_type(field))
-    return plain if data_type_of(plain) is field.data_type else batch_field(field)
+    tells_all = data_type_of(plain) is field.data_type and field.data_type is not DataType._ARRAY_OF_VECTOR
+    return plain if tells_all else batch_field(field)
+
+
+def _as_field(struct: StructFieldSchema) -> FieldSchema:
+    """An array of structs as the one field that users see."""
+    return FieldSchema(name=struct.name, data_type=DataType._ARRAY_OF_STRUCT, nullable=struct.nullable)
 
 
 def missed(name: str) -> DataNotMatchException:

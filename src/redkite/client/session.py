@@ -16,8 +16,9 @@ from msgspec import structs
 from redkite.client.rows import RowPlan
 from redkite.client.schema_cache import SHARED, SchemaCache
 from redkite.errors import InvalidInput, Unexpected
-from redkite.model.requests import Delete, DescribeCollection, Query, Request
+from redkite.model.requests import Delete, DescribeCollection, Queries, Query, Request, Search
 from redkite.model.results import CollectionInfo, Result
+from redkite.model.types import DataType
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
@@ -35,6 +36,9 @@ Operation = Generator[Effect, Any, T]
 MAX_REQUEST_BYTES = 60 << 20
 """What one insert may weigh on the wire: below the 64 MiB a server accepts."""
 
+MAX_SEARCHES = 256
+NO_QUERIES = Queries(data_type=DataType.NONE)
+
 
 @dataclass(slots=True)
 class Session:
@@ -48,11 +52,19 @@ class Session:
     schemas: SchemaCache = SHARED
     last_writes: dict[tuple[str, str], int] = field(default_factory=dict)
     """(database, collection) -> hybrid timestamp of this client's last write there, for reads at Session level."""
+    searches: dict[tuple[Any, ...], Search] = field(default_factory=dict)
+    """Requests by the arguments they were made of: a search that comes again, with other vectors, is read once."""
 
     @property
     def is_embedded(self) -> bool:
         """Whether requests are handed over as they are, to an engine in this process."""
         return self.max_request_bytes is None
+
+    def keep(self, key: tuple[Any, ...], search: Search) -> None:
+        """Remember a search, without its vectors."""
+        if len(self.searches) >= MAX_SEARCHES:
+            self.searches.clear()
+        self.searches[key] = structs.replace(search, queries=NO_QUERIES)
 
     def plan(self, collection: str) -> RowPlan | None:
         return self.schemas.get((self.endpoint, self.database, collection))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from redkite.errors import InvalidParameter
 MAX_SPARSE_INDEX = 2**32 - 2
 _PAIR = np.dtype([("index", "<u4"), ("value", "<f4")])
 _EXPECTED = "sparse_float_vector"
+_FEW = 256
+_WHOLE, _NUMBER = {int}, {int, float}
+_LARGEST = 1e38
 _Numbers = npt.NDArray[np.float64]
 _Lengths = npt.NDArray[np.int64]
 
@@ -41,6 +45,10 @@ def sparse_bytes(field: str, row: Any) -> bytes:
     that very form."""
     if isinstance(row, bytes):
         return row
+    if type(row) is dict and len(row) <= _FEW:
+        quick = _of_dict(row)
+        if quick is not None:
+            return quick
     if hasattr(row, "tocsr"):
         if row.ndim == 2 and row.shape[0] != 1:
             raise mismatch(field, f"{_EXPECTED} of one row", row)
@@ -53,6 +61,20 @@ def sparse_bytes(field: str, row: Any) -> bytes:
         raise mismatch(field, _EXPECTED, row)
     data: bytes = column[0].as_py()
     return data
+
+
+def _of_dict(row: dict[Any, Any]) -> bytes | None:
+    """The pairs of one vector, without numpy, whose calls cost more than a few pairs do; None for one that has to be
+    looked at closely, because it is wrong or of other types."""
+    values = row.values()
+    if not (set(map(type, row)) <= _WHOLE and set(map(type, values)) <= _NUMBER):
+        return None
+    if not row:
+        return b""
+    pairs = sorted(row.items())
+    if pairs[0][0] < 0 or pairs[-1][0] > MAX_SPARSE_INDEX or min(values) < 0 or not sum(values) <= _LARGEST:
+        return None  # a sum beyond that is one of a value that is no number, or too large for float32, or nearly so
+    return pack(f"<{'If' * len(pairs)}", *chain.from_iterable(pairs))
 
 
 def _of_matrix(field: str, values: Any) -> pa.Array:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
+import msgspec
+
 from redkite.client.base import closed
 from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
 from redkite.client.operations import collections, databases
@@ -82,13 +84,24 @@ class MilvusClient(SyncReads, SyncAdmin):
             from redkite.client.transports.embedded import EmbeddedTransport
 
             here = self._endpoint
-            self._transport = EmbeddedTransport(here.address, here.read_only, here.memory_limit)
+            self._transport = EmbeddedTransport(here.address, here.read_only, here.memory_limit, here.verify)
             if db_name:
                 self._run(databases.use_database(self._session, db_name), timeout, {})
         else:
             transport = server_transport(self._endpoint)
             transport.connect(self._deadline(timeout))
             self._transport = transport
+
+    def _connect_as(self, token: str, timeout: float | None) -> None:
+        """Go on as somebody else. In process nobody is asked who they are, and nothing changes."""
+        old = self._transport
+        if self._endpoint.embedded or old is None:
+            return
+        self._endpoint = msgspec.structs.replace(self._endpoint, token=token)
+        transport = server_transport(self._endpoint)
+        transport.connect(self._deadline(timeout))
+        self._transport = transport
+        old.close()
 
     def _deadline(self, timeout: float | None) -> float | None:
         seconds = self._limit(timeout)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
+from redkite.client.sync_access import SyncAccess
 from redkite.client.sync_evolution import SyncEvolution
 from redkite.client.sync_hybrid import SyncHybrid
 from redkite.client.sync_iterators import SyncIterators
 from redkite.client.sync_keeping import SyncKeeping
+from redkite.client.sync_models import SyncModels
+from redkite.client.sync_text import SyncText
 from redkite.client.sync_upkeep import SyncUpkeep
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncAdmin(SyncKeeping, SyncUpkeep, SyncEvolution, SyncHybrid, SyncIterators):
+class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncEvolution, SyncHybrid, SyncIterators):
     """Partitions, loading, indexes, aliases, databases and the server, blocking."""
 
     @abstractmethod

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Never, TypeVar
 
 from redkite.client.base import ClientBase
+from redkite.client.index_params import IndexParams
 from redkite.client.operations import evolution
+from redkite.client.schema import FieldSchema, Function, StructFieldSchema
 from redkite.client.session import Operation
+from redkite.errors import ParamError
 from redkite.model.types import DataType
 
 T = TypeVar("T")
@@ -53,6 +56,85 @@ class SyncEvolution(ClientBase):
             timeout,
             {},
         )
+
+    def add_collection_struct_field(
+        self,
+        collection_name: str,
+        field_name: str,
+        struct_schema: StructFieldSchema,
+        max_capacity: int,
+        desc: str | None = None,
+        nullable: bool = True,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Add an array of structs to a collection that may have rows: it is null in them.
+
+        Args:
+            collection_name: The collection.
+            field_name: The new field.
+            struct_schema: Its sub-fields, as of `create_struct_field_schema()`.
+            max_capacity: Structs of a row at most.
+            desc: Free text.
+            nullable: Only True is possible.
+            timeout: Seconds.
+        """
+        if not nullable:
+            raise ParamError("Adding struct field to existing collection requires nullable=True")
+        return self._run(
+            evolution.add_collection_struct_field(
+                self._session, collection_name, field_name, struct_schema, max_capacity, desc
+            ),
+            timeout,
+            unknown,
+        )
+
+    def add_function_field(
+        self,
+        collection_name: str,
+        field_schema: FieldSchema,
+        func: Function,
+        index_params: IndexParams | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Add a BM25 or MinHash function to a collection that may have rows, with the field it fills: the rows that are
+        there have its values, too.
+
+        Args:
+            collection_name: The collection.
+            field_schema: The new field.
+            func: The function, whose output is that field.
+            index_params: An index over the field; without one, create it before the field is searched.
+            timeout: Seconds.
+        """
+        return self._run(
+            evolution.add_function_field(self._session, collection_name, field_schema, func, index_params),
+            timeout,
+            unknown,
+        )
+
+    def alter_collection_function(
+        self,
+        collection_name: str,
+        function_name: str,
+        function: Function,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Give a function that embeds by a model other parameters: another endpoint, credential, batch. It keeps its
+        name and fields; the model is asked once before. Vectors that are there stay as they are."""
+        return self._run(
+            evolution.alter_collection_function(self._session, collection_name, function_name, function),
+            timeout,
+            unknown,
+        )
+
+    def drop_function_field(
+        self, collection_name: str, function_name: str, timeout: float | None = None, **unknown: Never
+    ) -> None:
+        """Drop a function with the field it fills and the field's index."""
+        return self._run(evolution.drop_function_field(self._session, collection_name, function_name), timeout, unknown)
 
     def drop_collection_field(
         self,

@@ -17,11 +17,12 @@ from redkite.client.iterators import (
     Filter,
     FilteredCursor,
     PageIterator,
-    QueryCursor,
     SearchCursor,
     opening,
 )
 from redkite.client.operations import reads
+from redkite.client.operations.kinds import Orderings
+from redkite.client.ordered_cursors import query_cursor
 from redkite.client.results import Hit
 from redkite.client.session import Operation
 from redkite.model import requests
@@ -108,6 +109,8 @@ class SyncIterators(ClientBase):
         consistency_level: str | int | None = None,
         ignore_growing: bool | None = None,
         as_of: reads.Moment | None = None,
+        order_by_fields: Orderings | None = None,
+        group_by_fields: Sequence[str] | str | None = None,
         **unknown: Never,
     ) -> PageIterator[Sequence[dict[str, Any]]]:
         """Rows that match a filter by pages, in the order of their primary keys, as they were when the first page was
@@ -128,12 +131,15 @@ class SyncIterators(ClientBase):
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
             as_of: Read the rows as they were then, see `query`.
+            order_by_fields: Instead of by primary keys, order them by these fields, as `query` does.
+            group_by_fields: One row for each value of these fields, see `query`; they are made at the first page.
         """
         refuse_unknown("query_iterator", unknown, signature(self.query_iterator).parameters)
         operation = reads.query(
             self._session, collection_name, filter, output_fields, None, partition_names, 1, offset, filter_params,
             consistency_level, ignore_growing, None, as_of, None, None,
+            {"order_by_fields": order_by_fields, "group_by_fields": group_by_fields},
         )  # fmt: skip
         file = None if iterator_cp_file is None else CursorFile(iterator_cp_file)
-        cursor = QueryCursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
+        cursor = query_cursor(self._session, opening(operation, requests.Query), batch_size, limit, file)
         return PageIterator(cursor, partial(self._run, timeout=timeout, unknown={}))

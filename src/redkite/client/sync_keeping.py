@@ -136,6 +136,51 @@ class SyncKeeping(ClientBase):
             snapshots.list_restore_snapshot_jobs(self._session, collection_name, db_name), timeout, unknown
         )
 
+    def export_snapshot(
+        self,
+        snapshot_name: str,
+        collection_name: str,
+        target_path: str,
+        db_name: str = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> int:
+        """Begin to copy what a snapshot holds to a folder or a store of objects, as backups are; returns a job id at
+        once. When the job is done, any database can make a collection of it: `restore_external_snapshot`."""
+        return self._run(
+            snapshots.export_snapshot(self._session, snapshot_name, collection_name, target_path, db_name),
+            timeout,
+            unknown,
+        )
+
+    def get_export_snapshot_state(
+        self,
+        job_id: int,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> snapshots.ExportSnapshotJobInfo:
+        """How far an export is: `state` is `ExportSnapshotPending`, `…Executing`, `…Completed` or `…Failed`; and
+        where the exported snapshot is described: `snapshot_metadata_uri`."""
+        return self._run(snapshots.get_export_snapshot_state(self._session, job_id), timeout, unknown)
+
+    def restore_external_snapshot(
+        self,
+        snapshot_metadata_uri: str,
+        target_collection_name: str,
+        target_db_name: str = "",
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> int:
+        """Begin to make a new collection out of an exported snapshot, with its indexes, not loaded; returns a job id at
+        once, for `get_restore_snapshot_state`."""
+        return self._run(
+            snapshots.restore_external_snapshot(
+                self._session, snapshot_metadata_uri, target_collection_name, target_db_name
+            ),
+            timeout,
+            unknown,
+        )
+
     def pin_snapshot_data(
         self,
         snapshot_name: str,

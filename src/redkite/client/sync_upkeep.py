@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Never, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from redkite.client.base import ClientBase
 from redkite.client.operations import advice, upkeep
+from redkite.client.operations.reads import Moment
 from redkite.client.session import Operation
 from redkite.model.advice import IndexAdvices, RecallReport
 from redkite.model.upkeep import SegmentInfo
+
+if TYPE_CHECKING:
+    from redkite.client.sql import SqlResult
 
 T = TypeVar("T")
 
@@ -21,6 +25,37 @@ class SyncUpkeep(ClientBase):
     @abstractmethod
     def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
         """Drive an operation to its value."""
+
+    def sql(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        as_of: Moment | None = None,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> SqlResult:
+        """Ask in SQL, over the collections of this database as tables: DuckDB runs it.
+
+        A statement is one SELECT, with joins, groups and windows, vectors as `FLOAT[dim]` (`array_distance`,
+        `array_cosine_similarity`), dynamic keys as columns. The columns that it reads are fetched first, of all rows:
+        for filters that leave few rows over, and for neighbours, `query` and `search` are the quicker way.
+
+        Args:
+            query: The statement; `?` or `$name` stand for parameters.
+            parameters: Their values.
+            as_of: Read the collections as they were then, see `query`.
+            timeout: Seconds, for each page that is fetched.
+
+        Raises:
+            InvalidParameter: What DuckDB says of a statement that it does not understand.
+            ParamError: No collection has the name of a table; or it is no SELECT.
+            Unavailable: DuckDB is not installed: `pip install 'redkite[sql]'`.
+        """
+        from redkite.client.operations import sql
+
+        statement = self._run(sql.sql(self._session, query, parameters, as_of), timeout, unknown)
+        return statement.run()
 
     def compact(
         self,

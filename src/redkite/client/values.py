@@ -11,10 +11,12 @@ import orjson
 import pyarrow as pa
 
 from redkite.client.sparse import sparse_dict
+from redkite.client.structs import struct_values
 from redkite.errors import WireError
 from redkite.model import batch
 from redkite.model.batch import arrow_to_numbers, data_type_of
 from redkite.model.schema import META_FIELD
+from redkite.model.structs import joined, runs
 from redkite.model.types import DataType
 
 
@@ -148,8 +150,16 @@ def _loose_column(values: list[Any]) -> pa.Array:
 
 def row_dicts(rows: pa.RecordBatch, output_fields: tuple[str, ...], *, listed: bool = False) -> list[dict[str, Any]]:
     """A batch as dicts, dynamic keys beside the fields (a field wins over a key of its name)."""
-    names = [name for name in rows.schema.names if name != META_FIELD]
-    columns = [python_values(rows.column(name), kind_of(rows.schema.field(name)), listed=listed) for name in names]
+    names, columns = [], []
+    for name, places in runs(rows.schema.names):
+        field = rows.schema.field(places[0])
+        if name == META_FIELD:
+            continue
+        names.append(name)
+        if field.name == name:
+            columns.append(python_values(rows.column(places[0]), kind_of(field), listed=listed))
+        else:
+            columns.append(struct_values(rows, places))
     if names:
         dicts = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     else:
@@ -163,7 +173,11 @@ def row_dicts(rows: pa.RecordBatch, output_fields: tuple[str, ...], *, listed: b
 
 def arrow_columns(rows: pa.RecordBatch, output_fields: tuple[str, ...]) -> dict[str, pa.Array]:
     """A batch by column, `$meta` spread into its keys."""
-    columns = {name: rows.column(name) for name in rows.schema.names if name != META_FIELD}
+    columns = {
+        name: rows.column(places[0]) if rows.schema.names[places[0]] == name else joined(rows, places)
+        for name, places in runs(rows.schema.names)
+        if name != META_FIELD
+    }
     if META_FIELD in rows.schema.names:
         spread = Dynamic(output_fields, list(columns)).columns(python_values(rows.column(META_FIELD)))
         columns |= {name: column for name, column in spread.items() if name not in columns}

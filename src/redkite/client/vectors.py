@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.client.embedding_list import EmbeddingList
 from redkite.client.refusals import mismatch, wrong_dim
 from redkite.client.sparse import sparse_bytes, sparse_column
 from redkite.errors import DataNotMatchException, InvalidParameter
@@ -181,13 +182,18 @@ _QUERY_TYPES = {
 
 
 def queries(data: Any, anns_field: str) -> Queries:
-    """The `data` of a search: a list of vectors, a matrix, or one vector; texts for a full-text field.
+    """The `data` of a search: a list of vectors, a matrix, or one vector; texts for a full-text field; embedding lists
+    for an array of vectors.
 
     The kind of vector follows from what is given, as in Milvus: numbers and float32/float64 arrays are float vectors;
     float16, int8, uint8 arrays, bytes (binary) and dicts (sparse) name their own kind.
     """
     if type(data) is list and data and type(data[0]) is list:
         return _list_queries(data, anns_field)
+    if isinstance(data, EmbeddingList):
+        data = [data]
+    if isinstance(data, list | tuple) and data and isinstance(data[0], EmbeddingList):
+        return _embedding_lists(data)
     if isinstance(data, np.ndarray) and data.dtype != object:
         return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
     if hasattr(data, "tocsr"):
@@ -207,6 +213,21 @@ def queries(data: Any, anns_field: str) -> Queries:
     if isinstance(first, int | float | np.number):
         return _list_queries([data], anns_field)
     return _raw_queries(data, anns_field)
+
+
+def _embedding_lists(data: Sequence[Any]) -> Queries:
+    if not all(isinstance(item, EmbeddingList) for item in data):
+        raise InvalidParameter("embedding lists and other queries cannot be mixed in one search")
+    flats = [item.to_flat_array() for item in data]
+    kinds = {flat.dtype for flat in flats}
+    if len(kinds) > 1:
+        raise InvalidParameter(f"the embedding lists of a search are of several types: {sorted(map(str, kinds))}")
+    first = _matrix_queries(flats[0].reshape(1, -1), "")
+    raw = tuple(np.ascontiguousarray(flat, _LITTLE.get(first.data_type, flat.dtype)).tobytes() for flat in flats)
+    return Queries(data_type=first.data_type, raw=raw, are_lists=True)
+
+
+_LITTLE = {DataType.FLOAT_VECTOR: "<f4", DataType.FLOAT16_VECTOR: "<f2"}
 
 
 def _list_queries(data: Sequence[Any], anns_field: str) -> Queries:
@@ -237,12 +258,24 @@ def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
     return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix, dtype=np.float32))
 
 
+def _utf8(anns_field: str, text: object) -> bytes:
+    """A search text."""
+    if not isinstance(text, str):
+        raise mismatch(anns_field, "text", text)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataNotMatchException(
+            f"a search text for field `{anns_field}` is not valid Unicode: {error.reason}"
+        ) from error
+
+
 def _raw_queries(data: Sequence[Any], anns_field: str) -> Queries:
     first = data[0]
     if isinstance(first, bytes):
         return Queries(data_type=DataType.BINARY_VECTOR, raw=tuple(data))
     if isinstance(first, str):
-        return Queries(data_type=DataType.VARCHAR, raw=tuple(str(text).encode() for text in data))
+        return Queries(data_type=DataType.VARCHAR, raw=tuple(_utf8(anns_field, text) for text in data))
     if isinstance(first, Mapping | list | tuple) or hasattr(first, "tocsr"):
         raw = tuple(sparse_bytes(anns_field, row) for row in data)
         return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)

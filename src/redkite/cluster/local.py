@@ -14,15 +14,19 @@ from collections.abc import Callable
 
 import msgspec
 
+from redkite.coordinator.access import AccessCoordinator, AccessRules
 from redkite.coordinator.compaction import CompactionPolicy
 from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.file_resources import FileResourceCoordinator
 from redkite.coordinator.garbage import GRACE_SECONDS, Garbage
+from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.restores import RestoreJobs
 from redkite.coordinator.root import RootCoordinator
 from redkite.coordinator.snapshots import SnapshotCoordinator
 from redkite.env import Env, FileLock
 from redkite.logs import get_logger
+from redkite.model.calling import ModelSettings
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
@@ -51,15 +55,25 @@ class Database:
     """An open database. `service` answers requests; `close` gives the path back."""
 
     def __init__(
-        self, topology: Topology, catalog: Catalog, log_: LocalLog, lock: FileLock, backups: str | None = None
+        self,
+        topology: Topology,
+        catalog: Catalog,
+        log_: LocalLog,
+        lock: FileLock,
+        backups: str | None = None,
+        models: ModelSettings | None = None,
     ) -> None:
         self.topology = topology
-        self._proxy = Proxy(topology, backups)
+        self.access = topology.access
+        self._proxy = Proxy(topology, backups, models)
         self.service: Service = self._proxy
         self._catalog = catalog
         self._log = log_
         self._lock = lock
         self._closed = False
+
+    def follow(self) -> None:
+        """Take over what others have committed: nobody else does."""
 
     def close(self) -> None:
         """Finish writes under way, stop background work, release the path. Twice is once."""
@@ -92,6 +106,9 @@ def open_database(
     memory_limit: int = 0,
     memory_wait_seconds: float = 10.0,
     board: Board | None = None,
+    access: AccessRules | None = None,
+    models: ModelSettings | None = None,
+    analyzer_files: str | None = None,
 ) -> Database:
     """Open or create the database in folder `path`.
 
@@ -100,7 +117,9 @@ def open_database(
     of a segment or index before its first use. `backups` is the folder or URL below which backups may be made (None:
     anywhere). `memory_limit` bounds the private memory of this database, in bytes (0: not at all); a write that finds
     no room in it for `memory_wait_seconds` raises MemoryLimitExceeded. Readers that share the `board` see each write at
-    once. Raises PathLocked when another process has the path, Corruption when what is there cannot be read.
+    once. `access` says how users are told and what they may, `models` how functions ask models. Analyzers read files
+    below `analyzer_files` (None: anywhere). Raises PathLocked when
+    another process has the path, Corruption when what is there cannot be read.
     """
     env = env or Env.real()
     root = os.path.abspath(path) if env.files.local_path(path) is not None else path
@@ -124,11 +143,11 @@ def open_database(
         if memory_limit:
             compaction = msgspec.structs.replace(compaction, bytes=min(compaction.bytes, policy.bytes))
         topology = _topology(
-            env, limits, catalog, local_log, store, policy, streaming_nodes, query_nodes, threads, compaction,
-            garbage_seconds, memory,
+            env, root, analyzer_files, limits, catalog, local_log, store, policy, streaming_nodes, query_nodes,
+            threads, compaction, garbage_seconds, memory, AccessCoordinator(catalog, env, limits, access),
         )  # fmt: skip
         _sweep(topology, local_log)
-        return Database(topology, catalog, local_log, lock, backups)
+        return Database(topology, catalog, local_log, lock, backups, models)
     except BaseException:
         for close in reversed(opened):
             close()
@@ -138,6 +157,8 @@ def open_database(
 
 def _topology(
     env: Env,
+    folder: str,
+    analyzer_files: str | None,
     limits: Limits,
     catalog: Catalog,
     log_: LocalLog,
@@ -149,6 +170,7 @@ def _topology(
     compaction: CompactionPolicy,
     garbage_seconds: float,
     memory: MemoryBudget,
+    access: AccessCoordinator,
 ) -> Topology:
     root = RootCoordinator(catalog, env, limits)
     data = DataCoordinator(catalog, lambda: root.oracle.allocate_ids(1), limits)
@@ -191,12 +213,14 @@ def _topology(
 
     snapshots = SnapshotCoordinator(catalog, garbage, env.clock.now_ms)
     compactor = Compactor(
-        env, store, root, data, garbage, data_node, open_shard, compaction, snapshots.protected_segments
-    )
+        env, store, root, data, garbage, data_node, open_shard, compaction, snapshots.protected_segments,
+        JobRecords(catalog, "compaction"),
+    )  # fmt: skip
     restores = RestoreJobs(catalog, env.clock.now_ms)
     return Topology(
         env, limits, store, garbage, root, data, loads, streaming, querying, (data_node,), compactor, snapshots,
-        restores, scans, memory,
+        restores, JobRecords(catalog, "backup"), scans, memory, access,
+        FileResourceCoordinator(catalog, env.files, folder, analyzer_files, lambda: root.oracle.allocate_ids(1)),
     )  # fmt: skip
 
 

@@ -11,9 +11,12 @@ import itertools
 import os
 from threading import Lock
 
+from redkite.coordinator.access import AccessCoordinator, AccessRules
 from redkite.coordinator.compaction import CompactionPolicy
 from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.file_resources import FileResourceCoordinator
 from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.restores import RestoreJobs
 from redkite.coordinator.root import RootCoordinator
@@ -21,8 +24,11 @@ from redkite.coordinator.snapshots import SnapshotCoordinator
 from redkite.coordinator.tso import FollowingOracle
 from redkite.env import Env
 from redkite.errors import MilvusException, ObjectNotFound, ReadOnlyDatabase, SegmentGone, StorageError
+from redkite.model import analysis as an
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.calling import ModelSettings
+from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
@@ -45,6 +51,7 @@ SERVED = frozenset({
     rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.GetCollectionStatistics, rq.HasPartition,
     rq.ShowPartitions, rq.GetPartitionStatistics, rq.DescribeAlias, rq.ListAliases, rq.GetLoadingProgress,
     rq.GetLoadState, rq.DescribeIndex, rq.Search, rq.HybridSearch, rq.Query,
+    RegisterEmbedding, an.RunAnalyzer, an.ComputePhraseMatchSlop, an.ListFileResources,
 })  # fmt: skip
 TRIES = 50
 """How often one request may find that the writer moved something between two looks."""
@@ -88,8 +95,16 @@ class ReadOnlyService:
             return answer
         raise StorageError("the database changes faster than it can be followed: try again")
 
+    def close(self) -> None:
+        self._proxy.close()
+
     def is_quick(self, request: rq.Request) -> bool:
         return type(request) in SERVED and not self._is_behind(request) and self._proxy.is_quick(request)
+
+    def follow(self) -> None:
+        """Take over what was committed to the catalog since the last look."""
+        if self._board is None or self._board.read(CATALOG) != self._seen.get(CATALOG, -1):
+            self._catch_up(rq.GetVersion())
 
     def _is_behind(self, request: rq.Request) -> bool:
         """Whether files have to be looked at before the answer."""
@@ -114,6 +129,8 @@ class ReadOnlyService:
                 topology.root.reload()
                 topology.data.reload()
                 topology.loads.reload()
+                topology.access.reload()
+                topology.files.reload()
                 self._proxy.forget_plans()
                 kept = {channel for meta in topology.root.all_collections() for channel in meta.channels}
                 for channel in self._node.channels():
@@ -137,15 +154,21 @@ class ReadOnlyView:
 
     def __init__(self, service: ReadOnlyService, topology: Topology, catalog: FollowedCatalog, log_: LocalLog) -> None:
         self.service: Service = service
+        self._reads = service
         self.topology = topology
         self._catalog = catalog
         self._log = log_
         self._closed = False
 
+    def follow(self) -> None:
+        """Take over what the writer has committed."""
+        self._reads.follow()
+
     def close(self) -> None:
         """Twice is once."""
         if not self._closed:
             self._closed = True
+            self._reads.close()
             self.topology.close()
             self._log.close()
             self._catalog.close()
@@ -158,6 +181,9 @@ def open_for_reading(
     limits: Limits = LIMITS,
     verify: bool = True,
     board: Board | None = None,
+    access: AccessRules | None = None,
+    models: ModelSettings | None = None,
+    analyzer_files: str | None = None,
 ) -> ReadOnlyView:
     """Open the database in folder `path` beside the process that writes it, or while none does.
 
@@ -189,14 +215,17 @@ def open_for_reading(
         snapshots = SnapshotCoordinator(catalog, garbage, env.clock.now_ms)
         policy = CompactionPolicy(enabled=False)
         compactor = Compactor(
-            env, store, root, data, garbage, data_node, node.open_shard, policy, snapshots.protected_segments
-        )
+            env, store, root, data, garbage, data_node, node.open_shard, policy, snapshots.protected_segments,
+            JobRecords(MemoryCatalog(), "compaction"),
+        )  # fmt: skip
         restores = RestoreJobs(MemoryCatalog(), env.clock.now_ms)
         topology = Topology(
             env, limits, store, garbage, root, data, loads, (node,), (querying,), (data_node,), compactor, snapshots,
-            restores, scans, memory,
+            restores, JobRecords(MemoryCatalog(), "backup"), scans, memory,
+            AccessCoordinator(catalog, env, limits, access),
+            FileResourceCoordinator(catalog, env.files, root_path, analyzer_files, lambda: -next(numbers)),
         )  # fmt: skip
-        service = ReadOnlyService(Proxy(topology), topology, oracle, node, catalog, board)
+        service = ReadOnlyService(Proxy(topology, models=models), topology, oracle, node, catalog, board)
         return ReadOnlyView(service, topology, catalog, log_)
     except MilvusException:
         catalog.close()

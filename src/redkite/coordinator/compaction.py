@@ -1,7 +1,8 @@
 """Who decides what is compacted, and who remembers it? Policy and jobs; the work is done elsewhere.
 
-The policy is made of functions of segment records. Jobs live in memory only: after a restart the catalog has either the
-segments from before a compaction or those from after it, and nobody waits for an answer.
+The policy is made of functions of segment records. Jobs that somebody asked for are noted in the catalog: after a
+restart a plan is complete if its segments were replaced, else it failed, and whoever wants it asks again. What is
+compacted by itself lives in memory only.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from threading import Lock
 
 import msgspec
 
+from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
+from redkite.errors import Corruption
 from redkite.model.segments import SegmentMeta
 from redkite.model.upkeep import CompactionKind, PlanState
 
-KEPT_JOBS = 256
-"""Finished jobs whose state and plans can still be asked for."""
 NOTHING_TO_DO = -1
 """The id of a job without plans."""
+CUT_OFF = "the database was closed, or its process ended, before this was done: ask for it again"
+
+
+MEMORY_SHARE = 1 / 8
+"""A new segment has at most this part of the memory there may be: while it is made it is there about twice."""
 
 
 class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +45,12 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     droppable: float = 0.2
     """A segment with this part of its rows deleted for good or expired is written anew."""
     check_seconds: float = 60.0
+
+    def within(self, limit: int) -> CompactionPolicy:
+        """The same where a merge must not take more than a part of so many bytes of memory (0: of any number)."""
+        if not limit:
+            return self
+        return msgspec.structs.replace(self, bytes=min(self.bytes, max(1, int(limit * MEMORY_SHARE))))
 
     def sized(self, target_bytes: int) -> CompactionPolicy:
         """The same for segments of another size."""
@@ -129,11 +141,29 @@ def _similar(segments: Sequence[SegmentMeta], policy: CompactionPolicy) -> list[
 class CompactionCoordinator:
     """Jobs and their plans. No segment is in two plans that run. Safe from any thread."""
 
-    def __init__(self, allocate_id: Callable[[], int]) -> None:
+    def __init__(
+        self, allocate_id: Callable[[], int], records: JobRecords, is_there: Callable[[CompactionPlan], bool]
+    ) -> None:
+        """`is_there`: are the sources of a plan still segments?"""
         self._allocate_id = allocate_id
+        self._records = records
         self._lock = Lock()
         self._plans: OrderedDict[int, OrderedDict[int, CompactionPlan]] = OrderedDict()
         """By job id, then by plan id."""
+        self._noted: set[int] = set()
+        """Jobs that are in the catalog."""
+        for job_id, record in records.all():
+            self._recover(job_id, _decoded(record), is_there)
+
+    def _recover(
+        self, job_id: int, plans: Sequence[CompactionPlan], is_there: Callable[[CompactionPlan], bool]
+    ) -> None:
+        """Take over a job of the process before, whose plans are all over by now."""
+        ended = [plan if plan.state is not PlanState.EXECUTING else _ended(plan, is_there(plan)) for plan in plans]
+        self._plans[job_id] = OrderedDict((plan.plan_id, plan) for plan in ended)
+        self._noted.add(job_id)
+        if ended != list(plans):
+            self._records.note(job_id, _encode(ended))
 
     def busy(self, collection_id: int) -> frozenset[int]:
         """Segments that are being compacted."""
@@ -153,10 +183,10 @@ class CompactionCoordinator:
         return [plan for plan in plans if plan.state is PlanState.EXECUTING and plan.collection_id == collection_id]
 
     def begin(
-        self, kind: CompactionKind, groups: Iterable[Group], policy: CompactionPolicy
+        self, kind: CompactionKind, groups: Iterable[Group], policy: CompactionPolicy, *, noted: bool = False
     ) -> tuple[int, list[CompactionPlan]]:
         """A job of one plan for each group, those left out that hold a segment of another plan. Without any plan the
-        id is `NOTHING_TO_DO`."""
+        id is `NOTHING_TO_DO`. `noted`: it is known over restarts."""
         groups = list(groups)
         if not groups:
             return NOTHING_TO_DO, []
@@ -182,18 +212,27 @@ class CompactionCoordinator:
                     )
             if not plans:
                 return NOTHING_TO_DO, []
+            if noted:
+                self._records.save(job_id, _encode(plans.values()), self._forget_old())
+                self._noted.add(job_id)
+            else:
+                self._forget_old()
             self._plans[job_id] = plans
-            self._forget_old()
             return job_id, list(plans.values())
 
-    def _forget_old(self) -> None:
+    def _forget_old(self) -> list[int]:
+        """Forget finished jobs when there are many; those of them that are in the catalog."""
         finished = [
             job_id
             for job_id, plans in self._plans.items()
             if all(p.state is not PlanState.EXECUTING for p in plans.values())
         ]
-        for job_id in finished[: max(0, len(finished) - KEPT_JOBS)]:
+        gone = finished[: max(0, len(finished) - KEPT_JOBS)]
+        for job_id in gone:
             del self._plans[job_id]
+        noted = self._noted.intersection(gone)
+        self._noted -= noted
+        return sorted(noted)
 
     def complete(self, plan: CompactionPlan, targets: Iterable[int]) -> None:
         self._end(msgspec.structs.replace(plan, state=PlanState.COMPLETED, targets=tuple(targets)))
@@ -206,6 +245,8 @@ class CompactionCoordinator:
             job = self._plans.get(plan.job_id)
             if job is not None and plan.plan_id in job:
                 job[plan.plan_id] = plan
+                if plan.job_id in self._noted:
+                    self._records.note(plan.job_id, _encode(job.values()))
 
     def plans(self, job_id: int) -> tuple[CompactionPlan, ...]:
         """The plans of a job; none when the job is not known (any more)."""
@@ -217,3 +258,22 @@ class CompactionCoordinator:
         with self._lock:
             every = (plan for job in self._plans.values() for plan in job.values())
             return tuple(plan for plan in every if plan.collection_id == collection_id)
+
+
+# -- how jobs are kept --------------------------------------------------------------------------
+def _encode(plans: Iterable[CompactionPlan]) -> bytes:
+    return msgspec.msgpack.encode(list(plans))
+
+
+def _decoded(record: bytes) -> list[CompactionPlan]:
+    try:
+        return msgspec.msgpack.decode(record, type=list[CompactionPlan])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption(f"catalog entry is no record of compaction plans: {error}") from error
+
+
+def _ended(plan: CompactionPlan, is_there: bool) -> CompactionPlan:
+    """How a plan ended whose process did: segments that were replaced are not there any more."""
+    if is_there:
+        return msgspec.structs.replace(plan, state=PlanState.FAILED, reason=CUT_OFF)
+    return msgspec.structs.replace(plan, state=PlanState.COMPLETED)

@@ -6,24 +6,58 @@ import msgspec
 
 from redkite.coordinator.meta import CollectionMeta, PartitionMeta
 from redkite.errors import AliasConflict, InvalidParameter
-from redkite.model.schema import DEFAULT_PARTITION, FIRST_FIELD_ID, META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.rules.function_rules import settled
+from redkite.model.rules.struct_rules import part_name
+from redkite.model.schema import (
+    DEFAULT_PARTITION,
+    FIRST_FIELD_ID,
+    META_FIELD,
+    CollectionSchema,
+    FieldSchema,
+    StructFieldSchema,
+)
 from redkite.model.types import ConsistencyLevel, DataType
 
 
 def engine_schema(schema: CollectionSchema) -> CollectionSchema:
     """The checked schema with field ids, trimmed names and, when dynamic, `$meta`."""
+    filled = {name for function in schema.functions for name in function.output_field_names}
     fields = [
         msgspec.structs.replace(
             field,
             name=field.name.strip(),
             field_id=FIRST_FIELD_ID + i,
+            is_function_output=field.name.strip() in filled,
             auto_id=field.auto_id or (schema.auto_id and field.is_primary),
         )
         for i, field in enumerate(schema.fields)
     ]
+    structs = []
+    free = FIRST_FIELD_ID + len(fields)
+    for struct in schema.struct_fields:
+        structs.append(engine_struct(struct, free))
+        free += 1 + len(struct.fields)
     if schema.enable_dynamic_field:
-        fields.append(dynamic_field(FIRST_FIELD_ID + len(fields)))
-    return msgspec.structs.replace(schema, fields=tuple(fields), version=0)
+        fields.append(dynamic_field(free))
+    made = msgspec.structs.replace(
+        schema, fields=tuple(fields), struct_fields=tuple(structs), functions=settled(schema.functions), version=0
+    )
+    return made.with_parts
+
+
+def engine_struct(struct: StructFieldSchema, field_id: int) -> StructFieldSchema:
+    """A checked array of structs with its id, and those of its sub-fields behind it. It says what they share."""
+    name = struct.name.strip()
+    parts = tuple(
+        msgspec.structs.replace(
+            part,
+            name=f"{name}[{part_name(struct, part)}]",
+            field_id=field_id + 1 + i,
+            nullable=struct.nullable,
+        )
+        for i, part in enumerate(struct.fields)
+    )
+    return msgspec.structs.replace(struct, name=name, field_id=field_id, fields=parts)
 
 
 def dynamic_field(field_id: int) -> FieldSchema:
@@ -96,4 +130,8 @@ def same_or_raise(
 def _declared(schema: CollectionSchema) -> CollectionSchema:
     """The schema as its user wrote it, however it came to be so."""
     fields = tuple(msgspec.structs.replace(field, field_id=0) for field in schema.fields)
-    return msgspec.structs.replace(schema, fields=fields, version=0)
+    structs = tuple(
+        msgspec.structs.replace(struct, field_id=0, fields=tuple(f for f in fields if f.struct_name == struct.name))
+        for struct in schema.struct_fields
+    )
+    return msgspec.structs.replace(schema, fields=fields, struct_fields=structs, version=0)

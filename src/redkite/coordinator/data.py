@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from redkite.errors import Corruption, IndexNotFound, InvalidParameter
 from redkite.index.registry import needs_build
 from redkite.model.limits import Limits
-from redkite.model.schema import FieldSchema
-from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMeta, IndexSpec, SegmentMeta
+from redkite.model.rules.text_rules import enables_match
+from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.segments import MATCH, ChannelState, DeletesFile, IndexFile, IndexMeta, IndexSpec, SegmentMeta
 from redkite.storage.catalog import Catalog
 
 T = TypeVar("T")
@@ -23,6 +24,14 @@ def _load(catalog: Catalog, prefix: str, kind: type[T]) -> list[tuple[str, T]]:
         return [(key, msgspec.json.decode(value, type=kind)) for key, value in catalog.scan(prefix)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the catalog's entries under {prefix} cannot be read: {error}") from error
+
+
+class Implied(NamedTuple):
+    """How the indexes that a schema brings with it have changed."""
+
+    made: tuple[IndexMeta, ...]
+    gone: tuple[IndexMeta, ...]
+    """Those whose fields do not want them any more: to be dropped."""
 
 
 class DataCoordinator:
@@ -177,8 +186,12 @@ class DataCoordinator:
     def indexes(self, collection_id: int) -> tuple[IndexMeta, ...]:
         return self._indexes.get(collection_id, ())
 
+    def made_indexes(self, collection_id: int) -> tuple[IndexMeta, ...]:
+        """Those that users made: without the ones that the schema implies."""
+        return tuple(i for i in self.indexes(collection_id) if not i.is_implied)
+
     def index_of(self, collection_id: int, field: str) -> IndexMeta | None:
-        return next((i for i in self.indexes(collection_id) if i.field == field), None)
+        return next((i for i in self.made_indexes(collection_id) if i.field == field), None)
 
     def create_index(
         self, collection_id: int, field: FieldSchema, name: str, params: dict[str, str], spec: IndexSpec, timestamp: int
@@ -186,7 +199,7 @@ class DataCoordinator:
         """Record an index; an identical one is returned as it is."""
         name = name or field.name
         with self._lock:
-            for index in self.indexes(collection_id):
+            for index in self.made_indexes(collection_id):
                 if index.field == field.name and index.name == name and index.spec == spec:
                     return index
                 if index.name == name:
@@ -222,7 +235,7 @@ class DataCoordinator:
 
     def find_indexes(self, collection_id: int, collection: str, name: str, field: str) -> tuple[IndexMeta, ...]:
         """By name, else by field, else all; none at all is an error."""
-        found = self.indexes(collection_id)
+        found = self.made_indexes(collection_id)
         if name:
             found = tuple(i for i in found if i.name == name)
         if field:
@@ -230,6 +243,31 @@ class DataCoordinator:
         if not found:
             raise IndexNotFound.named(name) if name else IndexNotFound.of_collection(collection)
         return found
+
+    def imply_indexes(self, collection_id: int, schema: CollectionSchema, timestamp: int) -> Implied:
+        """Record the indexes that a schema brings with it and that are not there yet."""
+        wanted = {f.field_id: f for f in schema.fields if enables_match(f)}
+        with self._lock:
+            known = {i.field_id: i for i in self.indexes(collection_id) if i.is_implied}
+            made = tuple(
+                self._implied(collection_id, field, timestamp) for i, field in wanted.items() if i not in known
+            )
+            if made:
+                self._catalog.commit({_index_key(i): msgspec.json.encode(i) for i in made})
+                self._indexes = {**self._indexes, collection_id: (*self.indexes(collection_id), *made)}
+            return Implied(made, tuple(index for i, index in known.items() if i not in wanted))
+
+    def _implied(self, collection_id: int, field: FieldSchema, timestamp: int) -> IndexMeta:
+        return IndexMeta(
+            index_id=self._allocate_id(),
+            collection_id=collection_id,
+            field_id=field.field_id,
+            field=field.name,
+            name=f"{MATCH}/{field.field_id}",
+            params={},
+            spec=IndexSpec(index_type=MATCH, kind=MATCH),
+            created_timestamp=timestamp,
+        )
 
     def drop_index(self, index: IndexMeta) -> list[IndexFile]:
         """Forget an index and its files; returns the files, to be deleted afterwards."""

@@ -7,13 +7,12 @@ from threading import Lock
 
 import msgspec
 
+from redkite.coordinator.jobs import KEPT_JOBS
 from redkite.coordinator.meta import Meta
 from redkite.errors import InvalidParameter
 from redkite.model.types import JobState
 from redkite.storage.catalog import Catalog
 
-KEPT_JOBS = 256
-"""Finished jobs that can still be asked for."""
 _JOBS = "restore-job/"
 
 

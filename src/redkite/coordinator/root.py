@@ -164,12 +164,16 @@ class RootCoordinator:
         partitions: int = 0,
         consistency: ConsistencyLevel = ConsistencyLevel.Bounded,
         properties: Mapping[str, str] | None = None,
+        check: Callable[[CollectionSchema], object] | None = None,
     ) -> CollectionMeta:
         """Create, or return the existing collection when it is identical. `shards` 0 means one; `partitions` is only
-        for schemas with a partition key, 0 means the default number."""
+        for schemas with a partition key, 0 means the default number. `check` raises for a schema that is well formed
+        but cannot be served."""
         wanted = msgspec.structs.replace(schema, properties={**schema.properties, **(properties or {})})
         check_schema(wanted, self._limits, partitions, shards)
         wanted = engine_schema(wanted)
+        if check is not None:
+            check(wanted)
         shards = shards or 1
         names = first_partitions(wanted, partitions or self._limits.default_key_partitions)
         with self._ddl:

@@ -10,16 +10,24 @@ from datetime import tzinfo
 
 import msgspec
 
-from redkite.coordinator.creation import dynamic_field
+from redkite.coordinator.creation import dynamic_field, engine_struct
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter
 from redkite.model.limits import Limits
-from redkite.model.rules.change_rules import DESCRIPTION, check_added_field, check_field_params, field_to_drop
+from redkite.model.rules.change_rules import (
+    DESCRIPTION,
+    check_added_field,
+    check_added_struct,
+    check_field_params,
+    check_struct_params,
+    fields_to_drop,
+)
 from redkite.model.rules.field_rules import check_field, with_settled_default
 from redkite.model.rules.numbers import truth
 from redkite.model.rules.property_rules import check_properties, check_property_keys
 from redkite.model.rules.schema_rules import check_description
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.rules.struct_rules import check_struct
+from redkite.model.schema import CollectionSchema, FieldSchema, StructFieldSchema
 from redkite.model.types import ConsistencyLevel
 
 _DYNAMIC = "dynamicfield.enabled"
@@ -38,23 +46,53 @@ def with_field(meta: CollectionMeta, field: FieldSchema, zone: tzinfo, limits: L
     return _with_added(meta, added)
 
 
+def with_struct(meta: CollectionMeta, struct: StructFieldSchema, limits: Limits) -> CollectionMeta:
+    """With one more array of structs, which is null in the rows that are there."""
+    check_added_struct(meta.schema, struct, limits)
+    added = engine_struct(struct, meta.next_field_id)
+    schema = msgspec.structs.replace(meta.schema, struct_fields=(*meta.schema.struct_fields, added))
+    fields = tuple(sorted((*meta.schema.fields, *added.fields), key=lambda f: f.is_dynamic))
+    return _with_fields(msgspec.structs.replace(meta, schema=schema), fields)
+
+
+def with_checked_field(meta: CollectionMeta, field: FieldSchema) -> CollectionMeta:
+    """With one more field that somebody has checked."""
+    return _with_added(meta, msgspec.structs.replace(field, field_id=meta.next_field_id))
+
+
+def without_fields(meta: CollectionMeta, gone: Iterable[FieldSchema]) -> CollectionMeta:
+    """Without some fields that somebody has checked."""
+    names = {field.name for field in gone}
+    return _with_fields(meta, tuple(f for f in meta.schema.fields if f.name not in names))
+
+
 def _with_added(meta: CollectionMeta, added: FieldSchema) -> CollectionMeta:
     """`$meta` stays last."""
     return _with_fields(meta, tuple(sorted((*meta.schema.fields, added), key=lambda f: f.is_dynamic)))
 
 
 def _with_fields(meta: CollectionMeta, fields: tuple[FieldSchema, ...]) -> CollectionMeta:
-    schema = msgspec.structs.replace(meta.schema, fields=fields, version=meta.schema.version + 1)
+    structs = tuple(
+        msgspec.structs.replace(struct, fields=tuple(f for f in fields if f.struct_name == struct.name))
+        for struct in meta.schema.struct_fields
+    )
+    schema = msgspec.structs.replace(
+        meta.schema,
+        fields=fields,
+        struct_fields=tuple(struct for struct in structs if struct.fields),
+        version=meta.schema.version + 1,
+    )
     highest = max(meta.next_field_id - 1, *(f.field_id for f in fields))
     return msgspec.structs.replace(meta, schema=schema, max_field_id=highest)
 
 
 def without_field(meta: CollectionMeta, name: str, field_id: int, indexed: Iterable[str]) -> CollectionMeta:
     """Without the field of that name or, when the name is empty, that id. `indexed` are the fields with an index."""
-    gone = field_to_drop(meta.schema, name, field_id)
-    if gone.name in indexed:
-        raise InvalidParameter(f"cannot drop field {gone.name}: it has an index, drop the index first")
-    return _with_fields(meta, tuple(f for f in meta.schema.fields if f is not gone))
+    gone = fields_to_drop(meta.schema, name, field_id)
+    for field in gone:
+        if field.name in indexed:
+            raise InvalidParameter(f"cannot drop field {field.name}: it has an index, drop the index first")
+    return _with_fields(meta, tuple(f for f in meta.schema.fields if f not in gone))
 
 
 def with_field_params(
@@ -63,6 +101,9 @@ def with_field_params(
     """With other params of one field. Values that are stored already stay as they are, also beyond a smaller limit."""
     gone = set(delete_keys)
     _check_either(properties, gone)
+    struct = meta.schema.struct(name.partition("[")[0])
+    if struct is not None:
+        return _with_struct_params(meta, struct, name, properties, gone, limits)
     field = meta.schema.field(name)
     if field is None or field.is_dynamic:
         raise InvalidParameter(f"field {name} does not exist in collection {meta.name}")
@@ -76,6 +117,37 @@ def with_field_params(
     if changed == field:
         return meta
     return _with_fields(meta, tuple(changed if f is field else f for f in meta.schema.fields))
+
+
+def _with_struct_params(
+    meta: CollectionMeta, struct: StructFieldSchema, name: str, properties: Mapping[str, str], gone: set[str],
+    limits: Limits,
+) -> CollectionMeta:  # fmt: skip
+    """With another capacity of an array of structs, another length of the texts of a sub-field, or a description."""
+    part = None if name == struct.name else meta.schema.field(name)
+    if part is None and name != struct.name:
+        raise InvalidParameter(f"field {name} does not exist in collection {meta.name}")
+    check_struct_params(struct, part, properties, gone)
+    params = {key: value for key, value in properties.items() if key != DESCRIPTION}
+    described = {} if DESCRIPTION not in (*properties, *gone) else {"description": properties.get(DESCRIPTION, "")}
+    check_description(f"field {name}", described.get("description", ""), limits)
+    changed = struct
+    if part is None and described:
+        changed = msgspec.structs.replace(struct, **described)
+    parts = tuple(
+        msgspec.structs.replace(f, params=f.params | params, **({} if part is None else described))
+        if part is None or f is part or f.name == name
+        else f
+        for f in struct.fields
+    )
+    changed = msgspec.structs.replace(changed, fields=parts)
+    check_struct(meta.name, changed, limits)
+    if changed == struct:
+        return meta
+    structs = tuple(changed if s is struct else s for s in meta.schema.struct_fields)
+    new = {f.name: f for f in parts}
+    made = msgspec.structs.replace(meta, schema=msgspec.structs.replace(meta.schema, struct_fields=structs))
+    return _with_fields(made, tuple(new.get(f.name, f) for f in meta.schema.fields))
 
 
 def with_properties(

@@ -13,6 +13,8 @@ import numpy as np
 from redkite.demo.corpus import Text, python_version, read_corpus
 from redkite.demo.embedding import TextEmbedding, fit
 from redkite.demo.progress import Progress
+from redkite.demo.rating import build as build_rated
+from redkite.demo.rating import rate
 from redkite.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def run(path: str, questions: Sequence[Question], out: TextIO, *, fresh: bool = 
         for question in questions:
             _ask(client, embedding, question, out)
         _count(client, out)
+        rate(client, embedding, out)
     finally:
         client.close()
     _reopen(path, model_path, questions[0], out)
@@ -102,6 +105,7 @@ def _build(client: MilvusClient, model_path: Path, out: TextIO) -> TextEmbedding
             bar.update(len(texts) - pending, len(texts))
             time.sleep(0.02)
         bar.finish("columns and graph written")
+    build_rated(client, embedding, texts, out)
     embedding.save(model_path)
     return embedding
 

@@ -10,7 +10,9 @@ from redkite.filter import bound, calls, comparisons, syntax
 from redkite.filter.arithmetic import bind_binary, bind_unary
 from redkite.filter.bound import JsonValue
 from redkite.filter.constants import Moment, Value
+from redkite.filter.element_calls import ELEMENT_MATCHES, bind_element_filter, bind_element_match
 from redkite.filter.literals import text_value
+from redkite.filter.match_calls import MATCHES, bind_match
 from redkite.filter.moments import bind_literal
 from redkite.filter.sampling import NEAREST
 from redkite.filter.scope import Opaque, Scope, Term
@@ -32,6 +34,11 @@ def bind(scope: Scope, node: Node) -> bound.Predicate:
         kind = _Binder(scope).type_name(node)
         raise scope.error(f"predicate is not a boolean expression: {scope.text(node)}, data type: {kind}", node)
     return predicate
+
+
+def bind_elements(scope: Scope, call: syntax.Call) -> bound.ElementMatch:
+    """What an `element_filter` means."""
+    return bind_element_filter(scope, call, _Binder(scope).predicate)
 
 
 def bind_sample(scope: Scope, call: syntax.Call) -> float:
@@ -140,8 +147,8 @@ class _Binder:
 
     def _is_null(self, node: syntax.IsNull, negated: bool) -> bound.Predicate:
         scope = self._scope
-        if isinstance(node.operand, syntax.StructPath):
-            raise scope.struct_path(node.operand)
+        if scope.inside is not None:
+            raise scope.error("is null operation is not supported on elements", node)
         wants_null = node.negated == negated
         text = scope.field(node.operand.name) if isinstance(node.operand, syntax.Name) else None
         if text is not None and text.data_type is DataType.TEXT:
@@ -194,7 +201,7 @@ class _Binder:
         if isinstance(node, syntax.Call):
             return self._call(node, negated=False)
         if isinstance(node, syntax.StructPath):
-            raise scope.struct_path(node)
+            return scope.resolve_struct(node)
         if isinstance(node, syntax.TimeLiteral):
             return bind_literal(scope, node)
         if isinstance(node, syntax.Keyword):
@@ -214,6 +221,10 @@ class _Binder:
 
     def _call(self, node: syntax.Call, negated: bool) -> bound.Predicate | bound.Length:
         calls.check_name(self._scope, node)
+        if node.name in ELEMENT_MATCHES:
+            return bind_element_match(self._scope, node, self.predicate, self.term, negated)
+        if node.name in MATCHES:
+            return bind_match(self._scope, node, self.term, negated)
         return calls.bind_call(self._scope, node, tuple(self.term(a) for a in node.arguments), negated)
 
     def type_name(self, node: Node) -> str:

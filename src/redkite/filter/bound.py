@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from redkite.filter.json_column import JsonPath
 from redkite.filter.like import Pattern
+from redkite.filter.matching import Matching
 from redkite.filter.numbers import NumberSet
 from redkite.filter.spatial import Spatial
 from redkite.filter.syntax import Comparison, Operator
@@ -221,6 +222,19 @@ class ListEquals(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
+class ElementMatch(msgspec.Struct, frozen=True):
+    """`predicate`, which is about single elements, holds for at least and at most so many elements of an array, or
+    (`every`) for each of them."""
+
+    field: str
+    """An array that tells how many elements there are."""
+    predicate: Predicate
+    least: int = 0
+    most: int | None = None
+    every: bool = False
+    negated: bool = False
+
+
 class And(msgspec.Struct, frozen=True):
     """At least two operands, the cheapest first."""
 
@@ -245,11 +259,12 @@ class Or(msgspec.Struct, frozen=True):
 
 Leaf: TypeAlias = (
     Compare | CompareColumns | StartsWith | Between | In | Like | IsNull | Exists | Contains | ListEquals | Spatial
-)
+    | Matching | ElementMatch
+)  # fmt: skip
 Predicate: TypeAlias = Constant | Leaf | And | Or
 
 
-_WITHOUT_OPERAND = Constant | CompareColumns | IsNull | Spatial | StartsWith
+_WITHOUT_OPERAND = Constant | CompareColumns | ElementMatch | IsNull | Matching | Spatial | StartsWith
 
 
 def leaves_of(predicate: Predicate) -> Iterator[Constant | Leaf]:
@@ -268,7 +283,9 @@ def fields_of(predicate: Predicate) -> frozenset[str]:
     for leaf in leaves_of(predicate):
         if isinstance(leaf, CompareColumns | StartsWith):
             found |= {leaf.left.field, leaf.right.field}
-        elif isinstance(leaf, IsNull | Spatial):
+        elif isinstance(leaf, ElementMatch):
+            found |= {leaf.field, *fields_of(leaf.predicate)}
+        elif isinstance(leaf, IsNull | Matching | Spatial):
             found.add(leaf.field)
         elif not isinstance(leaf, Constant):
             found.add(_source(leaf.operand).field)
@@ -290,7 +307,7 @@ def cost(predicate: Predicate) -> int:
         return 30 if predicate.left.data_type.is_string else 2
     if isinstance(predicate, Constant | IsNull):
         return 1
-    if isinstance(predicate, Spatial | StartsWith):
+    if isinstance(predicate, ElementMatch | Matching | Spatial | StartsWith):
         return 60
     operand = _source(predicate.operand)
     if isinstance(operand, Path):

@@ -7,7 +7,9 @@ from redkite.filter.bound import JsonValue
 from redkite.filter.comparisons import in_list, is_text, members_of
 from redkite.filter.constants import Value, cast, type_of
 from redkite.filter.diagnostics import nearest
+from redkite.filter.element_calls import ELEMENT_FILTER, ELEMENT_MATCHES, refuse_element_filter
 from redkite.filter.like import prefix
+from redkite.filter.match_calls import MATCHES
 from redkite.filter.sampling import RANDOM_SAMPLE
 from redkite.filter.scope import Opaque, Scope, Term
 from redkite.filter.spatial_calls import ARGUMENTS, SPATIAL, bind_spatial
@@ -17,17 +19,18 @@ from redkite.model.types import DataType
 _CONTAINS = {
     f"{kind}_contains{suffix}": suffix for kind in ("json", "array") for suffix in ("", "_all", "_any")
 }  # fmt: skip
-_IMPLEMENTED = frozenset({*_CONTAINS, *SPATIAL, "array_length", "empty", "starts_with", RANDOM_SAMPLE})
+_IMPLEMENTED = frozenset({
+    *_CONTAINS, *SPATIAL, *MATCHES, *ELEMENT_MATCHES, ELEMENT_FILTER, "array_length", "empty", "starts_with",
+    RANDOM_SAMPLE,
+})  # fmt: skip
 _ARGUMENTS = ARGUMENTS | {"array_length": 1, "empty": 1}
 """Of the functions that do not take two."""
-_UNIMPLEMENTED = frozenset({
-    "text_match", "text_match_fuzzy", "phrase_match", "element_filter", "match_any", "match_all", "match_least",
-    "match_most", "match_exact",
-})  # fmt: skip
 
 
 def check_name(scope: Scope, node: Call) -> None:
-    """Refuse a function that does not exist or that this version does not evaluate."""
+    """Refuse a function that does not exist, or that does not stand where it may."""
+    if node.name == ELEMENT_FILTER:
+        refuse_element_filter(scope, node)
     if node.name == RANDOM_SAMPLE:
         raise scope.error(
             "random sample expression can only be the last expression in the logical and expression", node,
@@ -35,9 +38,7 @@ def check_name(scope: Scope, node: Call) -> None:
         )  # fmt: skip
     if node.name in _IMPLEMENTED:
         return
-    if node.name in _UNIMPLEMENTED:
-        raise scope.unsupported(f"function {node.name}")
-    close = nearest(node.name, _IMPLEMENTED | _UNIMPLEMENTED)
+    close = nearest(node.name, _IMPLEMENTED)
     raise scope.error(f"function {node.name} not found", node, f"did you mean '{close}'?" if close else "")
 
 
@@ -47,6 +48,8 @@ def bind_call(scope: Scope, node: Call, arguments: tuple[Term, ...], negated: bo
     if len(arguments) != expected:
         raise scope.error(f"function {node.name} takes {expected} arguments, but got {len(arguments)}", node)
     first = arguments[0]
+    if node.name == "array_length" and isinstance(first, Opaque) and first.data_type is DataType._ARRAY_OF_STRUCT:
+        return bound.Length(bound.List(first.field, DataType.STRUCT))
     if node.name == "array_length":
         return bound.Length(_array(scope, node, first, "array_length"))
     if node.name in SPATIAL:

@@ -13,7 +13,9 @@ from redkite.filter.indexed import FieldIndex
 from redkite.filter.json_column import JsonColumn, JsonPath
 from redkite.filter.numbers import Mask, unpack, valid_rows
 from redkite.filter.shape_column import ShapeColumn
+from redkite.filter.word_column import WordColumn
 from redkite.model.schema import CollectionSchema
+from redkite.text.analyzer import Analyzer
 
 
 class Columns(Protocol):
@@ -45,6 +47,10 @@ class Columns(Protocol):
         """A GEOMETRY field."""
         ...
 
+    def words(self, field: str, analyzer: Analyzer) -> WordColumn:
+        """The words of a VARCHAR or TEXT field, as its analyzer finds them."""
+        ...
+
     def is_valid(self, field: str) -> Mask | None:
         """Where any field is not null; None: everywhere."""
         ...
@@ -59,18 +65,19 @@ class Columns(Protocol):
 
 
 class ArrowColumns:
-    """`Columns` over one record batch, without copying numbers. JSON paths and shapes are read once and kept.
+    """`Columns` over one record batch, without copying numbers. JSON paths, shapes and words are read once and kept.
 
     For one thread at a time.
     """
 
-    __slots__ = ("_batch", "_paths", "_schema", "_shapes", "rows")
+    __slots__ = ("_batch", "_paths", "_schema", "_shapes", "_words", "rows")
 
     def __init__(self, batch: pa.RecordBatch, schema: CollectionSchema) -> None:
         self._batch = batch
         self._schema = schema
         self._paths: dict[tuple[str, JsonPath], JsonColumn] = {}
         self._shapes: dict[str, ShapeColumn] = {}
+        self._words: dict[str, WordColumn] = {}
         self.rows: int = batch.num_rows
 
     def numbers(self, field: str) -> tuple[npt.NDArray[Any], Mask | None]:
@@ -95,6 +102,12 @@ class ArrowColumns:
         found = self._shapes.get(field)
         if found is None:
             found = self._shapes[field] = ShapeColumn.from_texts(self._column(field))
+        return found
+
+    def words(self, field: str, analyzer: Analyzer) -> WordColumn:
+        found = self._words.get(field)
+        if found is None:
+            found = self._words[field] = WordColumn.from_texts(self._column(field), analyzer)
         return found
 
     def is_valid(self, field: str) -> Mask | None:

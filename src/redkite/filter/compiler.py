@@ -9,13 +9,15 @@ from typing import Any
 
 from redkite.errors import InvalidParameter
 from redkite.filter import bound
-from redkite.filter.binder import bind, bind_sample
+from redkite.filter.binder import bind, bind_elements, bind_sample
 from redkite.filter.columns import Columns
 from redkite.filter.diagnostics import Purpose, Source
+from redkite.filter.element_calls import split_elements
+from redkite.filter.elements import evaluate_elements
 from redkite.filter.evaluate import evaluate
 from redkite.filter.numbers import Mask
 from redkite.filter.parser import parse
-from redkite.filter.pruning import Range, can_prune, may_match
+from redkite.filter.pruning import Range, can_prune, may_match, possible_values
 from redkite.filter.sampling import RANDOM_SAMPLE, split_sample
 from redkite.filter.scope import Scope
 from redkite.filter.sharing import KeptMasks, parts_of
@@ -33,12 +35,18 @@ class Filter:
     """
 
     __slots__ = (
-        "_parts", "always_true", "can_prune", "fields", "json_paths", "key", "predicate", "primary_keys", "sample",
-        "text", "whole",
+        "_parts", "always_true", "can_prune", "elements", "fields", "json_paths", "key", "predicate", "primary_keys",
+        "sample", "text", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, text: str, key: str, predicate: bound.Predicate, primary_field: str, sample: float | None = None
+        self,
+        text: str,
+        key: str,
+        predicate: bound.Predicate,
+        primary_field: str,
+        sample: float | None = None,
+        elements: bound.ElementMatch | None = None,
     ) -> None:
         self.text = text
         self.key = key
@@ -52,8 +60,11 @@ class Filter:
         """The same filter without `random_sample`; None when every row passes that."""
         every = predicate == bound.Constant(True)
         if sample is not None:
-            self.whole = None if every else Filter(text, f"{key}\0{RANDOM_SAMPLE}", predicate, "")
+            self.whole = None if every else Filter(text, f"{key}\0{RANDOM_SAMPLE}", predicate, "", None, elements)
         self.always_true = every and sample is None
+        self.elements = elements
+        """The `element_filter`, which is part of the predicate too: which elements of a row a search among elements may
+        find. None without one."""
         self.can_prune = can_prune(predicate)
         """Whether `may_match` ever says no."""
         self.fields = bound.fields_of(predicate)
@@ -68,6 +79,10 @@ class Filter:
         a field that is not listed may hold anything."""
         return may_match(self.predicate, ranges)
 
+    def possible_values(self, field: str) -> frozenset[int | float | str] | None:
+        """The values that a field has in every row that passes; None where the filter does not say."""
+        return possible_values(self.predicate, field)
+
     def evaluate(self, columns: Columns, kept: KeptMasks | None = None) -> Mask:
         """(columns.rows,) True only where the filter is TRUE; a fresh array. `kept` holds masks of parts of filters
         over the same rows, from before and for later.
@@ -77,6 +92,11 @@ class Filter:
         if self.sample is not None:
             raise InvalidParameter(f"{RANDOM_SAMPLE} is for the filters of reads and deletes: {self.text[:100]}")
         return evaluate(self.predicate, columns, self._parts, kept)
+
+    def evaluate_elements(self, columns: Columns) -> Mask:
+        """(elements of all rows of the filtered struct,) True where its `element_filter` holds."""
+        assert self.elements is not None, "there is an element_filter"
+        return evaluate_elements(self.elements, columns, evaluate)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filter) and self.key == other.key
@@ -99,18 +119,21 @@ def compile_filter(
     """Compile a filter for a schema; `params` are the values of its `{name}` templates, unused ones are ignored.
     `zone` is that of times without an offset.
 
-    Raises InvalidParameter (1100) for what is not a filter of this schema, and Unimplemented (10) for a function that
-    this version does not evaluate. `purpose` is named in the error.
+    Raises InvalidParameter (1100) for what is not a filter of this schema; `purpose` is named in the error.
     """
     source = Source(text, purpose)
     scope = Scope(schema, source, params, zone)
     scope.check_text()
     node = parse(source, limits)
     node, call = (None, None) if node is None else split_sample(node)
+    node, element_call = split_elements(node)
     predicate = bind(scope, node) if node is not None else bound.Constant(True)
+    elements = None if element_call is None else bind_elements(scope, element_call)
+    if elements is not None and predicate != bound.Constant(False):
+        predicate = elements if predicate == bound.Constant(True) else bound.And.of([predicate, elements])
     sample = None if call is None else bind_sample(scope, call)
     primary = next((f.name for f in schema.fields if f.is_primary), "")
-    return Filter(text, _key(text, scope), predicate, primary, sample)
+    return Filter(text, _key(text, scope), predicate, primary, sample, elements)
 
 
 def _key(text: str, scope: Scope) -> str:

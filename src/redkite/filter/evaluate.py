@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from redkite.filter import bound, json_match, lists, numbers, texts
 from redkite.filter.columns import Columns
+from redkite.filter.elements import evaluate_match
 from redkite.filter.indexed import answered, conjunction
+from redkite.filter.matching import Matching, evaluate_matching
 from redkite.filter.moments import shifted
 from redkite.filter.numbers import Mask, Values, settled
 from redkite.filter.sharing import NO_PARTS, KeptMasks, Parts
@@ -175,11 +177,20 @@ def _spatial(predicate: Spatial, columns: Columns) -> Mask:
     return evaluate_spatial(predicate, columns.shapes(predicate.field))
 
 
+def _matching(predicate: Matching, columns: Columns) -> Mask:
+    return evaluate_matching(predicate, columns.words(predicate.field, predicate.analyzer))
+
+
+def _element_match(predicate: bound.ElementMatch, columns: Columns) -> Mask:
+    return evaluate_match(predicate, columns, evaluate)
+
+
 _LEAVES: dict[type, Callable[[Any, Columns], Mask]] = {
-    bound.Constant: _constant, bound.Compare: _compare, bound.CompareColumns: _compare_columns,
+    bound.Constant: _constant, bound.ElementMatch: _element_match,
+    bound.Compare: _compare, bound.CompareColumns: _compare_columns,
     bound.Between: _between, bound.In: _in, bound.Like: _like, bound.IsNull: _is_null, bound.Exists: _exists,
     bound.Contains: _contains, bound.ListEquals: _list_equals, Spatial: _spatial,
-    bound.StartsWith: _starts_with,
+    Matching: _matching,    bound.StartsWith: _starts_with,
 }  # fmt: skip
 
 

@@ -16,10 +16,13 @@ import pyarrow as pa
 from redkite.filter import bound
 from redkite.filter.json_column import JsonColumn, JsonPath
 from redkite.filter.like import Shape
+from redkite.filter.matching import Matching
 from redkite.filter.numbers import Mask, NumberSet, Values
 from redkite.filter.shape_column import ShapeColumn
 from redkite.filter.spatial import Spatial
+from redkite.filter.word_column import WordColumn
 from redkite.model.types import DataType
+from redkite.text.analyzer import Analyzer
 
 if TYPE_CHECKING:
     from redkite.filter.columns import Columns
@@ -27,13 +30,15 @@ if TYPE_CHECKING:
 RowNumbers: TypeAlias = npt.NDArray[np.int64]
 Source: TypeAlias = bound.Column | bound.Path | bound.List
 ValueLeaf: TypeAlias = bound.Compare | bound.Between | bound.In | bound.Like | bound.Exists | bound.Contains
-IndexedLeaf: TypeAlias = ValueLeaf | Spatial
+FieldLeaf: TypeAlias = Matching | Spatial
+"""A leaf that reads a whole field of its own kind."""
+IndexedLeaf: TypeAlias = ValueLeaf | FieldLeaf
 
 # Nanoseconds to look at one row, measured over a million rows on one core.
 _NUMBER, _TWO_NUMBERS, _ARITHMETIC, _TABLE, _HASH = 0.3, 0.8, 4.0, 1.5, 12.0
 _TEXT, _TEXT_PREFIX, _TEXT_SET, _TEXT_INNER, _TEXT_REGEX = 1.2, 3.5, 14.0, 15.0, 43.0
-_LIST, _JSON, _SHAPE = 6.0, 25.0, 10.0
-_TAKE_ANY, _TAKE, _TAKE_JSON, _TAKE_SHAPE = 30_000.0, 60.0, 1_500.0, 2_500.0
+_LIST, _JSON, _SHAPE, _WORDS = 6.0, 25.0, 10.0, 30.0
+_TAKE_ANY, _TAKE, _TAKE_JSON, _TAKE_SHAPE, _TAKE_WORDS = 30_000.0, 60.0, 1_500.0, 2_500.0, 4_000.0
 """Taking some rows at all, and each of them."""
 _NARROWER = {DataType.BOOL: 0.3, DataType.INT8: 0.3, DataType.INT16: 0.5, DataType.INT32: 0.7, DataType.FLOAT: 0.7}
 """What narrow numbers cost beside wide ones."""
@@ -54,7 +59,7 @@ class FieldIndex(Protocol):
 
 def answered(leaf: bound.Constant | bound.Leaf, columns: Columns) -> Mask | None:
     """What an index says of a leaf: None when there is none, or looking at the rows is cheaper."""
-    source = leaf if isinstance(leaf, Spatial) else source_of(leaf) if isinstance(leaf, ValueLeaf) else None
+    source = leaf if isinstance(leaf, FieldLeaf) else source_of(leaf) if isinstance(leaf, ValueLeaf) else None
     if source is None or not isinstance(leaf, IndexedLeaf):
         return None
     limit = 0.0
@@ -107,6 +112,8 @@ def _few_pay(operands: Sequence[bound.Predicate], kept: int, rows: int) -> bool:
     whole = rows * sum(look_cost(leaf) if isinstance(leaf, IndexedLeaf) else _NUMBER for leaf in leaves)
     if any(isinstance(leaf, Spatial) for leaf in leaves):
         each, whole = _TAKE_SHAPE, rows * _SHAPE
+    elif any(isinstance(leaf, Matching) for leaf in leaves):
+        each, whole = _TAKE_WORDS, rows * _WORDS
     elif any(isinstance(leaf, bound.Exists | bound.ListEquals) or _reads_path(leaf) for leaf in leaves):
         each, whole = _TAKE_JSON, rows * _TWO_NUMBERS
     else:
@@ -128,8 +135,8 @@ def source_of(leaf: ValueLeaf) -> Source | None:
 
 def look_cost(leaf: IndexedLeaf) -> float:
     """Nanoseconds a row that it takes, about, to look at the rows."""
-    if isinstance(leaf, Spatial):
-        return _SHAPE
+    if isinstance(leaf, FieldLeaf):
+        return _SHAPE if isinstance(leaf, Spatial) else _WORDS
     operand = leaf.operand
     if isinstance(source_of(leaf), bound.Path):
         return _JSON
@@ -192,6 +199,9 @@ class KeyColumns:
     def shapes(self, field: str) -> ShapeColumn:
         return self._none(field)
 
+    def words(self, field: str, analyzer: Analyzer) -> WordColumn:  # noqa: ARG002  no key is analysed
+        return self._none(field)
+
     def stored(self, field: str) -> pa.Array:
         return self._none(field)
 
@@ -235,6 +245,9 @@ class SomeRows:
 
     def shapes(self, field: str) -> ShapeColumn:
         return ShapeColumn.from_texts(self.stored(field))
+
+    def words(self, field: str, analyzer: Analyzer) -> WordColumn:
+        return WordColumn.from_texts(self.stored(field), analyzer)
 
     def is_valid(self, field: str) -> Mask | None:
         valid = self._columns.is_valid(field)

@@ -61,7 +61,7 @@ _TOKEN = re.compile(
     | (?P<string>  (?:u8|u|U|L)?(?:{_DOUBLE}|{_SINGLE}) )
     | (?P<isnull>  (?:is[ ]null|IS[ ]NULL)(?!\w) )
     | (?P<isnotnull> (?:is[ ]not[ ]null|IS[ ]NOT[ ]NULL)(?!\w) )
-    | (?P<word>    {_WORD} | \$meta(?!\w) | \$ )
+    | (?P<word>    {_WORD} | \$(?:meta|score|id)(?!\w) | \$ )
     | (?P<template> \{{[ \t]*(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*\}} )
     | (?P<symbol>  \*\*|==|!=|<=|>=|<<|>>|&&|\|\||=~|!~|[-+*/%&|^~!<>=()\[\],] )
     """,

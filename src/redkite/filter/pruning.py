@@ -68,6 +68,28 @@ def may_match(predicate: bound.Predicate, ranges: Mapping[str, Range]) -> bool:
     return _in(predicate, found) if isinstance(predicate, bound.In) else _like(predicate, found)
 
 
+def possible_values(predicate: bound.Predicate, field: str) -> frozenset[Scalar] | None:
+    """The values that a field has in every row that passes; None where the filter does not say, or names many."""
+    if isinstance(predicate, bound.And):
+        known = [found for operand in predicate.operands if (found := possible_values(operand, field)) is not None]
+        return frozenset.intersection(*known) if known else None
+    if isinstance(predicate, bound.Or):
+        united: frozenset[Scalar] = frozenset()
+        for operand in predicate.operands:
+            found = possible_values(operand, field)
+            if found is None:
+                return None
+            united |= found
+        return united
+    if not isinstance(predicate, bound.Compare | bound.In) or predicate.negated:
+        return None
+    if not isinstance(predicate.operand, bound.Column) or predicate.operand.field != field:
+        return None
+    if isinstance(predicate, bound.Compare):
+        return frozenset([predicate.constant]) if predicate.operator is Comparison.EQ else None
+    return frozenset(predicate.listed) if len(predicate.listed) <= _MANY_TEXTS else None
+
+
 def _compare(predicate: bound.Compare, found: Range) -> bool:
     constant = predicate.constant
     if constant != constant:

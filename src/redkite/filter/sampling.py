@@ -29,11 +29,16 @@ class Split(NamedTuple):
 
 def split_sample(node: Node) -> Split:
     """A filter without the `random_sample` that its outermost `and` ends in, and that call."""
-    if isinstance(node, Call) and node.name == RANDOM_SAMPLE:
+    return split_last(node, RANDOM_SAMPLE)
+
+
+def split_last(node: Node, name: str) -> Split:
+    """A filter without the call of this name that its outermost `and` ends in, and that call."""
+    if isinstance(node, Call) and node.name == name:
         return Split(None, node)
     if not isinstance(node, Logical) or node.operator != "and":
         return Split(node, None)
-    inner, sample = split_sample(node.operands[-1])
+    inner, sample = split_last(node.operands[-1], name)
     if sample is None:
         return Split(node, None)
     left = node.operands[:-1] if inner is None else (*node.operands[:-1], inner)

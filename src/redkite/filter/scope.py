@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.filter import bound
 from redkite.filter.bound import JsonValue, Span
 from redkite.filter.constants import ConstantError, Moment, Value, check_text, from_parameter, out_of_range
@@ -31,10 +31,15 @@ class Opaque(msgspec.Struct, frozen=True):
 Term: TypeAlias = Value | Moment | Span | Opaque | bound.Operand | bound.Predicate
 
 
+def counted(fields: tuple[FieldSchema, ...]) -> FieldSchema:
+    """The sub-field that is looked at for how many elements there are, and for nulls: one without vectors, if any."""
+    return next((field for field in fields if field.data_type is DataType.ARRAY), fields[0])
+
+
 class Scope:
     """Resolves names and templates, and words the errors. One per compilation."""
 
-    __slots__ = ("_fields", "_given", "schema", "source", "used", "uses_zone", "zone")
+    __slots__ = ("_fields", "_given", "inside", "schema", "source", "used", "uses_zone", "zone")
 
     def __init__(self, schema: CollectionSchema, source: Source, params: Mapping[str, Any], zone: tzinfo = UTC) -> None:
         self.schema = schema
@@ -46,6 +51,8 @@ class Scope:
         self.used: dict[str, JsonValue] = {}
         """The parameters the text names, as plain values."""
         self._given = params
+        self.inside: tuple[FieldSchema, ...] | None = None
+        """While a predicate of single elements is bound: the arrays these are of."""
         self._fields = {field.name: field for field in schema.fields}
 
     def error(self, detail: str, node: Node, hint: str = "") -> InvalidParameter:
@@ -59,12 +66,6 @@ class Scope:
 
     def text(self, node: Node) -> str:
         return self.source.excerpt(node.start, node.end)
-
-    def unsupported(self, what: str) -> Unimplemented:
-        return Unimplemented(
-            f"failed to create {self.source.purpose} plan: cannot parse expression: "
-            f"{self.source.excerpt(0, len(self.source.text))}: {what} is not supported in filters by this version"
-        )
 
     def check_text(self) -> None:
         """Refuse a text that is not Unicode."""
@@ -110,6 +111,10 @@ class Scope:
 
     def resolve(self, node: Name) -> bound.Operand | Opaque:
         """The operand a bare word means; an unknown one is a dynamic key where there is a dynamic field."""
+        self._refuse_inside(node)
+        struct = self.schema.struct(node.name)
+        if struct is not None:
+            return Opaque(counted(struct.fields).name, DataType._ARRAY_OF_STRUCT)
         field = self.field(node.name)
         if field is None:
             return bound.Path(*self._dynamic(node, ()))
@@ -117,8 +122,6 @@ class Scope:
         if data_type is DataType.JSON:
             return bound.Path(field.name, ())
         if data_type is DataType.ARRAY:
-            if field.element_type is DataType.STRUCT:
-                raise self.unsupported("array of structs")
             return bound.List(field.name, field.element_type)
         if data_type is DataType.TEXT:
             raise self.error(f"filter on text field ({field.name}) is not supported yet", node)
@@ -130,6 +133,7 @@ class Scope:
 
     def resolve_path(self, node: Path) -> bound.Operand:
         """The operand that `name["k"][0]` means."""
+        self._refuse_inside(node)
         field = self.field(node.name)
         if field is None:
             return bound.Path(*self._dynamic(node, node.keys))
@@ -137,17 +141,49 @@ class Scope:
             return bound.Path(field.name, node.keys)
         if field.data_type is not DataType.ARRAY:
             raise self.error(f"{field.data_type.wire_name} data type not supported accessed with []", node)
-        if field.element_type is DataType.STRUCT:
-            raise self.unsupported("array of structs")
         index = node.keys[0]
         if len(node.keys) != 1 or not isinstance(index, int):
             raise self.error("can only access array field with integer index", node)
         return bound.Element(field.name, index, field.element_type)
 
-    def struct_path(self, node: StructPath) -> Exception:
-        """The error for `name[sub]`: a key without quotes, or an array of structs."""
-        if node.name == "$" or any(s.name == node.name for s in self.schema.struct_fields):
-            return self.unsupported(f"{self.text(node)} (array of structs)")
+    def _refuse_inside(self, node: Name | Path) -> None:
+        if self.inside is not None:
+            raise self.error(f"a predicate of elements cannot use {self.text(node)}, only its elements: $[sub]", node)
+
+    def resolve_struct(self, node: StructPath) -> bound.Operand:
+        """The operand that `$[sub]`, `struct[sub]` or `struct[0][sub]` means, or the error for what only looks so."""
+        if node.name == "$":
+            return self._element(node)
+        struct = self.schema.struct(node.name)
+        if struct is None:
+            raise self._struct_path(node)
+        if self.inside is not None:
+            raise self.error(f"a predicate of elements cannot use {self.text(node)}, only its elements: $[sub]", node)
+        field = next((part for part in struct.fields if part.sub_name == node.sub), None)
+        if field is None:
+            names = {part.sub_name: part for part in struct.fields}
+            raise self.error(f"field {node.name}[{node.sub}] not exist", node, self._suggestion(node.sub, names))
+        if field.data_type is not DataType.ARRAY:
+            raise self.error(f"filter on vector field ({field.name}) is not supported", node)
+        if node.index is not None:
+            return bound.Element(field.name, node.index, field.element_type)
+        return bound.List(field.name, field.element_type)
+
+    def _element(self, node: StructPath) -> bound.Operand:
+        """A part of the element at hand; with no name that element itself."""
+        fields = self.inside
+        if fields is None or node.index is not None:
+            raise self.error("$[x] syntax can only be used inside ElementFilter or MATCH_*", node)
+        own = [field for field in fields if field.sub_name == node.sub]
+        if not own:
+            names = {field.sub_name: field for field in fields if field.sub_name}
+            raise self.error(f"field {self.text(node)} not exist", node, self._suggestion(node.sub, names))
+        if own[0].data_type is not DataType.ARRAY:
+            raise self.error(f"filter on vector field ({own[0].name}) is not supported", node)
+        return bound.Column(own[0].name, own[0].element_type)
+
+    def _struct_path(self, node: StructPath) -> Exception:
+        """The error for `name[sub]` where the name is no array of structs: a key without quotes."""
         field = self.field(node.name)
         if field is None and self.meta is None:
             return self._unknown(node, node.name)
@@ -159,9 +195,9 @@ class Scope:
 
     def _dynamic(self, node: Name | Path, keys: tuple[str | int, ...]) -> tuple[str, tuple[str | int, ...]]:
         meta = self.meta
-        if any(s.name == node.name for s in self.schema.struct_fields):
-            raise self.unsupported(f"{node.name} (array of structs)")
-        if meta is None:
+        if self.schema.struct(node.name) is not None:
+            raise self.error(f"struct array field {node.name} is accessed as {node.name}[sub]", node)
+        if meta is None or (node.name.startswith("$") and node.name != meta):
             raise self._unknown(node, node.name)
         return (meta, keys) if node.name == meta else (meta, (node.name, *keys))
 

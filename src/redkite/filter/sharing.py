@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from redkite.filter import bound
+from redkite.filter.matching import Matching
 from redkite.filter.numbers import Mask
 from redkite.filter.spatial import Spatial
 
@@ -84,4 +85,10 @@ def _leaf(predicate: bound.Leaf) -> str:
     if isinstance(predicate, Spatial):
         asked = predicate.relation, predicate.text, predicate.distance
         return f"Spatial{(predicate.field, *asked, predicate.negated)!r}"
+    if isinstance(predicate, Matching):
+        query = predicate.words, predicate.places, predicate.number
+        return f"Matching{(predicate.field, predicate.kind, *query, predicate.negated)!r}"
+    if isinstance(predicate, bound.ElementMatch):
+        counted = predicate.field, predicate.least, predicate.most, predicate.every, predicate.negated
+        return f"ElementMatch{(counted, _name(predicate.predicate, {}, Counter()))!r}"
     return repr(predicate)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import float32, int64, types
 
-from redkite.index.native import array, helper, kernel
+from redkite.native import array, helper, kernel
 
 Array = Any
 Number = Any

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, normalized
 from redkite.index.building import BUILD_STEP, Build, from_bytes, to_bytes, whole
+from redkite.index.effort import LEAST, MEASURED, measured_effort, resolved, settled
 from redkite.index.faiss_index import scaled, with_selector
-from redkite.index.hnsw import AUTO_EF_CONSTRUCTION, links_each
+from redkite.index.hnsw import AUTO_EF_CONSTRUCTION, MOST_DEFAULT_EF, links_each
 from redkite.index.threads import faiss, use_threads
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
@@ -39,6 +40,7 @@ class BinaryGraph:
 
     approximate = True
     takes_bitmap = True
+    effort = "ef"
 
     def __init__(self, inner: Any, metric: Metric) -> None:
         self._inner = inner
@@ -46,9 +48,10 @@ class BinaryGraph:
         self.rows: int = inner.ntotal
         self._dim: int = inner.d
         self._is_spread = not isinstance(inner, _faiss.IndexBinary)
+        self.least: int = inner.hnsw.efSearch
 
     def search(self, queries: Bits, k: int, params: SearchParams, allowed: Bitmap | None) -> tuple[Scores, RowNumbers]:
-        nq, ef = len(queries), whole(params, "ef")
+        nq, ef = len(queries), resolved(params, "ef", self.least)
         width = min(max(k, ef) if self.metric is Metric.JACCARD else k, self.rows)
         asked: Any = normalized(spread(queries)) if self._is_spread else np.ascontiguousarray(queries)
         scores = np.empty((nq, width), np.float32 if self._is_spread else np.int32)
@@ -60,7 +63,7 @@ class BinaryGraph:
         return scores.astype(np.float32, copy=False), rows
 
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
-        return scaled(params, "ef", k, factor, max(self.rows, k))
+        return scaled(settled(params, "ef", self.least), "ef", k, factor, max(self.rows, k))
 
     def memory(self) -> int:
         each = self._dim * 2 if self._is_spread else self._dim // 8
@@ -90,6 +93,8 @@ def build_graph(build: Build) -> memoryview:
         build.begin()
         block = np.ascontiguousarray(matrix[at : at + BUILD_STEP])
         graph.add(normalized(spread(block)) if by_numbers else block)
+    asked, most = BinaryGraph(graph, build.metric), min(MOST_DEFAULT_EF, max(LEAST["ef"], build.rows))
+    graph.hnsw.efSearch = measured_effort(build, asked, {MEASURED: "ef"}, most)
     return to_bytes(graph)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import float32, int64, types, uint8, uint64
 
 from redkite.index.best import BEST, offer
-from redkite.index.native import array, helper, kernel, matrix
+from redkite.native import array, helper, kernel, matrix
 
 Array = Any
 Number = Any

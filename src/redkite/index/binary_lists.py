@@ -15,8 +15,9 @@ import numpy.typing as npt
 from redkite.index.base import NO_ROW, Bitmap, RowNumbers, Scores, SearchParams, VectorColumn
 from redkite.index.binary import BinaryColumn
 from redkite.index.binary_graph import hamming_suffices
-from redkite.index.building import BUILD_STEP, LEAST_SAMPLE, SAMPLE_PER_LIST, Build, from_bytes, to_bytes, whole
+from redkite.index.building import BUILD_STEP, LEAST_SAMPLE, SAMPLE_PER_LIST, Build, from_bytes, to_bytes
 from redkite.index.codes import modest
+from redkite.index.effort import MEASURED, measured_effort, resolved, settled
 from redkite.index.faiss_index import scaled
 from redkite.index.threads import faiss, use_threads
 from redkite.model.segments import IndexSpec
@@ -34,12 +35,14 @@ class BinaryLists:
 
     approximate = True
     takes_bitmap = True
+    effort = "nprobe"
 
     def __init__(self, inner: Any, metric: Metric, column: VectorColumn | None) -> None:
         self._inner = inner
         self.metric = metric
         self.rows: int = inner.ntotal
         self.lists: int = inner.nlist
+        self.least: int = inner.nprobe
         self._column = column
         centres = _faiss.downcast_IndexBinary(inner.quantizer)
         self._bytes: int = inner.code_size
@@ -51,7 +54,7 @@ class BinaryLists:
 
     def search(self, queries: Bits, k: int, params: SearchParams, allowed: Bitmap | None) -> tuple[Scores, RowNumbers]:
         queries = np.ascontiguousarray(queries)
-        probed = min(whole(params, "nprobe"), self.lists)
+        probed = min(resolved(params, "nprobe", self.least), self.lists)
         if self.metric is Metric.HAMMING and allowed is None:
             return self._native(queries, k, probed)
         assert self._column is not None, "an index that is searched has its column"
@@ -97,7 +100,7 @@ class BinaryLists:
 
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
         del k
-        return scaled(params, "nprobe", 1, factor, self.lists)
+        return scaled(settled(params, "nprobe", self.least), "nprobe", 1, factor, self.lists)
 
     def memory(self) -> int:
         return (self._bytes + 8) * self.rows + self._bytes * self.lists
@@ -129,6 +132,8 @@ def build_lists(build: Build) -> memoryview:
             continue
         lists = np.ascontiguousarray(chosen.search(block, 1, build.metric, None)[1][:, 0])
         index.add_core(len(block), faiss.swig_ptr(block), None, faiss.swig_ptr(lists))
+    asked = BinaryLists(index, build.metric, build.column)
+    index.nprobe = measured_effort(build, asked, {MEASURED: "nprobe"}, count)
     return to_bytes(index)
 
 

@@ -8,18 +8,32 @@ caller's: those of one segment are not those of a collection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from redkite.index.base import NO_ROW, Bitmap, RowNumbers, Scores
-from redkite.index.sparse_index import ALGORITHMS, SPARE
+from redkite.index.base import Scores
 from redkite.index.sparse_lists import SparseLists
-from redkite.model.sparse import SparseRows
 
 Counts = npt.NDArray[np.int64]
-_ALL = np.empty(0, np.uint8)
-_EVERY = np.empty(0, np.int64)
+K1, B = 1.2, 0.75
+"""What counts where nothing is said."""
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class Norms(NamedTuple):
+    """What is added below the fraction of a row r: base + slope · lengths[r], in single precision. Without lengths,
+    values count as they are."""
+
+    lengths: Scores
+    base: float
+    slope: float
+    least: float
+    """Of all rows; negative where there are none."""
+
+
+NO_NORMS = Norms(np.empty(0, np.float32), 0.0, 0.0, -1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +44,23 @@ class Bm25:
     """Of the whole collection."""
     average: float
     """Length of its rows."""
-    k1: float = 1.2
-    b: float = 0.75
+    k1: float = K1
+    b: float = B
 
     def weights(self, frequencies: Scores, document_frequencies: Counts) -> Scores:
         """What the terms of a query weigh: `frequencies` in the query, and how many rows have each."""
-        rarity = np.log1p((self.rows - document_frequencies + 0.5) / (document_frequencies + 0.5))
-        weights: Scores = (frequencies * rarity * (self.k1 + 1)).astype(np.float32)
+        from redkite.index.word_search import weigh
+
+        weights: Scores = np.empty(len(frequencies), np.float32)
+        weigh(np.ascontiguousarray(frequencies, np.float32), document_frequencies, self.rows, self.k1, weights)
         return weights
 
-    def norms(self, lengths: Scores) -> Scores:
-        """What is added to a term's frequency below the fraction, for rows of these lengths."""
-        share = lengths / np.float32(self.average) if self.average > 0 else np.zeros_like(lengths)
-        norms: Scores = (self.k1 * (1 - self.b + self.b * share)).astype(np.float32)
+    def norms(self, lengths: Scores, shortest: float) -> Norms:
+        """For rows of these lengths, none below `shortest`."""
         # A row whose only values are zeros would divide nothing by nothing.
-        return np.maximum(norms, np.finfo(np.float32).tiny)
+        base = max(self.k1 * (1 - self.b), _TINY)
+        slope = self.k1 * self.b / self.average if self.average > 0 else 0.0
+        return Norms(lengths, base, slope, base + slope * shortest)
 
 
 def document_frequencies(lists: SparseLists, dims: npt.NDArray[np.uint32]) -> Counts:
@@ -52,37 +68,6 @@ def document_frequencies(lists: SparseLists, dims: npt.NDArray[np.uint32]) -> Co
     at = np.minimum(np.searchsorted(lists.dims, dims), max(0, len(lists.dims) - 1))
     if len(lists.dims) == 0:
         return np.zeros(len(dims), np.int64)
-    counts: Counts = np.where(lists.dims[at] == dims, np.diff(lists.starts)[at], 0)
+    starts = lists.starts
+    counts: Counts = np.where(lists.dims[at] == dims, starts[at + 1] - starts[at], 0)
     return counts
-
-
-def search_lists(
-    lists: SparseLists, dims: npt.NDArray[np.uint32], weights: Scores, norms: Scores, k: int,
-    allowed: Bitmap | None = None, algorithm: str = ALGORITHMS[0],
-) -> tuple[Scores, RowNumbers]:  # fmt: skip
-    """Rows among which the best `k` are, a few more than that, best first, NO_ROW behind them. `norms` are of all rows
-    of the lists."""
-    from redkite.index import best, sparse_kernels
-
-    wide = min(k + SPARE, lists.count)
-    scores, rows = np.zeros(max(wide, k), np.float32), np.full(max(wide, k), NO_ROW, np.int64)
-    if wide:
-        bitmap = _ALL if allowed is None else allowed
-        asked = sparse_kernels.asked_of(dims, weights, norms, bitmap, 0, lists.count, 1.0)
-        run = getattr(sparse_kernels, algorithm.lower())
-        found = run(sparse_kernels.lists_of(lists.arrays), asked, scores[:wide], rows[:wide], 0)
-        best.sort_best(scores[:wide], rows[:wide], found)
-    return scores, rows
-
-
-def score_rows(
-    vectors: SparseRows, dims: npt.NDArray[np.uint32], weights: Scores, norms: Scores, rows: RowNumbers | None = None
-) -> Scores:
-    """Exact scores of all or of these rows; 0 where a row has no term of the query."""
-    from redkite.index import sparse_rows
-
-    scores = np.empty(len(vectors) if rows is None else len(rows), np.float32)
-    if len(scores):
-        chosen = _EVERY if rows is None else np.ascontiguousarray(rows)
-        sparse_rows.score_rows(vectors.starts, vectors.indices, vectors.values, dims, weights, norms, chosen, scores)
-    return scores

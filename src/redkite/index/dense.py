@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
-from redkite.index.exact import MATRIX_PRODUCT_QUERIES, SPARE, exact_search, ranked, scores_alike
-from redkite.index.threads import CORES, LARGE_CALL, faiss, use_threads
+from redkite.index.exact import MATRIX_PRODUCT_QUERIES, SPARE, exact_search
+from redkite.index.scoring import best_of, pair_scores, scores_alike
+from redkite.index.threads import CORES, LARGE_CALL, faiss, shared_out, use_threads
 from redkite.model.halves import widen_bfloat16
 from redkite.model.types import Metric
 
 CACHED_FLOATS = 131_072
 """Numbers that are made wide, or compared one by one, at a time: they stay in a core's cache."""
+GATHERED_FLOATS = 4_000_000
+"""Numbers that are made wide at a time when candidates are scored."""
 NATIVE_FLOATS = 2_000_000
 """Columns of float16 so large are worth a kernel, which is compiled or loaded first."""
 
@@ -66,7 +69,15 @@ class DenseColumn(ABC):
     def search(self, queries: Vectors, k: int, metric: Metric, pool: Executor | None) -> tuple[Scores, RowNumbers]: ...
 
     def ranked(self, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
-        return ranked(self.floats, queries, found, k, metric)
+        scores = np.empty(found.shape, np.float32)
+        step = max(1, GATHERED_FLOATS // max(1, found.shape[1] * self.width))
+        for at in range(0, len(found), step):
+            some = found[at : at + step]
+            places = np.arange(some.size).reshape(some.shape)
+            wide = self.floats(some.reshape(-1))
+            scores[at : at + step] = pair_scores(wide, queries[at : at + step], places, metric)
+        scores[found < 0] = np.inf if metric is Metric.L2 else -np.inf
+        return best_of(scores, found, k, metric)
 
     def scores(self, query: Vectors, metric: Metric, rows: RowNumbers | None = None) -> Scores:
         total = self.rows if rows is None else len(rows)
@@ -97,7 +108,7 @@ class FloatColumn(DenseColumn):
         return exact_search(self.matrix, queries, k, metric, lengths, pool)
 
     def ranked(self, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
-        return ranked(self.matrix.__getitem__, queries, found, k, metric)
+        return best_of(pair_scores(self.matrix, queries, found, metric), found, k, metric)
 
 
 class _NarrowColumn(DenseColumn):
@@ -124,13 +135,7 @@ class _NarrowColumn(DenseColumn):
         if pool is None or nq >= MATRIX_PRODUCT_QUERIES or nq * rows * self.width < LARGE_CALL:
             return self.ranked(queries, self._candidates(0, rows, queries, k, metric), k, metric)
         cuts = np.linspace(0, rows, CORES + 1).astype(int).tolist()
-        pieces = list(pairwise(cuts))
-        others = [pool.submit(self._candidates, *piece, queries, k, metric) for piece in pieces[1:]]
-        found = [self._candidates(*pieces[0], queries, k, metric)]
-        for future, piece in zip(others, pieces[1:], strict=True):
-            # A piece that no thread has begun yet, because all are busy, is not waited for.
-            taken = self._candidates(*piece, queries, k, metric) if future.cancel() else future.result()
-            found.append(taken)
+        found = shared_out(pool, lambda piece: self._candidates(*piece, queries, k, metric), list(pairwise(cuts)))
         return self.ranked(queries, np.concatenate(found, axis=1), k, metric)
 
     def _candidates(self, start: int, end: int, queries: Vectors, k: int, metric: Metric) -> RowNumbers:

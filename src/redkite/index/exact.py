@@ -1,8 +1,7 @@
-"""Kernels over float32 matrices: every row compared, and the exact scores of candidates."""
+"""Every row of a float32 matrix compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
-from redkite.index.threads import CORES, LARGE_CALL, faiss, use_threads
+from redkite.index.scoring import best_of, pair_scores
+from redkite.index.threads import CORES, LARGE_CALL, faiss, shared_out, use_threads
 from redkite.model.types import Metric
 
 _faiss: Any = faiss
@@ -19,9 +19,7 @@ MATRIX_PRODUCT_QUERIES = 20
 """From this many queries faiss computes L2 by matrix products, which cancel digits: more rows are kept."""
 SPARE = 32
 BLOCK_FLOATS = 4_000_000
-"""Numbers gathered at a time when candidates are re-scored, compared at a time when all are."""
-Take = Callable[[RowNumbers], Vectors]
-"""The float32 vectors of some rows: an array of row numbers of any shape, and one axis more."""
+"""Numbers compared at a time."""
 
 
 def exact_search(
@@ -43,18 +41,16 @@ def exact_search(
     if metric is Metric.COSINE and lengths is None:
         lengths = lengths_of(vectors)
     if pool is None or nq >= MATRIX_PRODUCT_QUERIES or nq * rows * vectors.shape[1] < LARGE_CALL:
-        return ranked(vectors.__getitem__, queries, candidates(vectors, queries, k, metric, lengths), k, metric)
-    cuts = np.linspace(0, rows, CORES + 1).astype(int)
-    pieces = [
-        (start, vectors[start:end], None if lengths is None else lengths[start:end]) for start, end in pairwise(cuts)
-    ]
-    others = [pool.submit(candidates, some, queries, k, metric, known) for _, some, known in pieces[1:]]
-    found = [candidates(pieces[0][1], queries, k, metric, pieces[0][2])]
-    for future, (start, some, known) in zip(others, pieces[1:], strict=True):
-        # A piece that no thread has begun yet, because all are busy, is not waited for.
-        rows_of = candidates(some, queries, k, metric, known) if future.cancel() else future.result()
-        found.append(rows_of + start)
-    return ranked(vectors.__getitem__, queries, np.concatenate(found, axis=1), k, metric)
+        return ranked(vectors, queries, candidates(vectors, queries, k, metric, lengths), k, metric)
+    cuts = np.linspace(0, rows, CORES + 1).astype(int).tolist()
+
+    def compared(piece: tuple[int, int]) -> RowNumbers:
+        start, end = piece
+        known = None if lengths is None else lengths[start:end]
+        return candidates(vectors[start:end], queries, k, metric, known) + start
+
+    found = np.concatenate(shared_out(pool, compared, list(pairwise(cuts))), axis=1)
+    return ranked(vectors, queries, found, k, metric)
 
 
 def candidates(vectors: Vectors, queries: Vectors, k: int, metric: Metric, lengths: Scores | None) -> RowNumbers:
@@ -90,72 +86,7 @@ def _cosine_candidates(vectors: Vectors, lengths: Scores, queries: Vectors, k: i
     return found
 
 
-def score_rows(vectors: Vectors, query: Vectors, metric: Metric) -> Scores:
-    """Exact float32 scores of (rows, dim) vectors for one (dim,) query: squared L2, inner product, or cosine in
-    [-1, 1] (0 for a zero vector)."""
-    if metric is Metric.L2:
-        apart = vectors - query
-        distances: Scores = np.vecdot(apart, apart)
-        return distances
-    products: Scores = vectors @ query
-    if metric is Metric.IP:
-        return products
-    lengths = np.sqrt(np.vecdot(vectors, vectors) * (query @ query))
-    lengths[lengths == 0] = 1
-    products /= lengths
-    return np.clip(products, -1, 1, out=products)
-
-
-def scores_alike(vectors: Vectors, query: Vectors, metric: Metric, out: Scores) -> None:
-    """`score_rows` into `out`, each row computed alike wherever it stands: products of matrices do not do that."""
-    if metric is Metric.L2:
-        apart = vectors - query
-        np.vecdot(apart, apart, out=out)
-        return
-    np.vecdot(vectors, query, out=out)
-    if metric is Metric.COSINE:
-        lengths = np.sqrt(np.vecdot(vectors, vectors) * np.vecdot(query, query))
-        lengths[lengths == 0] = 1
-        out /= lengths
-        np.clip(out, -1, 1, out=out)
-
-
-def _score_candidates(take: Take, queries: Vectors, found: RowNumbers, metric: Metric) -> Scores:
-    """`score_rows` of (nq, width) candidate rows, a block of queries at a time."""
-    scores = np.empty(found.shape, np.float32)
-    step = max(1, BLOCK_FLOATS // max(1, found.shape[1] * queries.shape[1]))
-    for at in range(0, len(found), step):
-        some, asked = take(found[at : at + step]), queries[at : at + step]
-        if metric is Metric.L2:
-            some -= asked[:, None, :]
-            np.vecdot(some, some, out=scores[at : at + step])
-            continue
-        block = np.vecdot(some, asked[:, None, :], out=scores[at : at + step])
-        if metric is Metric.COSINE:
-            lengths = np.sqrt(np.vecdot(some, some) * np.vecdot(asked, asked)[:, None])
-            lengths[lengths == 0] = 1
-            block /= lengths
-            np.clip(block, -1, 1, out=block)
-    return scores
-
-
-def ranked(take: Take, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
+def ranked(vectors: Vectors, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
     """Score candidate rows (nq, width; NO_ROW is skipped) exactly, keep the best `k`: (nq, k) scores and row numbers,
     best first, NO_ROW at the end where there are fewer."""
-    nq, width = found.shape
-    if nq == 1 and width >= k and found[0, -1] >= 0:
-        # The everyday search: numpy's per-call costs are a good part of it, so no step more than needed.
-        rows = found[0]
-        one = score_rows(take(rows), queries[0], metric)
-        best = np.argsort(-one if metric.larger_is_closer else one, kind="stable")[:k]
-        return one[best][None, :], rows[best][None, :]
-    scores = _score_candidates(take, queries, found, metric)
-    rank = -scores if metric.larger_is_closer else scores.copy()
-    rank[found < 0] = np.inf
-    order = np.argsort(rank, axis=1, kind="stable")[:, :k]
-    best_scores = np.take_along_axis(scores, order, axis=1)
-    best_rows = np.take_along_axis(found, order, axis=1)
-    if width >= k:
-        return best_scores, best_rows
-    filler = ((0, 0), (0, k - width))
-    return np.pad(best_scores, filler), np.pad(best_rows, filler, constant_values=NO_ROW)
+    return best_of(pair_scores(vectors, queries, found, metric), found, k, metric)

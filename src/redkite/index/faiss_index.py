@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import ceil
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 
 from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, Vectors, normalized
 from redkite.index.building import whole
-from redkite.index.threads import faiss, use_threads
+from redkite.index.effort import LEAST, MEASURED, settled
+from redkite.index.threads import faiss, native, use_threads
 from redkite.model.types import Metric
 
 _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
 MAX_SETTINGS = 64
+_pointer = native("swig_ptr")
 
 
-class FaissIndex:
+class FaissIndex(ABC):
     """What the families have in common. `inner` is never changed once it is here: it may be searched from any thread,
     and nothing may be added to an index while it is searched.
 
@@ -27,6 +30,8 @@ class FaissIndex:
 
     approximate = True
     takes_bitmap = True
+    effort = "ef"
+    """The parameter that says how far it looks."""
 
     def __init__(self, inner: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
         self._inner = inner
@@ -35,7 +40,9 @@ class FaissIndex:
         self._dim: int = inner.d
         self._factor = factor
         self._codes_refine = codes_refine
-        self._settings: dict[tuple[Any, ...], Any] = {}
+        self.least = 0
+        """The default effort that building has shown to be needed."""
+        self._settings: dict[tuple[Any, ...], tuple[int, int, Any]] = {}
 
     def search(
         self, queries: Vectors, k: int, params: SearchParams, allowed: Bitmap | None
@@ -45,44 +52,72 @@ class FaissIndex:
             queries = normalized(queries)
         elif not queries.flags.c_contiguous:
             queries = np.ascontiguousarray(queries)
-        width = k if self._codes_refine else min(self._width(k, params), self.rows)
+        key = (k, *params.items())
+        known = self._settings.get(key)
+        if known is None:
+            if len(self._settings) >= MAX_SETTINGS:
+                self._settings = {}
+            known = self._settings[key] = self._settled(params, k)
+        width, work, settings = known
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(len(allowed), _pointer(allowed))
+            settings = self._parameters(params, k, selector)
         scores = np.empty((nq, width), np.float32)
         rows = np.empty((nq, width), np.int64)
-        if allowed is None:
-            key = (width, *params.values())
-            settings = self._settings.get(key)
-            if settings is None:
-                if len(self._settings) >= MAX_SETTINGS:
-                    self._settings = {}
-                settings = self._settings[key] = self._parameters(params, k, None)
-        else:
-            selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(allowed))
-            settings = self._parameters(params, k, selector)
-        use_threads(nq * self._work(params) * self._dim if nq > 1 else 0)
-        self._inner.search_c(nq, faiss.swig_ptr(queries), width, faiss.swig_ptr(scores), faiss.swig_ptr(rows), settings)
+        use_threads(nq * work if nq > 1 else 0)
+        self._inner.search_c(nq, _pointer(queries), width, _pointer(scores), _pointer(rows), settings)
         return scores, rows
+
+    def _settled(self, params: SearchParams, k: int) -> tuple[int, int, Any]:
+        """What is the same for all queries: how many candidates are wanted, about how many numbers are compared for
+        each, and the native settings of a search of all rows."""
+        width = k if self._codes_refine else min(self._width(k, params), self.rows)
+        return width, self._work(params) * self._dim, self._parameters(params, k, None)
+
+    def work(self, queries: int, params: SearchParams) -> int:
+        """Multiply-adds of a search, about."""
+        return queries * self._work(params) * self._dim
 
     def _width(self, k: int, params: SearchParams) -> int:
         """How many candidates are wanted for `k` rows."""
-        return ceil(k * float(params.get("refine_k", self._factor)))
+        return ceil(k * self._refined(params))
+
+    def _refined(self, params: SearchParams) -> float:
+        """Candidates for each row asked. Where codes need more lists or links than usual, they need more of those."""
+        given = params.get("refine_k")
+        if given is not None:
+            return float(given)
+        return self._factor * self._growth() if MEASURED in params and self._factor > 1 else self._factor
+
+    def _growth(self) -> float:
+        return max(1.0, self.least / LEAST[self.effort])
+
+    def _chosen(self, params: SearchParams) -> SearchParams:
+        """The parameters with the defaults that they come to, which may be changed then."""
+        if MEASURED not in params:
+            return params
+        refined = {"refine_k": self._refined(params)} if self._factor > 1 else {}
+        return {**settled(params, self.effort, self.least), **refined}
 
     def _parameters(self, params: SearchParams, k: int, selector: Any) -> Any:
         """Settings of one native call."""
         base = self._base_parameters(params, selector)
         if not self._codes_refine:
             return base
-        factor = float(params.get("refine_k", self._factor))
+        factor = self._refined(params)
         return _faiss.IndexRefineSearchParameters(k_factor=min(factor, max(1.0, self.rows / k)), base_index_params=base)
 
+    @abstractmethod
     def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
-        raise NotImplementedError
+        """Native settings that the parameters stand for; `selector` says which rows are allowed, None: all."""
 
+    @abstractmethod
     def _work(self, params: SearchParams) -> int:
         """Vectors compared for one query, about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def memory(self) -> int:
-        raise NotImplementedError
+        """See `VectorIndex.memory`."""
 
 
 def with_selector(kind: Any, selector: Any, **settings: Any) -> Any:

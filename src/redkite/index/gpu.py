@@ -23,6 +23,9 @@ from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
 
 MARK = b"redkite gpu index, rows: "
+CODE_CANDIDATES = 8
+MOST_CANDIDATES = 2048
+"""Of GPU_IVF_PQ, for one query."""
 _MODULES = {
     "GPU_BRUTE_FORCE": "brute_force",
     "GPU_IVF_FLAT": "ivf_flat",
@@ -71,6 +74,8 @@ class GpuIndex:
         self._spec = spec
         self._lock = Lock()
         self._made: Any = None
+        self._vectors: Any = None
+        """On the device. The library's brute force and CAGRA look at them where they are and do not keep them alive."""
         self._bytes = 0
         if column is not None:
             self._arrays, self._module = _device(spec)
@@ -80,7 +85,7 @@ class GpuIndex:
         if not isinstance(column, DenseColumn):
             raise Unimplemented(f"index type {self._spec.index_type} takes dense vectors")
         vectors = self._arrays.empty((column.rows, column.width), "float32")
-        self._bytes = int(vectors.nbytes)
+        self._vectors, self._bytes = vectors, int(vectors.nbytes)
         for at in range(0, column.rows, BUILD_STEP):
             block = column.floats(slice(at, at + BUILD_STEP))
             vectors[at : at + len(block)] = self._arrays.asarray(self._as_compared(block))
@@ -114,7 +119,7 @@ class GpuIndex:
         self, queries: Vectors, k: int, params: SearchParams, allowed: Bitmap | None
     ) -> tuple[Scores, RowNumbers]:
         assert allowed is None and self._made is not None, "asked for all rows, and has its column"
-        k = min(k, self.rows)
+        k = min(k if self._spec.index_type != "GPU_IVF_PQ" else self._candidates(k), self.rows)
         with self._lock:
             asked = self._arrays.asarray(self._as_compared(queries))
             settings = self._settings(params)
@@ -124,8 +129,17 @@ class GpuIndex:
                 near, found = self._module.search(settings, self._made, asked, k)
             rows = self._arrays.asnumpy(self._arrays.asarray(found)).astype(np.int64)
             scores = self._arrays.asnumpy(self._arrays.asarray(near)).astype(np.float32)
-        rows[(rows < 0) | (rows >= self.rows)] = NO_ROW
+        missing = (rows < 0) | (rows >= self.rows)
+        if missing.any():
+            rows[missing] = NO_ROW
+            order = np.argsort(missing, axis=1, kind="stable")  # they stand at the end
+            rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
         return scores, rows
+
+    @staticmethod
+    def _candidates(k: int) -> int:
+        """Codes rank coarsely: more of what they find is compared once more."""
+        return max(k, min(CODE_CANDIDATES * k, MOST_CANDIDATES))
 
     def _settings(self, params: SearchParams) -> Any:
         match self._spec.index_type:

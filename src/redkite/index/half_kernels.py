@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types, uint16, uint32
 
-from redkite.index.native import array, kernel
+from redkite.native import array, kernel
 
 BLOCK = 4096
 _SCALE = np.float32(2.0**112)

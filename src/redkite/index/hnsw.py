@@ -26,6 +26,7 @@ from redkite.index.codes import (
     with_refinement,
 )
 from redkite.index.dense import ByteColumn
+from redkite.index.effort import LEAST, MEASURED, measured_effort, resolved
 from redkite.index.faiss_index import FaissIndex, scaled, with_selector
 from redkite.index.threads import faiss
 from redkite.model.segments import IndexSpec
@@ -37,6 +38,7 @@ _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
 AUTO_M, AUTO_EF_CONSTRUCTION = 18, 240
 """What AUTOINDEX stands for."""
+MOST_DEFAULT_EF = 512
 TREES_LEAST_M, TREES_MOST_M = 8, 64
 HALF_MAX = 60_000.0
 SAMPLE = 256
@@ -48,15 +50,19 @@ EF_WORK = 60
 class HnswIndex(FaissIndex):
     """A built graph. `search` takes `ef` from params, and `refine_k` where it is over codes."""
 
+    def __init__(self, inner: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
+        super().__init__(inner, metric, factor, codes_refine=codes_refine)
+        self.least = (_faiss.downcast_index(inner.base_index) if codes_refine else inner).hnsw.efSearch
+
     def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
         # The library's other queue, `bounded_queue=False`, ignores the selector: it must stay as it is.
-        return with_selector(_faiss.SearchParametersHNSW, selector, efSearch=whole(params, "ef"))
+        return with_selector(_faiss.SearchParametersHNSW, selector, efSearch=resolved(params, "ef", self.least))
 
     def _work(self, params: SearchParams) -> int:
-        return whole(params, "ef") * EF_WORK
+        return resolved(params, "ef", self.least) * EF_WORK
 
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
-        return scaled(params, "ef", k, factor, max(self.rows, k))
+        return scaled(self._chosen(params), "ef", k, factor, max(self.rows, k))
 
     def memory(self) -> int:
         graph = self._inner
@@ -76,7 +82,15 @@ def build_hnsw(build: Build) -> memoryview:
     if codes is not None:
         fill(build, codes)
         _replace_storage(graph, codes)
-    return to_bytes(with_refinement(build, graph))
+    index = with_refinement(build, graph)
+    graph.hnsw.efSearch = _effort(build, index)
+    return to_bytes(index)
+
+
+def _effort(build: Build, index: Any) -> int:
+    """What a search walks that does not say how far."""
+    asked = HnswIndex(index, build.metric, candidates_each(build.spec), codes_refine=keeps_codes(build.spec))
+    return measured_effort(build, asked, {MEASURED: "ef"}, min(MOST_DEFAULT_EF, max(LEAST["ef"], build.rows)))
 
 
 def open_hnsw(spec: IndexSpec, path: str | None, data: memoryview) -> HnswIndex:

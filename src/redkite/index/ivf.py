@@ -16,10 +16,10 @@ centres by the metric.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isqrt, sqrt
+from math import ceil, isqrt, sqrt
 from typing import Any
 
-from redkite.index.base import SearchParams, Vectors
+from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, Vectors
 from redkite.index.building import Build, from_bytes, metric_code, to_bytes, whole
 from redkite.index.codes import (
     LEAST_TRAINING_ROWS,
@@ -30,8 +30,10 @@ from redkite.index.codes import (
     modest,
     with_refinement,
 )
+from redkite.index.effort import MEASURED, measured_effort, resolved
 from redkite.index.faiss_index import FaissIndex, scaled, with_selector
 from redkite.index.hnsw import SAMPLE, half_precision_suffices
+from redkite.index.paging import Paging
 from redkite.index.threads import faiss
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
@@ -42,10 +44,16 @@ BLOCK = 32
 DISKANN_SPARE = 48
 """Candidates beside those that a search asks for, and twice the lists beside: codes of one bit are coarse."""
 _TURN_SEED = 11
+MOST_DEFAULT_LIST = 2_048
+BOTH = "nprobe,reorder_k"
+REORDERED = 64
+"""Candidates of SCANN that are compared once more, with the least effort."""
 
 
 class IvfIndex(FaissIndex):
     """Built lists. `search` takes `nprobe` from params; `refine_k` over codes, `reorder_k` for SCANN."""
+
+    effort = "nprobe"
 
     def __init__(self, inner: Any, metric: Metric, factor: float, *, codes_refine: bool) -> None:
         super().__init__(inner, metric, factor, codes_refine=codes_refine)
@@ -53,23 +61,30 @@ class IvfIndex(FaissIndex):
         self._is_turned = isinstance(lists, _faiss.IndexPreTransform)
         self._ivf = _faiss.downcast_index(lists.index) if self._is_turned else lists
         self.lists: int = self._ivf.nlist
+        self.least = self._ivf.nprobe
 
     def _width(self, k: int, params: SearchParams) -> int:
-        return max(k, whole(params, "reorder_k")) if "reorder_k" in params else super()._width(k, params)
+        if "reorder_k" not in params:
+            return super()._width(k, params)
+        reordered = whole(params, "reorder_k")
+        if params.get(MEASURED) == BOTH:  # coarse codes want more candidates for the same reason as more lists
+            reordered = ceil(reordered * self._growth())
+        return max(k, reordered)
 
     def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
         return with_selector(_faiss.SearchParametersIVF, selector, nprobe=self._probed(params))
 
     def _probed(self, params: SearchParams) -> int:
-        return min(whole(params, "nprobe"), self.lists)
+        return min(resolved(params, "nprobe", self.least), self.lists)
 
     def _work(self, params: SearchParams) -> int:
         return self.lists + self._probed(params) * self.rows // self.lists
 
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
         # Neighbours among fewer rows are farther away, but by much less than there are fewer rows.
-        wider = scaled(params, "nprobe", 1, sqrt(factor), self.lists)
-        return scaled(wider, "reorder_k", k, 1, self.rows) if "reorder_k" in params else wider
+        reordered = self._width(k, params)
+        wider = scaled(self._chosen(params), "nprobe", 1, sqrt(factor), self.lists)
+        return {**wider, "reorder_k": min(reordered, self.rows)} if "reorder_k" in params else wider
 
     def memory(self) -> int:
         finer = int(_faiss.downcast_index(self._inner.refine_index).sa_code_size()) if self._codes_refine else 0
@@ -89,14 +104,29 @@ class DiskannIndex(RabitqIndex):
     """`search` takes `search_list`: so many candidates by code, from as many lists as that wants, are compared with
     their vectors, which may be on disk."""
 
+    effort = "search_list"
+
+    def __init__(self, inner: Any, metric: Metric, factor: float, *, codes_refine: bool) -> None:
+        super().__init__(inner, metric, factor, codes_refine=codes_refine)
+        self.paging: Paging | None = None
+        """Of the vectors that candidates are compared with, where those are mapped."""
+
+    def search(
+        self, queries: Vectors, k: int, params: SearchParams, allowed: Bitmap | None
+    ) -> tuple[Scores, RowNumbers]:
+        found = super().search(queries, k, params, allowed)
+        if self.paging is not None:
+            self.paging.expect(found[1])
+        return found
+
     def _width(self, k: int, params: SearchParams) -> int:
-        return max(k, DISKANN_SPARE + whole(params, "search_list"))
+        return max(k, DISKANN_SPARE + resolved(params, "search_list", self.least))
 
     def _probed(self, params: SearchParams) -> int:
-        return min((DISKANN_SPARE + whole(params, "search_list")) // 2, self.lists)
+        return min((DISKANN_SPARE + resolved(params, "search_list", self.least)) // 2, self.lists)
 
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
-        return scaled(params, "search_list", k, factor, max(self.rows, k))
+        return scaled(self._chosen(params), "search_list", k, factor, max(self.rows, k))
 
 
 # -- building -----------------------------------------------------------------------------------
@@ -115,7 +145,20 @@ def build_ivf(build: Build) -> memoryview:
         build.dim, metric_code(build.metric), _faiss.vector_to_array(near.codes).view("f4").reshape(count, -1)
     )
     index.quantizer = chosen
-    return to_bytes(with_refinement(build, lists))
+    whole_index = with_refinement(build, lists)
+    index.nprobe = _effort(build, whole_index, count)
+    return to_bytes(whole_index)
+
+
+def _effort(build: Build, index: Any, count: int) -> int:
+    """How far a search looks that does not say it: `nprobe`, or DISKANN's `search_list`."""
+    asked = _searched(build.spec, index)
+    if build.spec.index_type == "DISKANN":
+        return measured_effort(build, asked, {MEASURED: "search_list"}, MOST_DEFAULT_LIST)
+    params: SearchParams = {MEASURED: "nprobe"}
+    if build.spec.index_type == "SCANN" and build.spec.build.get("with_raw_data") is not False:
+        params = {MEASURED: BOTH, "reorder_k": REORDERED}
+    return measured_effort(build, asked, params, count)
 
 
 def _wanted_lists(build: Build) -> int:
@@ -188,10 +231,13 @@ _MAKE: dict[str, Callable[[Build, Any, int], Any]] = {
 # -- storing ------------------------------------------------------------------------------------
 def open_ivf(spec: IndexSpec, path: str | None, data: memoryview) -> IvfIndex:
     """From a file, mapped; or from bytes where there is no file."""
+    return _searched(spec, from_bytes(path, data))
+
+
+def _searched(spec: IndexSpec, index: Any) -> IvfIndex:
     kinds = {"IVF_RABITQ": RabitqIndex, "DISKANN": DiskannIndex}
     kind = kinds.get(spec.index_type, IvfIndex)
-    metric = spec.metric or Metric.COSINE
-    return kind(from_bytes(path, data), metric, candidates_each(spec), codes_refine=keeps_codes(spec))
+    return kind(index, spec.metric or Metric.COSINE, candidates_each(spec), codes_refine=keeps_codes(spec))
 
 
 def build_bytes(spec: IndexSpec, rows: int, width: int) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from redkite.errors import MilvusException, StorageError, Unimplemented
 from redkite.index import binary_graph, binary_lists, gpu, hnsw, ivf, minhash, sparse_index
 from redkite.index.base import VectorColumn, VectorIndex
 from redkite.index.building import Build, BuildCancelled
+from redkite.index.list_index import ListIndex
+from redkite.index.lists import ListColumn
+from redkite.index.paging import bring_all
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
 
@@ -92,7 +96,7 @@ KINDS: dict[str, IndexKind] = {
 def kind_of(spec: IndexSpec) -> IndexKind:
     """What serves an index; for AUTOINDEX, and for HNSW over bits, that goes by another name."""
     name = spec.kind or ("HNSW" if spec.index_type == "AUTOINDEX" else spec.index_type)
-    if name == "HNSW" and spec.metric in BINARY_METRICS:
+    if name == "HNSW" and spec.metric is not None and spec.metric.of_elements in BINARY_METRICS:
         name = "BIN_HNSW"
     kind = KINDS.get(name)
     if kind is None:
@@ -119,6 +123,8 @@ def needs_build(spec: IndexSpec) -> bool:
 def build(spec: IndexSpec, column: VectorColumn, wanted: Callable[[], bool], threads: int) -> memoryview:
     """Build over all rows of a segment; returns the bytes to store. Raises BuildCancelled when no longer wanted, and
     StorageError when the library under it fails."""
+    if isinstance(column, ListColumn):
+        return build(_of_elements(spec), column.flat, wanted, threads) if column.elements else memoryview(b"")
     make = kind_of(spec).build
     assert make is not None, "an index that is built has a builder"
     try:
@@ -139,10 +145,14 @@ def is_mapped(params: Mapping[str, str]) -> bool:
     return params.get("mmap.enabled", "true").lower() != "false"
 
 
-def warm(data: memoryview, params: Mapping[str, str]) -> None:
-    """Read every page of a mapped index, where its properties ask for that, so that no search waits for the disk."""
-    if params.get("warmup") == "sync":
+def warm(data: memoryview, params: Mapping[str, str], index_type: str = "") -> None:
+    """Read every page of a mapped index, where its properties ask for that, so that no search waits for the disk:
+    before it is used, or meanwhile. What DISKANN keeps is meant to be in memory."""
+    how = params.get("warmup", "async" if index_type == "DISKANN" else "disable")
+    if how == "sync":
         touch(data)
+    elif how == "async" and len(data):
+        bring_all(np.frombuffer(data, np.uint8))
 
 
 def touch(data: memoryview) -> None:
@@ -153,6 +163,16 @@ def touch(data: memoryview) -> None:
 def open_index(spec: IndexSpec, path: str | None, data: memoryview, column: VectorColumn | None = None) -> VectorIndex:
     """A stored index over the vectors of a segment, which some kinds cannot be searched without. Raises RuntimeError
     for bytes that are no index."""
+    if isinstance(column, ListColumn):
+        inner = open_index(_of_elements(spec), path, data, column.flat) if column.elements else None
+        if inner is not None and inner.rows != column.elements:
+            raise RuntimeError(f"it is over {inner.rows} vectors, there are {column.elements}")
+        return ListIndex(inner, column, spec.metric or Metric.MAX_SIM_COSINE)
     make = kind_of(spec).open
     assert make is not None, "an index that was built can be opened"
     return make(Stored(spec, path, data, column))
+
+
+def _of_elements(spec: IndexSpec) -> IndexSpec:
+    """What is built over the vectors of lists, one by one."""
+    return msgspec.structs.replace(spec, metric=None if spec.metric is None else spec.metric.of_elements)

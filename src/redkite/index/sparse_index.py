@@ -15,6 +15,7 @@ import numpy.typing as npt
 from redkite.env import Buffer
 from redkite.errors import StorageError
 from redkite.index.base import NO_ROW, Bitmap, RowNumbers, Scores, SearchParams
+from redkite.index.bm25 import NO_NORMS, Norms
 from redkite.index.building import Build
 from redkite.index.sparse import PAIR_COST, SparseColumn
 from redkite.index.sparse_lists import SparseLists
@@ -29,7 +30,6 @@ SCORE_RATIO = 1.05
 SPARE = 16
 """Rows more than asked for that are compared exactly, because algorithms add products in different orders."""
 _ALL = np.empty(0, np.uint8)
-_PLAIN = np.empty(0, np.float32)
 PAIR_BYTES = 8
 
 
@@ -38,8 +38,11 @@ class SparseIndex:
 
     takes_bitmap = True
 
-    def __init__(self, lists: SparseLists, metric: Metric, algorithm: str, *, approximate: bool = False) -> None:
+    def __init__(
+        self, lists: SparseLists, metric: Metric, algorithm: str, *, approximate: bool = False, norms: Norms = NO_NORMS
+    ) -> None:
         self.lists = lists
+        self._norms = norms
         self.metric = metric
         self.rows = lists.count
         self.algorithm = algorithm
@@ -71,8 +74,14 @@ class SparseIndex:
         """Fill one query's best rows in; returns how many there are."""
         run, asked_of, sort_best, lists = self._kernel or self._ready()
         scores[:], rows[:] = 0, NO_ROW
-        found = run(lists, asked_of(asked, weights, _PLAIN, allowed, 0, self.rows, ratio), scores, rows, 0)
+        found = run(lists, asked_of(asked, weights, self._norms, allowed, 0, self.rows, ratio), scores, rows, 0)
         sort_best(scores, rows, found)
+        return found
+
+    def scored_by(self, norms: Norms) -> SparseIndex:
+        """The same lists, whose values are frequencies of terms in rows of these norms."""
+        found = SparseIndex(self.lists, self.metric, self.algorithm, approximate=self.approximate, norms=norms)
+        found._kernel = self._kernel or self._ready()
         return found
 
     def _ready(self) -> tuple[Callable[..., int], Callable[..., Any], Callable[..., None], Any]:
@@ -96,7 +105,8 @@ def build_sparse(build: Build) -> memoryview:
     if not isinstance(build.column, SparseColumn):
         raise StorageError(f"index type {build.spec.index_type} is not built over {type(build.column).__name__}")
     build.check()
-    lists = SparseLists.build(build.column.vectors, float(build.spec.build.get("drop_ratio_build", 0.0)))
+    dropped = float(build.spec.build.get("drop_ratio_build", 0.0))
+    lists = SparseLists.build(build.column.vectors, dropped, sums=build.spec.metric is Metric.BM25)
     build.check()
     return _joined(lists)
 

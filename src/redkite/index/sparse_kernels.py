@@ -4,8 +4,9 @@ Lists: `dims` ascending; the list of dims[t] is `docs[starts[t]:starts[t + 1]]`,
 there; `bounds[t]` is the largest of them, `block_bounds[block_starts[t] + b]` the largest of its block b of BLOCK.
 
 A search keeps its best rows as a heap (`best.py`) and may go on with what another one left. Only positive scores
-count. `norms` makes a search one for BM25: a value v of row r then counts as v / (v + norms[r]); without
-(no items) it counts as it is. `allowed` (no items: all) is a bitmap over the rows; `first` is added to row numbers.
+count. `lengths` makes a search one for BM25: a value v of row r then counts as v / (v + base + slope · lengths[r]);
+without (no items) it counts as it is. `allowed` (no items: all) is a bitmap over the rows; `first` is added to row
+numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numba import float32, float64, int64, types, uint8, uint32
 
 from redkite.index.best import BEST, least_of, offer
-from redkite.index.native import array, helper, kernel
+from redkite.native import array, helper, kernel
 
 Array = Any
 Number = Any
@@ -47,12 +48,21 @@ class Lists(NamedTuple):
     block_bounds: Array
 
 
+Norms = tuple[Array, float, float, float]
+"""Lengths of rows, base, slope, least, as `Asked` has them."""
+NO_NORMS: Norms = (np.empty(0, np.float32), 0.0, 0.0, -1.0)
+
+
 class Asked(NamedTuple):
     """One query: `dims` ascending, their `weights`; upper bounds are raised by `ratio`."""
 
     dims: Array
     weights: Array
-    norms: Array
+    lengths: Array
+    base: float
+    slope: float
+    least: float
+    """The smallest of base + slope · length; negative where values count as they are."""
     allowed: Array
     first: int
     rows: int
@@ -75,7 +85,7 @@ _U1, _U4, _I8, _F4 = array(uint8), array(uint32), array(int64), array(float32)
 _types: Any = types
 SEARCH = int64(
     _types.NamedTuple((_U4, _I8, _U4, _F4, _F4, _I8, _F4), Lists),
-    _types.NamedTuple((_U4, _F4, _F4, _U1, int64, int64, float64), Asked),
+    _types.NamedTuple((_U4, _F4, _F4, float64, float64, float64, _U1, int64, int64, float64), Asked),
     *BEST,
 )
 """What every algorithm takes: lists, a query, the best so far and how many; it returns how many there are then. Arrays
@@ -87,9 +97,12 @@ def lists_of(arrays: tuple[Array, ...]) -> Lists:
     return Lists(*map(_frozen, arrays))
 
 
-def asked_of(dims: Array, weights: Array, norms: Array, allowed: Array, first: int, rows: int, ratio: float) -> Asked:
+def asked_of(dims: Array, weights: Array, norms: Norms, allowed: Array, first: int, rows: int, ratio: float) -> Asked:
     """A query for kernels."""
-    return Asked(_frozen(dims), _frozen(weights), _frozen(norms), _frozen(allowed), first, rows, ratio)
+    lengths, base, slope, least = norms
+    return Asked(
+        _frozen(dims), _frozen(weights), _frozen(lengths), base, slope, least, _frozen(allowed), first, rows, ratio
+    )
 
 
 def _frozen(values: Array) -> Array:
@@ -110,7 +123,7 @@ def _find_lists(lists: Lists, asked: Asked) -> _Terms:
     count = len(asked.dims)
     numbers, places, ends = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     factors, tops = np.empty(count, np.float32), np.empty(count, np.float64)
-    least_norm = _least_norm(asked.norms)
+    least_norm = asked.least
     found, low = 0, 0
     for i in range(count):
         high = len(lists.dims)
@@ -147,11 +160,11 @@ def _seek(docs: Array, at: Number, end: Number, row: Number) -> Number:
 
 
 @helper
-def _counts(value: Number, row: Number, norms: Array) -> Number:
+def _counts(value: Number, row: Number, asked: Asked) -> Number:
     """What a value counts as before it is weighted."""
-    if len(norms) == 0:
+    if len(asked.lengths) == 0:
         return value
-    return value / (value + norms[row])
+    return value / (value + (np.float32(asked.base) + np.float32(asked.slope) * asked.lengths[row]))
 
 
 @helper
@@ -166,27 +179,18 @@ def _highest(value: Number, weight: Number, least_norm: Number, ratio: Number) -
 
 
 @helper
-def _least_norm(norms: Array) -> Number:
-    """The smallest norm; negative where values count as they are."""
-    least = np.float64(-1)
-    for i in range(len(norms)):
-        if least < 0 or norms[i] < least:
-            least = np.float64(norms[i])
-    return least
-
-
-@helper
-def _add_window(lists: Lists, norms: Array, terms: _Terms, t: Number, until: Number, base: Number, sums: Array) -> None:
+def _add_window(lists: Lists, asked: Asked, terms: _Terms, t: Number, until: Number, base: Number, sums: Array) -> None:
     """Add a list's items before row `until` to the sums of the rows from `base`."""
     docs, values, at, end, weight = lists.docs, lists.values, terms.places[t], terms.ends[t], terms.factors[t]
-    if len(norms) == 0:
+    if len(asked.lengths) == 0:
         while at < end and docs[at] < until:
             sums[docs[at] - base] += weight * values[at]
             at += 1
     else:
+        lengths, least, slope = asked.lengths, np.float32(asked.base), np.float32(asked.slope)
         while at < end and docs[at] < until:
             value = values[at]
-            sums[docs[at] - base] += weight * (value / (value + norms[docs[at]]))
+            sums[docs[at] - base] += weight * (value / (value + (least + slope * lengths[docs[at]])))
             at += 1
     terms.places[t] = at
 
@@ -225,7 +229,7 @@ def _term_at_a_time(
     for base in range(0, asked.rows, window):
         until = min(base + window, asked.rows)
         for t in range(len(terms.places)):
-            _add_window(lists, asked.norms, terms, t, until, base, sums)
+            _add_window(lists, asked, terms, t, until, base, sums)
         size = _sweep(asked, sums, until - base, base, best_scores, best_rows, size)
     return size
 
@@ -256,12 +260,12 @@ def _sort_by(keys: Array, order: Array) -> None:
 
 
 @helper
-def _look_up(lists: Lists, norms: Array, terms: _Terms, t: Number, row: Number) -> Number:
+def _look_up(lists: Lists, asked: Asked, terms: _Terms, t: Number, row: Number) -> Number:
     """What a list adds to a row's score."""
     place = _seek(lists.docs, terms.places[t], terms.ends[t], row)
     terms.places[t] = place
     if place < terms.ends[t] and lists.docs[place] == row:
-        return terms.factors[t] * _counts(lists.values[place], row, norms)
+        return terms.factors[t] * _counts(lists.values[place], row, asked)
     return np.float32(0)
 
 
@@ -274,7 +278,7 @@ def _score_window(
     are looked up for the rows that may still get there. Also how often that was done."""
     until = min(base + WINDOW, asked.rows)
     for i in range(optional, len(order)):
-        _add_window(lists, asked.norms, terms, order[i], until, base, sums)
+        _add_window(lists, asked, terms, order[i], until, base, sums)
     if optional == 0:
         return _sweep(asked, sums, until - base, base, best_scores, best_rows, size), 0
     rest = 0.0
@@ -301,7 +305,7 @@ def _score_window(
                     break
                 left -= terms.tops[order[i]]
                 lookups += 1
-                score += _look_up(lists, asked.norms, terms, order[i], base + at)
+                score += _look_up(lists, asked, terms, order[i], base + at)
             if score > least:
                 size = offer(best_scores, best_rows, size, score, asked.first + base + at)
                 least = least_of(best_scores, size)
@@ -377,7 +381,7 @@ def block_max_maxscore(lists: Lists, asked: Asked, best_scores: Array, best_rows
     terms = _find_lists(lists, asked)
     order = np.arange(len(terms.tops))
     sums = np.zeros(min(WINDOW, asked.rows), np.float32)
-    least_norm, pays = _least_norm(asked.norms), True
+    least_norm, pays = asked.least, True
     for base in range(0, asked.rows, WINDOW):
         _tops_within(lists, asked, terms, least_norm, base)
         _sort_by(terms.tops, order)
@@ -412,14 +416,14 @@ def _stand(lists: Lists, terms: _Terms, currents: Array, t: Number, place: Numbe
 
 
 @helper
-def _take(lists: Lists, norms: Array, terms: _Terms, currents: Array, order: Array, row: Number) -> Number:
+def _take(lists: Lists, asked: Asked, terms: _Terms, currents: Array, order: Array, row: Number) -> Number:
     """The score of a row that lists stand at, all of them first in `order`; they go on behind it."""
     score = np.float32(0)
     for i in range(len(order)):
         t = order[i]
         if currents[t] != row:
             break
-        score += terms.factors[t] * _counts(lists.values[terms.places[t]], row, norms)
+        score += terms.factors[t] * _counts(lists.values[terms.places[t]], row, asked)
         _stand(lists, terms, currents, t, terms.places[t] + 1)
     return score
 
@@ -454,7 +458,7 @@ def daat_wand(lists: Lists, asked: Asked, best_scores: Array, best_rows: Array, 
         if currents[order[0]] < row:
             _leap(lists, terms, currents, order, row, row)
             continue
-        score = _take(lists, asked.norms, terms, currents, order, row)
+        score = _take(lists, asked, terms, currents, order, row)
         if score > least and _is_allowed(asked.allowed, row):
             size = offer(best_scores, best_rows, size, score, asked.first + row)
             least = least_of(best_scores, size)
@@ -491,7 +495,7 @@ def block_max_wand(lists: Lists, asked: Asked, best_scores: Array, best_rows: Ar
     currents, order = np.empty(len(terms.tops), np.int64), np.arange(len(terms.tops))
     for t in range(len(order)):
         _stand(lists, terms, currents, t, terms.places[t])
-    least, least_norm = least_of(best_scores, size), _least_norm(asked.norms)
+    least, least_norm = least_of(best_scores, size), asked.least
     while True:
         _sort_by(currents, order)
         pivot = _pivot(terms.tops, order, least)
@@ -505,7 +509,7 @@ def block_max_wand(lists: Lists, asked: Asked, best_scores: Array, best_rows: Ar
         if currents[order[0]] < row:
             _leap(lists, terms, currents, order, row, row)
             continue
-        score = _take(lists, asked.norms, terms, currents, order, row)
+        score = _take(lists, asked, terms, currents, order, row)
         if score > least and _is_allowed(asked.allowed, row):
             size = offer(best_scores, best_rows, size, score, asked.first + row)
             least = least_of(best_scores, size)

@@ -8,8 +8,8 @@ import numpy as np
 from numba import float32, int64, types, uint32
 
 from redkite.index.best import BEST, least_of, offer
-from redkite.index.native import array, helper, kernel
 from redkite.index.sparse_kernels import BLOCK
+from redkite.native import array, helper, kernel
 
 Array = Any
 Number = Any
@@ -18,6 +18,8 @@ _types: Any = types
 _U4, _I8, _F4 = array(uint32), array(int64), array(float32)
 _ROWS = (_I8, array(uint32, "A"), array(float32, "A"))
 _QUERY = (array(uint32, "A"), array(float32, "A"))
+_NORMS = (_F4, float32, float32)
+"""Lengths of the rows (no items: values count as they are), base and slope."""
 _EMPTY = np.uint32(0xFFFF_FFFF)
 """No dimension: the largest is one less."""
 FLAGS = 8192
@@ -54,10 +56,10 @@ def _query_table(asked: Array, weights: Array) -> tuple[Array, Array, Array, Num
 
 @helper
 def _score(
-    rows: tuple[Array, Array, Array], norms: Array, row: Number, flags: Array, keys: Array, held: Array, shift: Number
+    rows: tuple[Array, Array, Array], norm: Number, row: Number, flags: Array, keys: Array, held: Array, shift: Number
 ) -> Number:
-    """One row's score: products are added in the order of dimensions. With `norms` (no items: none) it is one of BM25:
-    a value v counts as v / (v + norms[row])."""
+    """One row's score: products are added in the order of dimensions. With a `norm` that is not negative it is one of
+    BM25: a value v counts as v / (v + norm)."""
     starts, indices, values = rows
     total = np.float32(0)
     for at in range(starts[row], starts[row + 1]):
@@ -68,34 +70,45 @@ def _score(
         while keys[place] != _EMPTY:
             if keys[place] == dim:
                 value = values[at]
-                if len(norms):
-                    value = value / (value + norms[row])
+                if norm >= 0:
+                    value = value / (value + norm)
                 total += held[place] * value
                 break
             place = (place + 1) & (len(keys) - 1)
     return total
 
 
-@kernel(types.void(*_ROWS, *_QUERY, _F4, _I8, array(float32, written=True)))
+@helper
+def _norm(lengths: Array, base: Number, slope: Number, row: Number) -> Number:
+    """What is added below the fraction; negative where values count as they are."""
+    if len(lengths) == 0:
+        return np.float32(-1)
+    return base + slope * lengths[row]
+
+
+@kernel(types.void(*_ROWS, *_QUERY, *_NORMS, _I8, array(float32, written=True)))
 def score_rows(
-    starts: Array, indices: Array, values: Array, asked: Array, weights: Array, norms: Array, chosen: Array, out: Array
-) -> None:
+    starts: Array, indices: Array, values: Array, asked: Array, weights: Array, lengths: Array, base: Number,
+    slope: Number, chosen: Array, out: Array,
+) -> None:  # fmt: skip
     """Scores of the `chosen` rows, as many as `out` has room for, into `out`. No items: of the first rows."""
     flags, keys, held, shift = _query_table(asked, weights)
     for i in range(len(out)):
         row = i if len(chosen) == 0 else chosen[i]
-        out[i] = _score((starts, indices, values), norms, row, flags, keys, held, shift)
+        norm = _norm(lengths, base, slope, row)
+        out[i] = _score((starts, indices, values), norm, row, flags, keys, held, shift)
 
 
-@kernel(int64(*_ROWS, *_QUERY, _F4, int64, *BEST))
+@kernel(int64(*_ROWS, *_QUERY, *_NORMS, int64, *BEST))
 def search_rows(
-    starts: Array, indices: Array, values: Array, asked: Array, weights: Array, norms: Array, first: int,
-    best_scores: Array, best_rows: Array, size: Number,
+    starts: Array, indices: Array, values: Array, asked: Array, weights: Array, lengths: Array, base: Number,
+    slope: Number, first: int, best_scores: Array, best_rows: Array, size: Number,
 ) -> Number:  # fmt: skip
     """Offer the rows from `first` on; how many best ones there are then."""
     flags, keys, held, shift = _query_table(asked, weights)
     for row in range(first, len(starts) - 1):
-        score = _score((starts, indices, values), norms, row, flags, keys, held, shift)
+        norm = _norm(lengths, base, slope, row)
+        score = _score((starts, indices, values), norm, row, flags, keys, held, shift)
         if score > least_of(best_scores, size):
             size = offer(best_scores, best_rows, size, score, row)
     return size

@@ -10,15 +10,52 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
 import faiss
 
-__all__ = ["CORES", "LARGE_CALL", "faiss", "use_threads"]
+from redkite.env import Executor
+
+__all__ = ["CORES", "LARGE_CALL", "faiss", "native", "shared_out", "use_threads"]
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 CORES = os.cpu_count() or 1
 LARGE_CALL = 6_000_000
 """Multiply-adds from which a call is split over all cores (some .7 ms of one core)."""
 
 
+def native(name: str) -> Any:
+    """A function of faiss without the Python function that only passes its arguments on: for what is called many times
+    in a small search."""
+    wrapped = getattr(faiss, name)
+    library = getattr(sys.modules[wrapped.__module__], "_swigfaiss", None)
+    return getattr(library, name, wrapped)
+
+
+_set_threads = native("omp_set_num_threads")
+
+
 def use_threads(work: int) -> None:
     """Let this thread's next faiss call, of about `work` multiply-adds, use one core, or all when that pays."""
-    faiss.omp_set_num_threads(CORES if work >= LARGE_CALL else 1)
+    _set_threads(CORES if work >= LARGE_CALL else 1)
+
+
+def shared_out(pool: Executor, work: Callable[[A], T], pieces: Sequence[A]) -> list[T]:
+    """`work` done on each piece, by this thread and those of the pool: the results, in order. A piece that no thread
+    has begun yet, because all are busy, is not waited for. Raises what a piece raised."""
+    others: list[Future[T]] = [pool.submit(work, piece) for piece in pieces[1:]]
+    own: dict[int, T] = {}
+    try:
+        own[0] = work(pieces[0])
+        for at in range(len(others), 0, -1):  # the pool begins at the other end
+            if others[at - 1].cancel():
+                own[at] = work(pieces[at])
+        return [own[at] if at in own else others[at - 1].result() for at in range(len(pieces))]
+    finally:
+        for other in others:
+            other.cancel()

@@ -7,6 +7,7 @@
 | JSON, `$meta` | binary (one UTF-8 JSON text per row) |
 | TIMESTAMPTZ | int64 (UTC microseconds) |
 | ARRAY | list(element) |
+| array of vectors, in a struct | list(what one vector is) |
 | FLOAT_VECTOR, INT8_VECTOR | fixed_size_list(float32 / int8, dim) |
 | FLOAT16_VECTOR, BFLOAT16_VECTOR, BINARY_VECTOR | fixed_size_binary(2·dim, 2·dim, dim/8), little endian |
 | SPARSE_FLOAT_VECTOR | binary (uint32 index, float32 value pairs, little endian, as on the wire) |
@@ -50,6 +51,8 @@ def arrow_type(field: FieldSchema) -> pa.DataType:
         return _SCALARS[kind]
     if kind is DataType.ARRAY:
         return pa.list_(_SCALARS[field.element_type])
+    if kind is DataType._ARRAY_OF_VECTOR:
+        return pa.list_(arrow_type(field.element))
     if kind is DataType.FLOAT_VECTOR:
         return pa.list_(pa.float32(), field.dim)
     if kind is DataType.INT8_VECTOR:
@@ -159,24 +162,36 @@ def matrix_to_arrow(matrix: npt.NDArray[Any], kind: DataType, valid: npt.NDArray
 
 
 _TYPE_KEY = b"redkite.type"
+_ELEMENT_KEY = b"redkite.element"
 
 
-def arrow_field(name: str, kind: DataType, arrow: pa.DataType, *, nullable: bool = True) -> pa.Field:
+def arrow_field(
+    name: str, kind: DataType, arrow: pa.DataType, *, nullable: bool = True, element: DataType = DataType.NONE
+) -> pa.Field:
     """A column's Arrow field that remembers its Milvus type, which several Arrow types alone do not tell
-    (`fixed_size_binary` may be binary, float16 or bfloat16 vectors; `binary` JSON or sparse vectors)."""
-    return pa.field(name, arrow, nullable=nullable, metadata={_TYPE_KEY: str(int(kind)).encode()})
+    (`fixed_size_binary` may be binary, float16 or bfloat16 vectors; `binary` JSON or sparse vectors). `element` is that
+    of an array of vectors."""
+    metadata = {_TYPE_KEY: str(int(kind)).encode()}
+    if element is not DataType.NONE:
+        metadata[_ELEMENT_KEY] = str(int(element)).encode()
+    return pa.field(name, arrow, nullable=nullable, metadata=metadata)
 
 
 def batch_field(field: FieldSchema) -> pa.Field:
     """The Arrow field of a schema field's column."""
-    return arrow_field(field.name, field.data_type, arrow_type(field), nullable=field.nullable)
+    return known_field(field, arrow_type(field))
+
+
+def known_field(field: FieldSchema, arrow: pa.DataType) -> pa.Field:
+    """The Arrow field of a schema field's column, which is of the type `arrow`."""
+    element = field.element_type if field.data_type is DataType._ARRAY_OF_VECTOR else DataType.NONE
+    return arrow_field(field.name, field.data_type, arrow, nullable=field.nullable, element=element)
 
 
 def typed_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch:
     """The same columns with the Milvus types of a schema's fields remembered; other columns stay as they are."""
     fields = [
-        f if (known := schema.field(f.name)) is None
-        else arrow_field(f.name, known.data_type, f.type, nullable=known.nullable)
+        f if (known := schema.field(f.name)) is None else known_field(known, f.type)
         for f in rows.schema
     ]  # fmt: skip
     return pa.RecordBatch.from_arrays(rows.columns, schema=pa.schema(fields)) if fields else rows
@@ -185,7 +200,8 @@ def typed_rows(rows: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch
 def needs_types(schema: CollectionSchema, names: Iterable[str]) -> bool:
     """Whether any of these columns is of a type that its Arrow type does not tell."""
     return any(
-        (field := schema.field(name)) is not None and data_type_of(pa.field(name, arrow_type(field))) != field.data_type
+        (field := schema.field(name)) is not None
+        and (field.struct_name or data_type_of(pa.field(name, arrow_type(field))) != field.data_type)
         for name in names
     )
 
@@ -198,10 +214,36 @@ def data_type_of(field: pa.Field) -> DataType:
     if pa.types.is_fixed_size_list(kind):
         return DataType.INT8_VECTOR if kind.value_type == pa.int8() else DataType.FLOAT_VECTOR
     if pa.types.is_list(kind):
-        return DataType.ARRAY
+        return DataType._ARRAY_OF_VECTOR if _is_vector(kind.value_type) else DataType.ARRAY
     if pa.types.is_fixed_size_binary(kind):
         return DataType.BINARY_VECTOR
     for candidate, arrow in _SCALARS.items():
         if arrow == kind:
             return candidate
     raise InvalidParameter(f"column {field.name} of Arrow type {kind} has no Milvus type")
+
+
+def element_type_of(field: pa.Field) -> DataType:
+    """The type of the vectors in a column of arrays of vectors."""
+    if field.metadata and _ELEMENT_KEY in field.metadata:
+        return DataType(int(field.metadata[_ELEMENT_KEY]))
+    return data_type_of(pa.field(field.name, field.type.value_type))
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def lists_of(offsets: npt.NDArray[np.int32], values: pa.Array, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """A list column of `values`: row i has those from `offsets[i]` to `offsets[i + 1]`, and is null where `valid` is
+    False."""
+    nulls = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    starts = pa.py_buffer(np.ascontiguousarray(offsets, np.int32))
+    return pa.Array.from_buffers(pa.list_(values.type), len(offsets) - 1, [nulls, starts], children=[values])
+
+
+def list_starts(column: pa.Array) -> npt.NDArray[np.int32]:
+    """(rows + 1,) where each row of a list column begins in `column.values`; a null row is empty."""
+    if not len(column):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset)

@@ -30,6 +30,20 @@ class SegmentReport(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
 
 
+class WordStatistics(msgspec.Struct, frozen=True):
+    """What was gathered of a whole collection before a search by BM25."""
+
+    field: str
+    rows: int
+    """That are alive and have a text."""
+    average: float
+    """Words in each."""
+    terms: int
+    """Distinct ones in the queries …"""
+    known: int
+    """… and how many of them are in some row."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Of one request. Seconds are 0 when nothing was run."""
 
@@ -52,6 +66,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SegmentReport, ...] = ()
     plan_seconds: float = 0.0
     read_seconds: float = 0.0
+    statistics: tuple[WordStatistics, ...] = ()
+    """Of each search by BM25."""
     recalls: tuple[float, ...] = ()
     """Of each query, against an exact search: the part of the true neighbours among its hits."""
 
@@ -89,6 +105,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             f"  {self.shards} shards, {len(self.segments)} segments, {self.pruned} ruled out; "
             f"{self.allowed:,} of {self.rows:,} rows allowed ({self.selectivity:.1%}), {self.compared:,} compared"
         )
+        lines += [
+            f"  statistics gathered by {told.field}: {told.rows:,} rows with a text, {told.average:.1f} words each; "
+            f"{told.known} of {told.terms} terms known"
+            for told in self.statistics
+        ]
         lines += [line for segment in self.segments for line in _lines(segment)]
         if self.analyzed:
             lines.append(f"  planned in {self.plan_seconds * 1e3:.2f} ms, read in {self.read_seconds * 1e3:.2f} ms")

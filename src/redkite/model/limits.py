@@ -46,6 +46,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Words, numbers and signs of a filter; a list of plain integers or plain strings counts as one."""
     min_rows_to_index: int = 1_024
     """A sealed segment below this is scanned exactly."""
+    max_users: int = 100
+    max_roles: int = 10
+    """Besides `admin` and `public`."""
+    max_user_name: int = 32
+    min_password: int = 6
+    """Bytes of UTF-8."""
+    max_password: int = 72
+    max_role_description: int = 1_024
     max_ttl_seconds: int = 3_155_760_000
     max_compaction_protection_seconds: int = 604_800
 

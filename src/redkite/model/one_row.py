@@ -50,11 +50,6 @@ class OneRow:
         """The same row as a batch of one column per field that users declared."""
         return stacked(self.layout.schema, [self])
 
-    def keys(self) -> pa.Array:
-        """The primary key as a column."""
-        at = self.layout.primary
-        return _column(self.layout.schema.fields[at], [self.values[at]])
-
 
 class RowLayout:
     """How rows of one version of a schema are taken apart."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from redkite.model.highlighting import Highlighter
 from redkite.model.reading import Grouping, Search
 from redkite.model.request import Request
-from redkite.model.scoring import FunctionScore
+from redkite.model.scoring import FunctionChain, FunctionScore
 from redkite.model.tuning import Explain
 from redkite.model.types import ConsistencyLevel
 
@@ -28,6 +29,10 @@ class HybridSearch(Request, frozen=True):
     """`k` of rrf; `weights` and `norm_score` of weighted."""
     explain: Explain = ""
     function_score: FunctionScore | None = None
+    function_chains: tuple[FunctionChain, ...] = ()
+    """Steps that score and order the hits anew: early stages in each search, the others in the one list."""
+    highlighter: Highlighter | None = None
+    """Mark words in the hits' texts; the searches have none of their own."""
     output_fields: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     round_decimal: int = -1

@@ -9,26 +9,36 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.model.highlighting import Highlighter
 from redkite.model.request import Request
 from redkite.model.scoring import FunctionChain, FunctionScore
+from redkite.model.sparse import SparseRows
 from redkite.model.tuning import Explain, Tuning
 from redkite.model.types import ConsistencyLevel, DataType
 
 
 class Queries(msgspec.Struct, frozen=True, kw_only=True):
-    """Query vectors of one search. `vectors`: (nq, dim) float32 for FLOAT_VECTOR; for other types the raw values, one
-    `bytes` per query, in `raw`."""
+    """Query vectors of one search. `vectors`: (nq, dim) float32 for FLOAT_VECTOR; for other types, and for lists of
+    vectors, the raw values, one `bytes` per query, in `raw`."""
 
     data_type: DataType
     vectors: npt.NDArray[np.float32] | None = None
     raw: tuple[bytes, ...] = ()
+    sparse: SparseRows | None = None
+    """Sparse vectors that the engine made itself, in place of `raw`."""
     ids: pa.Array | None = None
     """Primary keys of the rows whose vectors are the queries; `data_type` is NONE then."""
+    are_lists: bool = False
+    """Each query is a list of vectors of `data_type`, one behind another, never none."""
+    of_elements: bool = False
+    """These vectors are meant for the elements of arrays, each by itself. Nobody has to say so."""
 
     @property
     def nq(self) -> int:
         if self.ids is not None:
             return len(self.ids)
+        if self.sparse is not None:
+            return len(self.sparse)
         return len(self.raw) if self.vectors is None else len(self.vectors)
 
 
@@ -147,6 +157,8 @@ class Search(Request, frozen=True):
     """Functions that score the hits anew."""
     function_chains: tuple[FunctionChain, ...] = ()
     """Steps that score and order the hits anew."""
+    highlighter: Highlighter | None = None
+    """Mark words in the hits' texts."""
 
 
 class Query(Request, frozen=True):

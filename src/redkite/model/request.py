@@ -6,6 +6,8 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all requests. `database` is where names are looked up."""
+    """Base of all requests. `database` is where names are looked up, `user` is who asks: empty for whoever owns the
+    process, who may do everything."""
 
     database: str = ""
+    user: str = ""

@@ -13,6 +13,9 @@ import pyarrow as pa
 
 from redkite.model.advice import AdviseIndex as AdviseIndex
 from redkite.model.advice import MeasureRecall as MeasureRecall
+from redkite.model.function_changes import AddFunctionField as AddFunctionField
+from redkite.model.function_changes import AlterFunction as AlterFunction
+from redkite.model.function_changes import DropFunctionField as DropFunctionField
 from redkite.model.one_row import OneRow
 from redkite.model.ranking import HybridSearch as HybridSearch
 from redkite.model.reading import Aggregation as Aggregation
@@ -25,7 +28,7 @@ from redkite.model.reading import Query as Query
 from redkite.model.reading import Search as Search
 from redkite.model.reading import TopHits as TopHits
 from redkite.model.request import Request as Request
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.schema import CollectionSchema, FieldSchema, StructFieldSchema
 from redkite.model.types import ConsistencyLevel, FieldOp
 
 
@@ -124,6 +127,13 @@ class AddCollectionField(Request, frozen=True):
 
     collection: str
     field: FieldSchema
+
+
+class AddCollectionStructField(Request, frozen=True):
+    """An array of structs, which is null in the rows that are there."""
+
+    collection: str
+    field: StructFieldSchema
 
 
 class DropCollectionField(Request, frozen=True):
@@ -316,8 +326,8 @@ class DropIndex(Request, frozen=True):
 
 # -- data ---------------------------------------------------------------------------------------
 class Insert(Request, frozen=True):
-    """-> Mutation. `rows` has one column per given field, named by the field, typed by `batch.arrow_type`; null is a
-    null or the default. Dynamic values are one `$meta` binary column of JSON objects."""
+    """-> Mutation, or Written for a row taken apart. `rows` has one column per given field, named by it, typed by
+    `batch.arrow_type`; null is a null or the default. Dynamic values are one `$meta` binary column of JSON objects."""
 
     collection: str
     rows: pa.RecordBatch | OneRow

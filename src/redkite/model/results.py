@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from redkite.model.buckets import Bucket
 from redkite.model.explain import Explanation
+from redkite.model.highlighting import Highlighted
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import ConsistencyLevel, IndexState, JobState, LoadState
 from redkite.model.upkeep import CompactionPlanInfo, CompactionState, SegmentInfo
@@ -147,12 +148,17 @@ class Indexes(Result, frozen=True):
     indexes: tuple[IndexInfo, ...]
 
 
-class Mutation(Result, frozen=True):
-    """`ids`: int64 or string array of the rows written (empty for Delete). `timestamp`: the write's, hybrid."""
+class Written(Result, frozen=True):
+    """`count` rows by one write, whose hybrid timestamp this is."""
 
-    ids: pa.Array
     count: int
     timestamp: int
+
+
+class Mutation(Written, frozen=True):
+    """`ids`: int64 or string array of the rows written (empty for Delete)."""
+
+    ids: pa.Array
 
 
 class FlushedCollection(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +204,10 @@ class Hits(Result, frozen=True):
     """Of a search by groups: the group of each hit, one column for each field."""
     buckets: tuple[tuple[Bucket, ...], ...] | None = None
     """Of a search that aggregates, which has no hits: the buckets of each query."""
+    highlights: tuple[Highlighted, ...] = ()
+    """Of a search that marks words: each field's, for all hits."""
+    element_indices: npt.NDArray[np.int64] | None = None
+    """Of a search among the elements of an array: where in its row the one of each hit stands."""
 
 
 class Rows(Result, frozen=True):
@@ -307,10 +317,20 @@ class Backups(Result, frozen=True):
     backups: tuple[BackupInfo, ...]
 
 
+class SnapshotExport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job copies out of a database."""
+
+    snapshot: str
+    database: str
+    collection: str
+    uri: str
+    objects: int
+
+
 class BackupJobInfo(Result, frozen=True):
     job_id: int
     kind: str
-    """`create`, `restore` or `verify`."""
+    """`create`, `restore`, `verify` or `export`."""
     state: JobState
     done_bytes: int = 0
     total_bytes: int = 0
@@ -323,3 +343,7 @@ class BackupJobInfo(Result, frozen=True):
     """Of a finished job: the backup made, restored or verified."""
     restored: tuple[str, ...] = ()
     """`database.collection` of each collection that a restore made."""
+    done_objects: int = 0
+    started_ms: int = 0
+    took_ms: int = 0
+    export: SnapshotExport | None = None

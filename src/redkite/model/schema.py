@@ -16,6 +16,8 @@ VERSION_FIELD = "$version"
 """An output field that every row has: the timestamp it was written at."""
 PARTITION_FIELD = "$partition"
 """Likewise: the id of the partition a row is in. Only the engine asks for it."""
+OFFSET_FIELD = "$offset"
+"""Of the hits of a search among elements: where in its row each one stands. Only the engine asks for it."""
 DEFAULT_PARTITION = "_default"
 DEFAULT_DATABASE = "default"
 
@@ -54,6 +56,22 @@ class FieldSchema(msgspec.Struct, frozen=True, kw_only=True):
     def max_capacity(self) -> int:
         return int(self.params.get("max_capacity", 0))
 
+    @property
+    def struct_name(self) -> str:
+        """The array of structs that this is a sub-field of; empty for a field by itself."""
+        return self.name.partition("[")[0] if self.name.endswith("]") else ""
+
+    @property
+    def sub_name(self) -> str:
+        """What a sub-field is called within its struct."""
+        return self.name.partition("[")[2].removesuffix("]")
+
+    @property
+    def element(self) -> FieldSchema:
+        """One element of an array, as a field."""
+        params = {key: value for key, value in self.params.items() if key != "max_capacity"}
+        return FieldSchema(name=self.name, data_type=self.element_type, field_id=self.field_id, params=params)
+
 
 class StructFieldSchema(msgspec.Struct, frozen=True, kw_only=True):
     """An array of structs: its sub-fields are ARRAY or array-of-vector fields named `struct[sub]`."""
@@ -77,8 +95,9 @@ class FunctionSchema(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CollectionSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields as users declared them, in order. With `enable_dynamic_field` the engine's schema also ends in a JSON
-    field `$meta` (is_dynamic); `user_fields` hides it."""
+    """The fields as users declared them, in order. The engine's schema goes on with the sub-fields of `struct_fields`,
+    named `struct[sub]`, each a column of its own, and with `enable_dynamic_field` ends in a JSON field `$meta`
+    (is_dynamic); `user_fields` hides both."""
 
     name: str
     fields: tuple[FieldSchema, ...]
@@ -105,7 +124,16 @@ class CollectionSchema(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def user_fields(self) -> tuple[FieldSchema, ...]:
-        return tuple(f for f in self.fields if not f.is_dynamic)
+        return tuple(f for f in self.fields if not f.is_dynamic and not f.struct_name)
+
+    @property
+    def with_parts(self) -> CollectionSchema:
+        """The same with the sub-fields of structs among the fields, as the engine has them."""
+        if not self.struct_fields or any(f.struct_name for f in self.fields):
+            return self
+        parts = [part for struct in self.struct_fields for part in struct.fields]
+        fields = tuple(sorted((*self.fields, *parts), key=lambda f: f.is_dynamic))
+        return msgspec.structs.replace(self, fields=fields)
 
     @property
     def vector_fields(self) -> tuple[FieldSchema, ...]:
@@ -113,6 +141,9 @@ class CollectionSchema(msgspec.Struct, frozen=True, kw_only=True):
 
     def field(self, name: str) -> FieldSchema | None:
         return next((f for f in self.fields if f.name == name), None)
+
+    def struct(self, name: str) -> StructFieldSchema | None:
+        return next((s for s in self.struct_fields if s.name == name), None)
 
     def field_by_id(self, field_id: int) -> FieldSchema | None:
         return next((f for f in self.fields if f.field_id == field_id), None)

@@ -7,6 +7,9 @@ import msgspec
 from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType, Metric
 
+MATCH = "MATCH"
+"""The type of an index over the words of a field with `enable_match`: nobody asks for it, and nobody sees it."""
+
 
 class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An index as resolved from user parameters. `build` holds the type's own parameters (`M`, `nlist`, `refine` …)."""
@@ -46,6 +49,11 @@ class IndexMeta(msgspec.Struct, frozen=True, kw_only=True):
         path = self.spec.path
         return str(path[0]) if self.field == META_FIELD and path else self.field
 
+    @property
+    def is_implied(self) -> bool:
+        """Whether the schema brought it with it, and no user made it."""
+        return self.spec.index_type == MATCH
+
     def stands_on(self, field: str) -> bool:
         """Whether it is over this field, or over this key of the dynamic field."""
         return field in (self.field, self.shown_field)
@@ -81,6 +89,17 @@ class DeletesFile(msgspec.Struct, frozen=True, kw_only=True):
     """How many are deleted."""
 
 
+class LateBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a rows file whose checksums are in the file itself, one for each piece."""
+
+    start: int
+    size: int
+    before: int
+    """CRC-32 of what lies before it, …"""
+    behind: int
+    """… and of what lies behind it."""
+
+
 class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
     """One sealed segment: an immutable `rows` file, its deletes so far, its indexes."""
 
@@ -111,6 +130,8 @@ class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
     """CRC-32 of the order object, whose size is four bytes a row."""
     deletes_size: int = 0
     deletes_crc: int = 0
+    late: LateBytes | None = None
+    """The numbers of the largest vector column, where they are many."""
 
     def index(self, index_id: int) -> IndexFile | None:
         return next((f for f in self.indexes if f.index_id == index_id), None)

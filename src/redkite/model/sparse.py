@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,3 +107,10 @@ class SparseRows:
 
 EMPTY = SparseRows(np.zeros(1, np.int64), np.empty(0, np.uint32), np.empty(0, np.float32))
 """No rows."""
+
+
+def __getattr__(name: str) -> Any:
+    """`redkite.model.sparse.BM25EmbeddingFunction`, as Milvus's SDK has it, lives above."""
+    if name != "BM25EmbeddingFunction":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("redkite.functions.bm25_encoder"), name)

@@ -163,7 +163,21 @@ class Metric(StrEnum):
         """True for similarities (sorted descending), False for distances (sorted ascending)."""
         return self not in _DISTANCES
 
+    @property
+    def is_of_lists(self) -> bool:
+        """Whether it compares lists of vectors."""
+        return self in _OF_ELEMENTS
 
+    @property
+    def of_elements(self) -> Metric:
+        """What compares one vector with one: of a metric of lists the one that it sums up, else the metric itself."""
+        return _OF_ELEMENTS.get(self, self)
+
+
+_OF_ELEMENTS = {
+    Metric.MAX_SIM: Metric.COSINE, Metric.MAX_SIM_COSINE: Metric.COSINE, Metric.MAX_SIM_IP: Metric.IP,
+    Metric.MAX_SIM_L2: Metric.L2, Metric.MAX_SIM_HAMMING: Metric.HAMMING, Metric.MAX_SIM_JACCARD: Metric.JACCARD,
+}  # fmt: skip
 _DISTANCES = frozenset({
     Metric.L2, Metric.HAMMING, Metric.JACCARD, Metric.SUBSTRUCTURE, Metric.SUPERSTRUCTURE,
     Metric.MAX_SIM_L2, Metric.MAX_SIM_HAMMING, Metric.MAX_SIM_JACCARD,

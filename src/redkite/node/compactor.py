@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from math import ceil
 from threading import Lock
 
 import msgspec
 
 from redkite.coordinator.compaction import (
+    MEMORY_SHARE,
     NOTHING_TO_DO,
     CompactionCoordinator,
     CompactionPlan,
@@ -26,6 +28,7 @@ from redkite.coordinator.compaction import (
 )
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.root import RootCoordinator
 from redkite.env import Env, Timer
@@ -38,7 +41,17 @@ from redkite.model.timestamps import LOGICAL_BITS
 from redkite.model.upkeep import CompactionKind
 from redkite.node.data import DataNode
 from redkite.node.shard import Shard
-from redkite.segment.compaction import Expired, MadeSegment, Part, Source, merge, open_source, split_by_key, survivors
+from redkite.segment.compaction import (
+    Expired,
+    MadeSegment,
+    Part,
+    Source,
+    merge,
+    open_source,
+    split_by_key,
+    split_in_order,
+    survivors,
+)
 from redkite.segment.expiry import expired_rows, expiry_at
 from redkite.segment.files import segment_prefix
 from redkite.storage.objects import ObjectStore
@@ -64,13 +77,14 @@ class Compactor:
         shard_of: Callable[[str], Shard | None],
         policy: CompactionPolicy,
         protected: Callable[[], frozenset[int]],
+        records: JobRecords,
     ) -> None:
         """`shard_of` gives a channel's shard if it is open, `protected` the segments that snapshots want left alone."""
         self.policy = policy
-        self.jobs = CompactionCoordinator(data.allocate_id)
         self._store = store
         self._root = root
         self._data = data
+        self.jobs = CompactionCoordinator(data.allocate_id, records, self._are_there)
         self._garbage = garbage
         self._data_node = data_node
         self._shard_of = shard_of
@@ -175,9 +189,10 @@ class Compactor:
     ) -> tuple[int, int]:
         """Compact what there is to compact of these segments: (job id, plans). When all there is to do is being done
         already, the job that does it."""
+        policy = policy.within(self._data_node.memory.limit)
         busy = self.jobs.busy(meta.collection_id) | self._protected()
         idle = [s for s in segments if s.segment_id not in busy]
-        job_id, plans = self.jobs.begin(kind, self._wanted(meta, kind, idle, policy), policy)
+        job_id, plans = self.jobs.begin(kind, self._wanted(meta, kind, idle, policy), policy, noted=True)
         if not plans:
             running = self.jobs.running(meta.collection_id)
             return (running[-1].job_id, len(running)) if running else (NOTHING_TO_DO, 0)
@@ -251,7 +266,7 @@ class Compactor:
                 raise _Cancelled
             segment_id = self._data.allocate_id()
             targets.append(segment_id)
-            with self._data_node.memory.work("compaction", 2 * sum(p.source.meta.size for p in group)):
+            with self._data_node.memory.work("compaction", int(2 * sum(map(_bytes, group)))):
                 segment = merge(self._store, meta.schema, group, segment_id, level)
             made.append(self._indexed(segment, meta.schema, wanted))
         if not wanted():
@@ -264,10 +279,11 @@ class Compactor:
         return made
 
     def _still_wanted(self, plan: CompactionPlan) -> bool:
+        return not self._closing and self._are_there(plan) and self._protected().isdisjoint(plan.sources)
+
+    def _are_there(self, plan: CompactionPlan) -> bool:
         here = {s.segment_id for s in self._data.segments_of(plan.collection_id, plan.channel)}
-        if self._closing or not here.issuperset(plan.sources):
-            return False
-        return self._protected().isdisjoint(plan.sources)
+        return here.issuperset(plan.sources)
 
     def _open(self, segment: SegmentMeta, schema: CollectionSchema, owner: str = "") -> Source:
         """Open a segment as the catalog has it now, its objects held for `owner`. Its deletes may be saved under a new
@@ -290,20 +306,25 @@ class Compactor:
             raise _Cancelled
         return found
 
-    @staticmethod
     def _groups(
-        plan: CompactionPlan, parts: Sequence[Part], schema: CollectionSchema
+        self, plan: CompactionPlan, parts: Sequence[Part], schema: CollectionSchema
     ) -> list[tuple[Sequence[Part], int]]:
         """What goes into which new segment, and the level of each."""
         kept = [p for p in parts if len(p.rows)]
         if not kept:
             return []
-        key = next((f.name for f in schema.fields if f.is_clustering_key), None)
-        if plan.kind is not CompactionKind.CLUSTERING or key is None:
-            return [(kept, kept[0].source.meta.level)]
+        room = plan.most_bytes
+        if self._data_node.memory.limit:  # sources may be from a time when the limit was a larger one
+            room = min(room, int(self._data_node.memory.limit * MEMORY_SHARE))
         width = max(1.0, sum(p.source.meta.size for p in kept) / sum(p.source.meta.rows for p in kept))
-        most = max(1, min(plan.most_rows, int(plan.most_bytes / width)))
-        return [(group, 2) for group in split_by_key(kept, key, most)]
+        most = max(1, min(plan.most_rows, ceil(room / width)))
+        key = next((f.name for f in schema.fields if f.is_clustering_key), None)
+        if plan.kind is CompactionKind.CLUSTERING and key is not None:
+            return [(group, 2) for group in split_by_key(kept, key, most)]
+        level = kept[0].source.meta.level
+        if not self._data_node.memory.limit:
+            return [(kept, level)]
+        return [(group, level) for group in split_in_order(kept, most)]
 
     def _indexed(self, made: MadeSegment, schema: CollectionSchema, wanted: Callable[[], bool]) -> MadeSegment:
         """With every index that its collection has, so that no search gets slower by the swap."""
@@ -320,6 +341,11 @@ class Compactor:
         """Come back when everything queued so far is done."""
         done: Future[None] = self._worker.submit(lambda: None)
         done.result()
+
+
+def _bytes(part: Part) -> float:
+    """What its rows take, about."""
+    return part.source.meta.size * len(part.rows) / max(1, part.source.meta.rows)
 
 
 def _expired(meta: CollectionMeta, horizon: int) -> Expired | None:

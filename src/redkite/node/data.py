@@ -83,7 +83,7 @@ class DataNode:
 
         if not still_wanted():
             return None
-        segment = SealedSegment(self._store, meta, schema, Deletes())
+        segment = SealedSegment(self._store, meta, schema, Deletes(), late=False)
         if index.spec.is_scalar:
             return self._make_scalar(segment, index, still_wanted)
         vectors = segment.vectors(index.field, meta.rows)

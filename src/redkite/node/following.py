@@ -21,10 +21,8 @@ from redkite.model.segments import SegmentMeta
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holding
 from redkite.node.peers import QueryPeer
-from redkite.node.records import DELETE, decode_record, keys_of
 from redkite.node.shard import Shard
 from redkite.node.view import ShardView
-from redkite.segment.evolution import conform
 from redkite.segment.files import open_deletes
 from redkite.storage.log import Log, LogRecord
 from redkite.storage.objects import ObjectStore
@@ -53,7 +51,7 @@ class FollowedShard(Shard):
                 self._take_over(metas)
             stale = self._sealed.unwanted()
             fresh = self._sealed.unserved()
-            self._serve(fresh)
+            self._sealed.serve_wanted(fresh, self.collection)
             if not (moved or records or stale or fresh):
                 return
             with self._apply:
@@ -92,18 +90,6 @@ class FollowedShard(Shard):
             if meta.segment_id not in self._sealed:
                 deletes = open_deletes(self._store, meta)
                 self._sealed.add(Holding(meta, deletes, deletes.version))
-
-    def _replay(self, record: LogRecord) -> int:
-        header, batch = decode_record(record.payload)
-        if header.kind == DELETE:
-            self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
-        else:
-            rows = conform(batch, self.collection.schema)
-            self._insert_parts(
-                header.parts, rows, keys_of(rows, self.collection.schema), header.timestamp, record.position
-            )
-        self._end = record.position + 1
-        return header.timestamp
 
     def close(self) -> None:
         """Nothing is noted anywhere: the writer does that."""

@@ -6,6 +6,7 @@ Nothing here locks: the shard calls it under the lock that guards its view.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.files import open_deletes, open_keys
 from redkite.segment.keys import Key, SealedKeys
 from redkite.storage.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from redkite.segment.compaction import MadeSegment
 
 
 class Holding:
@@ -103,6 +107,16 @@ class Holdings:
                 stamps = np.full(len(rows), timestamp, np.uint64)
                 holding.peer.apply_deletes(holding.meta.segment_id, rows, stamps)
 
+    def carry_deletes(self, made: MadeSegment) -> None:
+        """Mark in a segment that was made of others what has been deleted in those."""
+        for source, moved in made.origin:
+            holding = self.get(source)
+            if holding is not None:
+                rows, stamps = holding.deletes.entries()
+                places = moved[rows]
+                kept = places >= 0
+                made.deletes.merge(places[kept], stamps[kept], made.meta.rows)
+
     def all_saved(self) -> bool:
         return all(h.is_saved for h in self._held.values())
 
@@ -114,6 +128,12 @@ class Holdings:
     def unwanted(self) -> list[Holding]:
         """Those that are served although they are not loaded any more."""
         return [h for h in self._held.values() if h.peer is not None and not self.is_wanted(h.meta)]
+
+    def serve_wanted(self, fresh: Iterable[Holding], collection: CollectionMeta) -> None:
+        """Open segments on query nodes before the view that names them is published."""
+        for holding in fresh:
+            if self.is_wanted(holding.meta):
+                self.serve(holding, collection)
 
     def serve(self, holding: Holding, collection: CollectionMeta) -> None:
         """Put a segment on the node that has most room. Deletes that come meanwhile are sent by `catch_up`."""

@@ -97,7 +97,7 @@ class MemoryBudget:
         Waits when there is no room. Raises MemoryLimitExceeded when none comes in time.
         """
         if not self.limit:
-            return _nothing
+            return nothing
         cost = size * WRITE_FACTOR
         most = int(self.limit * WRITE_SHARE)
         deadline = self._env.clock.monotonic() + self.wait_seconds
@@ -188,7 +188,7 @@ class MemoryBudget:
         )
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What was not taken need not be given back."""
 
 

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from redkite.index.base import Vectors
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
+from redkite.query.straight import Straight
+from redkite.query.word_way import WordWay
 from redkite.segment.deletes import RowNumbers
 
 
@@ -42,4 +44,12 @@ class QueryPeer(Protocol):
         self, segment_ids: Sequence[int], plan: SearchPlan, queries: Vectors, timestamp: int
     ) -> SearchPartial: ...
 
+    def count_words(
+        self, segment_ids: Sequence[int], plan: SearchPlan, dims: npt.NDArray[np.uint32], timestamp: int
+    ) -> TextCounts: ...
+
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial: ...
+
+    def straight(self, segment_ids: Sequence[int], plan: SearchPlan) -> Straight | WordWay | None:
+        """The straight way of a plain plan through these segments, as they are now; None when there is none."""
+        ...

@@ -16,12 +16,16 @@ from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
 from redkite.query.allowed import CACHE_BYTES, AllowedCache
 from redkite.query.execute import query_segments, search_segments
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
 from redkite.query.pruning import possible_segments
+from redkite.query.straight import Straight, straight_way
+from redkite.query.text_counts import count_segments
+from redkite.query.word_way import WordWay, word_way
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.indexes import open_vector_index
 from redkite.segment.scalars import open_scalar_file
 from redkite.segment.sealed import SealedSegment
+from redkite.segment.warming import warmed
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
@@ -55,6 +59,7 @@ class QueryNode:
         """Map a segment and the indexes built over it so far; returns the index files that are damaged."""
         segment = SealedSegment(self._store, meta, schema, Deletes.from_entries(*deleted, meta.rows))
         segment.cache = self._cache
+        segment.warm()
         damaged = []
         for index in indexes:
             file = meta.index(index.index_id)
@@ -72,6 +77,7 @@ class QueryNode:
 
     def _attach(self, segment: SealedSegment, index: IndexMeta, file: IndexFile) -> None:
         """Raises Corruption."""
+        index = warmed(index, segment.schema.properties)
         if index.spec.is_scalar:
             segment.attach_scalar(index.index_id, index.field_id, open_scalar_file(self._store, index, file))
         else:
@@ -115,17 +121,31 @@ class QueryNode:
         return segment is not None and segment.index(field) is not None
 
     def private_bytes(self) -> int:
-        """Memory that is not mapped from files, about: what the cache keeps, and the deletes of each segment."""
+        """Memory that is not mapped from files, about: what the cache keeps, and of each segment the deletes and what
+        is known of its words."""
         deleted = sum(s.deletes.count for s in self._segments.values())
-        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES
+        words = sum(s.word_bytes() for s in self._segments.values())
+        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES + words
 
     # -- reads ----------------------------------------------------------------------------------
     def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
         held = self._prune(self._held(segment_ids, plan.schema), plan)
         return search_segments(held, plan, queries, timestamp, self._scans)
 
+    def count_words(
+        self, segment_ids: Sequence[int], plan: SearchPlan, dims: npt.NDArray[np.uint32], timestamp: int
+    ) -> TextCounts:
+        return count_segments(self._held(segment_ids, plan.schema), plan, dims, timestamp)
+
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial:
         return query_segments(self._prune(self._held(segment_ids, plan.schema), plan), plan, timestamp)
+
+    def straight(self, segment_ids: Sequence[int], plan: SearchPlan) -> Straight | WordWay | None:
+        """See `QueryPeer.straight`."""
+        held = [segment.under(plan.schema) for segment in self._held(segment_ids, plan.schema)]
+        if plan.scoring is not None:
+            return word_way(held[0], plan) if len(held) == 1 else None
+        return straight_way(held, plan, self._scans)
 
     def _prune(self, segments: list[SealedSegment], plan: SearchPlan | QueryPlan) -> list[SealedSegment]:
         """Without those in which no row can pass the filter."""

@@ -25,6 +25,7 @@ from redkite.segment.keys import Key
 INSERT, DELETE = 1, 2
 _LENGTH = struct.Struct("<I")
 _KEY = "key"
+_ALIGNMENT = 8
 
 Parts = tuple[tuple[int, int], ...]
 """(partition id, rows), in the order of the rows."""
@@ -36,6 +37,8 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     collection_id: int
     parts: Parts = ()
     """Empty for deletes: they concern all partitions."""
+    filler: bytes = b""
+    """So many bytes that the body begins at a multiple of eight: what is mapped is then read as it lies."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,6 +87,11 @@ def _stream(batch: pa.RecordBatch) -> memoryview:
 def with_header(header: RecordHeader, body: Buffer) -> list[Buffer]:
     """Buffers to append to the log, without copying the rows twice."""
     head = _encode(header)
+    odd = (_LENGTH.size + len(head)) % _ALIGNMENT
+    if odd:
+        # The empty filler ends in its length, one byte; as many zeros behind it as that says.
+        filler = _ALIGNMENT - odd
+        head = head[:-1] + bytes((filler,)) + bytes(filler)
     return [_LENGTH.pack(len(head)) + head, body]
 
 

@@ -46,9 +46,9 @@ def form_of(schema: CollectionSchema) -> BodyForm | None:
 class _Form:
     def __init__(self, schema: CollectionSchema) -> None:
         self.schema = schema
-        self.schema = schema
         self._fields = schema.fields
-        self._texts = any(_is_long(field) for field in schema.fields)
+        self._long = [_is_long(field) for field in schema.fields]
+        self._texts = any(self._long)
         self._dynamic = any(field.is_dynamic for field in schema.fields)
         names = [str(field.field_id) for field in schema.fields]
         first, second = (_sample(schema, size) for size in (3, 11))
@@ -68,13 +68,16 @@ class _Form:
         self.agrees = all(self.fill(row) == s for (row, _), s in zip((first, second), streams, strict=True))
 
     def fill(self, values: Encoded) -> bytes:
-        values = self._complete(values)
+        if self._dynamic:
+            values = (*values, _EMPTY_OBJECT)
         parts = [self._header(values) if self._texts else self._head]
-        for field, value in zip(self._fields, values, strict=True):
-            if _is_long(field):
+        for is_long, value in zip(self._long, values, strict=True):
+            if is_long:
                 parts.append(_OFFSETS.pack(0, len(value)))
             parts.append(value)
-            parts.append(_PADDING[-len(value) % 8])
+            odd = len(value) % 8
+            if odd:
+                parts.append(_PADDING[8 - odd])
         parts.append(_END)
         return b"".join(parts)
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -34,6 +35,7 @@ from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMe
 from redkite.node import records
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holding, Holdings
+from redkite.node.measured import Measured
 from redkite.node.peers import QueryPeer
 from redkite.node.view import P, ShardImage, ShardView
 from redkite.query.execute import query_segments, search_segments
@@ -43,14 +45,16 @@ from redkite.segment.evolution import conform, identified
 from redkite.segment.files import write_deletes
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import Key
-from redkite.storage.log import Topic
+from redkite.storage.log import LogRecord, Topic
 from redkite.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
     from redkite.segment.compaction import MadeSegment
 
+R = TypeVar("R")
 
-class Shard:
+
+class Shard(Measured):
     """Writes are serialised by `turn`; several shards are written at one timestamp by `node.turns.turns`."""
 
     def __init__(
@@ -88,7 +92,7 @@ class Shard:
         self._sealed = Holdings(store, data, loads, peers)
         self._dropped = False
         self._stamping = False
-        self._last: Future[int] | None = None
+        self._last: Future[Any] | None = None
         """Of the newest record; when it is done, all are."""
         self._state = data.channel_state(channel)
         self._end = self._state.checkpoint
@@ -104,25 +108,44 @@ class Shard:
                 f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
                 "records were acknowledged; `redkite doctor` says what can be done"
             )
+        newest = self._replay_log(newest, self._data_node.memory.replay_bytes)
+        self.view = ShardView(newest, (), (), self._state.readable_from)
+        self.reload()
+
+    def _replay_log(self, newest: int, room: float) -> int:
+        """Apply what is only in the log; the newest timestamp. After `room` bytes of it what is there is sealed."""
         replayed = 0
         for record in self._topic.read(self._state.checkpoint):
-            header, batch = records.decode_record(record.payload)
-            newest = max(newest, header.timestamp)
-            if header.kind == records.DELETE:
-                self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
-            else:
-                rows = conform(batch, self.collection.schema)
-                self._insert_parts(
-                    header.parts, rows, records.keys_of(rows, self.collection.schema), header.timestamp, record.position
-                )
-            self._end = record.position + 1
+            newest = max(newest, self._replay(record))
             replayed += len(record.payload)
-            if replayed > self._data_node.memory.replay_bytes:  # written while the limit was a larger one
+            if replayed > room:  # written while the limit was a larger one
                 replayed = 0
                 self.view = ShardView(newest, self._growing_now(), (), self._state.readable_from)
                 self._flush()
-        self.view = ShardView(newest, (), (), self._state.readable_from)
-        self.reload()
+        for growing in self._growing_now():
+            growing.keep()
+        return newest
+
+    def _replay(self, record: LogRecord) -> int:
+        header, batch = records.decode_record(record.payload)
+        if header.kind == records.DELETE:
+            self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
+        else:
+            schema = self.collection.schema
+            rows = conform(batch, schema)
+            self._insert_parts(header.parts, rows, records.keys_of(rows, schema), header.timestamp, record.position)
+        self._end = record.position + 1
+        return header.timestamp
+
+    def _mend(self) -> None:
+        """A write that is durable was not applied, or in part: apply the log anew. In a turn; reads go on meanwhile."""
+        with self._flushing:
+            with self._apply:
+                self._growing, self._frozen = {}, []
+            newest = self._replay_log(self.view.timestamp, inf)
+            with self._apply:
+                self.view = ShardView(newest, self._growing_now(), self.view.placements, self._state.readable_from)
+            self._topic.resume()
 
     # -- writes ---------------------------------------------------------------------------------
     @contextmanager
@@ -130,7 +153,9 @@ class Shard:
         """Nobody else logs a write here meanwhile. `settled`: everything logged before is applied and can be read."""
         with self._order:
             if self._dropped:
-                raise CollectionNotFound.named(self.collection.database, self.collection.name)
+                raise self._no_collection()
+            if self._topic.unapplied:
+                self._mend()
             if settled:
                 self._wait(self._last)
             self._stamping = True
@@ -144,15 +169,24 @@ class Shard:
         parts: records.Parts,
         rows: records.Rows,
         allocate: Callable[[], int],
+        answer: Callable[[int], R],
         schema: CollectionSchema | None = None,
-    ) -> tuple[int, Future[int]]:
-        """Log rows (one column per field of the schema they were checked by; None: the shard's own) as one write.
-        Returns their timestamp and a future that is done when they are durable and visible."""
+    ) -> Future[R]:
+        """Log rows (one column per field of the schema they were checked by; None: the shard's own) as one write. The
+        future is `answer(timestamp)`, asked for when they are durable and visible."""
         schema = schema or self.collection.schema
         keys, body = records.keys_of(rows, self.collection.schema), records.encode_rows(rows, schema)
-        with self.turn():
-            timestamp = allocate()
-            return timestamp, self.log_rows(parts, rows, timestamp, schema, keys, body)
+        with self._order:
+            if self._dropped:
+                raise self._no_collection()
+            if self._topic.unapplied:
+                self._mend()
+            self._stamping = True
+            try:
+                timestamp = allocate()
+                return self.log_rows(parts, rows, timestamp, schema, keys, body, partial(answer, timestamp))
+            finally:
+                self._stamping = False
 
     def log_rows(
         self,
@@ -162,29 +196,33 @@ class Shard:
         schema: CollectionSchema | None = None,
         keys: list[Key] | None = None,
         body: Buffer | None = None,
-    ) -> Future[int]:
+        answer: Callable[[], Any] | None = None,
+    ) -> Future[Any]:
         """Within a turn. Rows that were checked by an older schema are logged as they are, and read as the present one
         has them: they came before its change."""
         schema = schema or self.collection.schema
         known = records.keys_of(rows, self.collection.schema) if keys is None else keys
         apply = partial(self._apply_insert, parts, rows, schema, known, timestamp)
         header = records.RecordHeader(records.INSERT, timestamp, self.collection.collection_id, parts)
-        return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply)
-
-    def delete(self, keys: pa.Array, allocate: Callable[[], int]) -> tuple[int, Future[int]]:
-        """Log a delete of primary keys, in all partitions."""
-        with self.turn():
-            timestamp = allocate()
-            return timestamp, self.log_keys(keys, timestamp)
+        return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply, answer)
 
     def log_keys(self, keys: pa.Array, timestamp: int) -> Future[int]:
-        """Within a turn."""
+        """Log a delete of primary keys, in all partitions; within a turn."""
         header = records.RecordHeader(records.DELETE, timestamp, self.collection.collection_id)
         return self._log(header, records.encode_keys(keys), partial(self._apply_delete, keys.to_pylist(), timestamp))
 
-    def _log(self, header: records.RecordHeader, body: Buffer, apply: Callable[[int], None]) -> Future[int]:
-        self._last = self._topic.append(records.with_header(header, body), apply)
-        return self._last
+    def _log(
+        self,
+        header: records.RecordHeader,
+        body: Buffer,
+        apply: Callable[[int], None],
+        answer: Callable[[], Any] | None = None,
+    ) -> Future[Any]:
+        logged = self._last = self._topic.append(records.with_header(header, body), apply, answer)
+        return logged
+
+    def _no_collection(self) -> CollectionNotFound:
+        return CollectionNotFound.named(self.collection.database, self.collection.name)
 
     @property
     def is_settled(self) -> bool:
@@ -202,7 +240,7 @@ class Shard:
             self._wait(last)
 
     @staticmethod
-    def _wait(last: Future[int] | None) -> None:
+    def _wait(last: Future[Any] | None) -> None:
         if last is not None and not last.done():
             last.exception()  # whoever wrote it is told; here only that it is over matters
 
@@ -264,9 +302,6 @@ class Shard:
                 growing.delete(keys, timestamp)
         self._sealed.delete(keys, timestamp, self.collection.schema)
 
-    def _growing_now(self) -> tuple[GrowingSegment, ...]:
-        return (*self._frozen, *self._growing.values())
-
     # -- reads ----------------------------------------------------------------------------------
     def search(
         self, plan: SearchPlan, queries: Vectors, timestamp: int | None = None
@@ -294,6 +329,8 @@ class Shard:
         here: Callable[[list[GrowingSegment], int], P],
         there: Callable[[QueryPeer, Sequence[int], int], P],
     ) -> tuple[int, list[P]]:
+        if timestamp is not None and self._topic.unapplied:
+            timestamp = min(timestamp, self.view.timestamp)  # what comes next may be there in part
         while True:
             view = self.view
             try:
@@ -302,39 +339,6 @@ class Shard:
                 if view is self.view:
                     raise CollectionNotLoaded.named(self.collection.name) from None
                 # Else segments were swapped for others after the view was taken.
-
-    def rows(self, partitions: frozenset[int] | None = None) -> int:
-        """Rows alive, exactly."""
-        with self._apply:
-            growing = [(g.partition_id, g.rows, g.deletes) for g in self._growing_now()]
-            sealed = [(h.meta.partition_id, h.meta.rows, h.deletes) for h in self._sealed]
-            counted = (*growing, *sealed)
-            return sum(rows - d.count for p, rows, d in counted if partitions is None or p in partitions)
-
-    def unindexed_rows(self) -> int:
-        """Rows that a search has to compare one by one."""
-        return self._sealed.unindexed + self.growing_rows
-
-    @property
-    def row_slots(self) -> int:
-        """Rows held, deleted ones included: what a filter has to look at."""
-        return self._sealed.sealed_rows + self.growing_rows
-
-    @property
-    def growing_rows(self) -> int:
-        return sum(g.rows for g in self.view.growing)
-
-    def buffers(self) -> tuple[GrowingSegment, ...]:
-        """The segments that are not sealed yet, oldest first, each with its `state`."""
-        return self.view.growing
-
-    def growing_bytes(self) -> int:
-        """Memory of the rows that are not sealed yet, about."""
-        return sum(growing.memory() for growing in self.view.growing)
-
-    def largest_growing(self) -> tuple[int, int]:
-        """(rows, bytes) of the fullest segment that takes writes."""
-        return max(((g.rows, g.size) for g in list(self._growing.values())), default=(0, 0))
 
     # -- sealing --------------------------------------------------------------------------------
     def roll(self) -> None:
@@ -358,7 +362,7 @@ class Shard:
     def _flush(self) -> tuple[int, list[SegmentMeta]]:
         with self._apply:
             if self._dropped:
-                raise CollectionNotFound.named(self.collection.database, self.collection.name)
+                raise self._no_collection()
             # What an earlier flush could not write is still frozen, and tried again.
             self._roll()
             frozen = self._frozen
@@ -394,7 +398,7 @@ class Shard:
         for holding in (*self._sealed, *fresh):
             holding.meta = by_id[holding.meta.segment_id]
             holding.saved_version = versions.get(holding.meta.segment_id, holding.saved_version)
-        self._serve(fresh)
+        self._sealed.serve_wanted(fresh, self.collection)
         with self._apply:
             self._state = state
             for holding in fresh:
@@ -407,12 +411,6 @@ class Shard:
         self._garbage.discard(name for name in stale if name not in used)
         for meta in metas:
             self.build_missing(meta.segment_id)
-
-    def _serve(self, fresh: Iterable[Holding]) -> None:
-        """Open segments on query nodes before the view that names them is published."""
-        for holding in fresh:
-            if self._sealed.is_wanted(holding.meta):
-                self._sealed.serve(holding, self.collection)
 
     def segments(self) -> list[SegmentMeta]:
         """The sealed ones, as the catalog has them."""
@@ -442,7 +440,7 @@ class Shard:
             state = msgspec.structs.replace(self._state, readable_from=max(self._state.readable_from, readable_from))
             fresh = []
             for segment in made:
-                self._carry_deletes(segment)
+                self._sealed.carry_deletes(segment)
                 deletes, meta = segment.deletes, segment.meta
                 version = deletes.version
                 if deletes.count:
@@ -451,11 +449,11 @@ class Shard:
             self._data.commit_replace(
                 self.collection.collection_id, self.channel, state, sources, [h.meta for h in fresh]
             )
-            self._serve(fresh)
+            self._sealed.serve_wanted(fresh, self.collection)
             with self._apply:
                 self._state = state
                 for segment, holding in zip(made, fresh, strict=True):
-                    self._carry_deletes(segment)
+                    self._sealed.carry_deletes(segment)
                     self._sealed.catch_up(holding)
                     self._sealed.add(holding)
                 gone = self._sealed.remove(sources)
@@ -465,21 +463,12 @@ class Shard:
             self.build_missing(holding.meta.segment_id)
         return True
 
-    def _carry_deletes(self, made: MadeSegment) -> None:
-        for source, moved in made.origin:
-            holding = self._sealed.get(source)
-            if holding is not None:
-                rows, stamps = holding.deletes.entries()
-                places = moved[rows]
-                kept = places >= 0
-                made.deletes.merge(places[kept], stamps[kept], made.meta.rows)
-
     # -- placement ------------------------------------------------------------------------------
     def reload(self) -> None:
         """Follow the collection's load state: place what is loaded, take away what is not."""
         with self._flushing:
             fresh = self._sealed.unserved()
-            self._serve(fresh)
+            self._sealed.serve_wanted(fresh, self.collection)
             with self._apply:
                 for holding in fresh:
                     self._sealed.catch_up(holding)

@@ -16,6 +16,7 @@ from redkite.env import Env, Executor, Timer
 from redkite.errors import MilvusException
 from redkite.logs import get_logger
 from redkite.node.data import DataNode
+from redkite.node.implied import settle_indexes
 from redkite.node.memory import SEGMENT_SHARE, MemoryBudget
 from redkite.node.peers import QueryPeer
 from redkite.node.shard import Shard
@@ -95,6 +96,7 @@ class StreamingNode:
             found = self._shards.get(channel)
             if found is None:
                 topic = self._log.topic(channel)
+                settle_indexes(self._data, self._garbage, collection)
                 found = Shard(
                     collection,
                     channel,

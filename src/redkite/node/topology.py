@@ -7,8 +7,11 @@ from functools import partial
 from typing import Protocol
 from zlib import crc32
 
+from redkite.coordinator.access import AccessCoordinator
 from redkite.coordinator.data import DataCoordinator
+from redkite.coordinator.file_resources import FileResourceCoordinator
 from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.restores import RestoreJobs
@@ -18,6 +21,7 @@ from redkite.env import Env, Executor
 from redkite.model.limits import Limits
 from redkite.node.compactor import Compactor
 from redkite.node.data import DataNode
+from redkite.node.implied import settle_indexes
 from redkite.node.memory import MemoryBudget
 from redkite.node.querying import QueryNode
 from redkite.node.shard import Shard
@@ -53,9 +57,12 @@ class Topology:
     compactor: Compactor
     snapshots: SnapshotCoordinator
     restores: RestoreJobs
+    backup_jobs: JobRecords
     scans: Executor
     """Threads that share long scans with the reader's own."""
     memory: MemoryBudget
+    access: AccessCoordinator
+    files: FileResourceCoordinator
 
     def owner(self, channel: str) -> ChannelOwner:
         """The streaming node of a channel."""
@@ -76,8 +83,10 @@ class Topology:
 
     def follow(self, collection: CollectionMeta) -> None:
         """Tell the open shards of a collection what it looks like now."""
-        for shard in self.open_shards(collection):
+        shards = self.open_shards(collection)
+        for shard in shards:
             shard.follow(partial(self.root.current, collection))
+        settle_indexes(self.data, self.garbage, self.root.current(collection), shards)
 
     def open_shards(self, collection: CollectionMeta) -> list[Shard]:
         """Those that are open already."""

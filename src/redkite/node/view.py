@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from redkite.errors import InvalidParameter
 from redkite.model.segments import SegmentMeta
 from redkite.node.peers import QueryPeer
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
+from redkite.query.straight import Straight
+from redkite.query.word_way import WordWay
 from redkite.segment.growing import GrowingSegment
 
-P = TypeVar("P", SearchPartial, QueryPartial)
+P = TypeVar("P", SearchPartial, QueryPartial, TextCounts)
+
+MAX_WAYS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,27 @@ class ShardView:
     placements: tuple[Placement, ...]
     readable_from: int = 0
     """No read goes further back: rows deleted or expired before may be gone."""
+    ways: dict[int, Straight | WordWay] = field(default_factory=dict, compare=False, repr=False)
+    """By the identity of their plans, which they hold."""
 
     def growing_in(self, partitions: frozenset[int] | None) -> list[GrowingSegment]:
         return [g for g in self.growing if g.rows and (partitions is None or g.partition_id in partitions)]
+
+    def straight(self, plan: SearchPlan) -> Straight | WordWay | None:
+        """The way of a plain plan through sealed segments of one node, kept as long as this view is; None: there is
+        none. Raises SegmentGone when the node does not hold them any more."""
+        way = self.ways.get(id(plan))
+        if way is not None and way.stands():
+            return way
+        if not plan.ignore_growing and self.growing_in(plan.partitions):
+            return None
+        asked = [(p.peer, ids) for p in self.placements if (ids := p.within(plan.partitions))]
+        way = asked[0][0].straight(asked[0][1], plan) if len(asked) == 1 else None
+        if way is not None:
+            if len(self.ways) >= MAX_WAYS:
+                self.ways.clear()
+            self.ways[id(plan)] = way
+        return way
 
     def read(
         self,

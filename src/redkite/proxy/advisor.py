@@ -17,6 +17,7 @@ from redkite.model.advice import AdviseIndex, IndexAdvice, IndexAdvices, Measure
 from redkite.model.batch import numbers_to_arrow
 from redkite.model.schema import FieldSchema
 from redkite.model.segments import IndexSpec
+from redkite.model.structs import elements_of
 from redkite.model.types import DataType, Metric
 from redkite.node.topology import Topology
 from redkite.proxy.explaining import recalls_of
@@ -24,6 +25,7 @@ from redkite.proxy.kinds import Asked
 from redkite.proxy.reads import Planned, Reads
 from redkite.proxy.rules.index_params import Value
 from redkite.proxy.rules.index_rules import check_index
+from redkite.proxy.rules.query_vectors import is_element
 from redkite.proxy.rules.search_rules import check_search_params
 from redkite.proxy.tuner import EFFORT, MOST_EFFORT
 from redkite.query.plan import QueryPlan
@@ -100,10 +102,16 @@ class Advisor:
         )  # fmt: skip
         planned = self._reads.planned(search)
         field, metric = planned.field, planned.plan.metric
+        if planned.plan.scoring is not None:
+            raise InvalidParameter(
+                f"advise_index has nothing to choose for field {field.name}: words have SPARSE_INVERTED_INDEX, "
+                "whose algorithms all find the same rows"
+            )
         column, queries = self._sample(planned, search, request.sample)
         trial = _Trial(column, queries, metric, min(request.limit, len(column)), request.recall, self._clock)
         advices = []
-        for name, params in _KINDS.get(field.data_type, _DENSE):
+        compared = field.element_type if field.data_type is DataType._ARRAY_OF_VECTOR else field.data_type
+        for name, params in _KINDS.get(compared, _DENSE):
             try:
                 advices.append(trial.of(_spec(field, name, params, metric, len(column))))
             except MilvusException:
@@ -126,7 +134,9 @@ class Advisor:
             collection_id=meta.collection_id, schema=meta.schema, partitions=planned.plan.partitions, limit=count,
             filter=self._reads.condition(meta, f"random_sample({share:.12f})", {}), columns=(field.name,),
         )  # fmt: skip
-        column = stored_vectors(field, asked.query(plan).column(0).drop_null()).column
+        stored = asked.query(plan).column(0).drop_null()
+        stored = elements_of(stored) if is_element(field) else stored
+        column = stored_vectors(field, stored).column
         queries = self._reads.between(planned, asked, ASKED, rows)
         if queries is None or len(column) < 2:
             raise InvalidParameter(f"collection {meta.name} has no rows to try indexes on")

@@ -10,11 +10,15 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import (
     InvalidParameter,
 )
+from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.rules.numbers import truth
+from redkite.model.rules.property_rules import NO_FUNCTION_CHECK
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.model.segments import SegmentMeta
 from redkite.node.topology import Topology
+from redkite.proxy.rules.analyzer_rules import with_analyzers, without_files
 from redkite.segment.files import segment_prefix
 
 DONE = rs.Done()
@@ -24,8 +28,9 @@ DEFAULT_RESOURCE_GROUP = "__default_resource_group"
 class Definitions:
     """Each method answers one request class. `changed` is called when plans made before no longer hold."""
 
-    def __init__(self, topology: Topology, changed: Callable[[], None]) -> None:
+    def __init__(self, topology: Topology, changed: Callable[[], None], functions: Functions) -> None:
         self._topology = topology
+        self._functions = functions
         self._root = topology.root
         self._data = topology.data
         self._loads = topology.loads
@@ -66,13 +71,17 @@ class Definitions:
 
     # -- collections ----------------------------------------------------------------------------
     def create_collection(self, request: rq.CreateCollection) -> rs.Done:
+        trusting = truth(request.properties.get(NO_FUNCTION_CHECK, "false"))
+        schema = with_analyzers(request.schema, self._topology.files)
+        self._functions.probe(schema, ask=not trusting)  # before any lock: services take their time
         self._root.create_collection(
             request.database,
-            request.schema,
+            schema,
             request.shards,
             request.partitions,
             request.consistency_level,
             request.properties,
+            check=self._functions.check,
         )
         return DONE
 
@@ -95,7 +104,7 @@ class Definitions:
         else:
             meta = self._root.find_by_id(request.collection_id)
         return rs.CollectionInfo(
-            schema=msgspec.structs.replace(meta.schema, fields=meta.schema.user_fields),
+            schema=msgspec.structs.replace(meta.schema, fields=without_files(meta.schema.user_fields)),
             collection_id=meta.collection_id,
             database=meta.database,
             shards=meta.shards,

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
+from redkite.coordinator.function_changes import with_altered_function, with_function, without_function
 from redkite.coordinator.meta import CollectionMeta
-from redkite.coordinator.schema_changes import with_field, with_field_params, with_properties, without_field
+from redkite.coordinator.schema_changes import (
+    with_field,
+    with_field_params,
+    with_properties,
+    with_struct,
+    without_field,
+)
 from redkite.errors import CollectionAlreadyLoaded, InvalidParameter
+from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.rules.change_rules import touches_mmap
+from redkite.model.rules.numbers import truth
+from redkite.model.rules.property_rules import NO_FUNCTION_CHECK
 from redkite.node.topology import Topology
+from redkite.proxy.indexes import Indexes
+from redkite.proxy.rules.analyzer_rules import check_languages, check_not_a_language, with_analyzer
+from redkite.proxy.rules.index_rules import check_index
 
 DONE = rs.Done()
 
@@ -22,8 +37,10 @@ DONE = rs.Done()
 class Evolution:
     """Each method answers one request class. `changed` is called when plans made before no longer hold."""
 
-    def __init__(self, topology: Topology, changed: Callable[[], None]) -> None:
+    def __init__(self, topology: Topology, changed: Callable[[], None], functions: Functions, indexes: Indexes) -> None:
         self._topology = topology
+        self._functions = functions
+        self._indexes = indexes
         self._root = topology.root
         self._limits = topology.limits
         self._changed = changed
@@ -37,21 +54,68 @@ class Evolution:
         return DONE
 
     def add_field(self, request: rq.AddCollectionField) -> rs.Done:
-        return self._change(
-            request,
-            request.collection,
-            lambda meta: with_field(meta, request.field, self._root.zone_of(meta), self._limits),
-        )
+        field = with_analyzer(request.field, self._topology.files)
+
+        def change(meta: CollectionMeta) -> CollectionMeta:
+            check_languages(meta.schema, field)
+            return with_field(meta, field, self._root.zone_of(meta), self._limits)
+
+        return self._change(request, request.collection, change)
+
+    def add_struct(self, request: rq.AddCollectionStructField) -> rs.Done:
+        return self._change(request, request.collection, lambda meta: with_struct(meta, request.field, self._limits))
 
     def drop_field(self, request: rq.DropCollectionField) -> rs.Done:
         if not request.field and not request.field_id:
             raise InvalidParameter("neither the name nor the id of the field to drop is given")
 
         def change(meta: CollectionMeta) -> CollectionMeta:
-            indexed = [index.field for index in self._topology.data.indexes(meta.collection_id)]
+            check_not_a_language(meta.schema, request.field, request.field_id)
+            indexed = [index.field for index in self._topology.data.made_indexes(meta.collection_id)]
             return without_field(meta, request.field, request.field_id, indexed)
 
         return self._change(request, request.collection, change)
+
+    def add_function(self, request: rq.AddFunctionField) -> rs.Done:
+        """The function, its field, and the index over that."""
+        if request.index_params:
+            check_index(msgspec.structs.replace(request.field, is_function_output=True), request.index_params)
+
+        def change(meta: CollectionMeta) -> CollectionMeta:
+            changed = with_function(meta, request.field, request.function, self._limits)
+            self._functions.check(changed.schema)
+            return changed
+
+        self._change(request, request.collection, change)
+        if not request.index_params:
+            return DONE
+        return self._indexes.create_index(
+            rq.CreateIndex(
+                database=request.database, collection=request.collection, field=request.field.name.strip(),
+                index_name=request.index_name, params=request.index_params,
+            )
+        )  # fmt: skip
+
+    def alter_function(self, request: rq.AlterFunction) -> rs.Done:
+        """Other parameters of a function that asks a model, which is asked once before."""
+        found = self._root.find(request.database, request.collection)
+        changed = with_altered_function(found, request.name, request.function)
+        trusting = truth(found.properties.get(NO_FUNCTION_CHECK, "false"))
+        asked = msgspec.structs.replace(changed.schema, functions=(request.function,))
+        self._functions.probe(asked, ask=not trusting)
+        return self._change(
+            request, request.collection, lambda meta: with_altered_function(meta, request.name, request.function)
+        )
+
+    def drop_function(self, request: rq.DropFunctionField) -> rs.Done:
+        """The function, its field, and the index over that."""
+        before = self._root.find(request.database, request.collection)
+        self._change(request, request.collection, lambda meta: without_function(meta, request.function))
+        gone = {name for f in before.schema.functions if f.name == request.function for name in f.output_field_names}
+        for index in self._topology.data.indexes(before.collection_id):
+            if index.field in gone:
+                self._indexes.remove(before, index)
+        return DONE
 
     def alter_field(self, request: rq.AlterCollectionField) -> rs.Done:
         def change(meta: CollectionMeta) -> CollectionMeta:

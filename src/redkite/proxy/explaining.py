@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from redkite.model import results as rs
-from redkite.model.explain import Explanation, SegmentReport
+from redkite.model.explain import Explanation, SegmentReport, WordStatistics
 from redkite.node.topology import Topology
 from redkite.query.plan import QueryPlan, SearchPlan
 
@@ -39,6 +39,7 @@ class Stopwatch:
         index_type: str = "",
         text: str = "",
         recalls: tuple[float, ...] = (),
+        statistics: Sequence[WordStatistics] = (),
     ) -> Explanation:
         """Of a request that had these plans; `text` is its filter."""
         first = plans[0]
@@ -59,6 +60,7 @@ class Stopwatch:
             segments=tuple(reports),
             plan_seconds=self._planned - self._began if analyzed else 0.0,
             read_seconds=self._clock() - self._planned if analyzed else 0.0,
+            statistics=tuple(statistics),
             recalls=recalls,
         )
 

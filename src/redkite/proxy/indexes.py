@@ -120,12 +120,16 @@ class Indexes:
         for index in found:
             if not index.spec.is_scalar and self._loads.entry(meta.collection_id) is not None:
                 raise InvalidParameter(f"vector index cannot be dropped on loaded collection: {meta.collection_id}")
-            files = self._data.drop_index(index)
-            self._changed()
-            for shard in self._topology.open_shards(meta):
-                shard.drop_index(index)
-            self._topology.garbage.discard(file.object for file in files)
+            self.remove(meta, index)
         return DONE
+
+    def remove(self, meta: CollectionMeta, index: IndexMeta) -> None:
+        """Drop an index, whatever it is over."""
+        files = self._data.drop_index(index)
+        self._changed()
+        for shard in self._topology.open_shards(meta):
+            shard.drop_index(index)
+        self._topology.garbage.discard(file.object for file in files)
 
 
 def _shown_params(index: IndexMeta) -> dict[str, str]:

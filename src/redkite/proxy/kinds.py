@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -14,18 +15,21 @@ from redkite.errors import InvalidParameter
 from redkite.index.base import Queries
 from redkite.model import requests as rq
 from redkite.model import results as rs
-from redkite.model.batch import arrow_field, matrix_of
-from redkite.model.explain import SegmentReport
+from redkite.model.batch import arrow_field, arrow_to_numbers, list_starts, matrix_of
+from redkite.model.explain import SegmentReport, WordStatistics
 from redkite.model.limits import Limits
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
+from redkite.model.structs import elements_of
 from redkite.model.types import DataType, Metric
+from redkite.node.counting import count_words
 from redkite.node.shard import Shard
 from redkite.proxy.rules.aggregation_rules import bucket_plan
 from redkite.proxy.rules.kind_rules import RANGE_PARAMS, group_plan, sort_keys
+from redkite.proxy.words import terms_of, told_of, weighed
 from redkite.query.buckets import BucketPlan, buckets_of
 from redkite.query.grouping import groups_of, merge_groups, no_groups, skip_groups, take_hits
 from redkite.query.ordering import order_hits
-from redkite.query.plan import QueryPlan, SearchPartial, SearchPlan, SortKey
+from redkite.query.plan import QueryPlan, SearchPartial, SearchPlan, SortKey, TextCounts
 from redkite.query.reduce import concat_rows, empty_hits, empty_rows, merge_hits, merge_rows
 from redkite.segment.growing import rows_only
 
@@ -38,6 +42,8 @@ class Asked:
         self._moment = moment
         self.timestamp = 0
         self.reports: list[SegmentReport] = []
+        self.statistics: list[WordStatistics] = []
+        """Of plans that explain."""
 
     def __call__(self, plan: SearchPlan, queries: Queries) -> list[SearchPartial]:
         moment = self._moment or self.timestamp or None
@@ -48,6 +54,22 @@ class Asked:
             partials += answers
             self.reports += [report for answer in answers for report in answer.reports]
         return partials
+
+    def weighed(self, plan: SearchPlan, queries: Queries) -> tuple[SearchPlan, Queries]:
+        """The plan and the queries of a search by words, with what all shards know about these; any other as it is."""
+        if plan.scoring is None or plan.scoring.rows >= 0:
+            return plan, queries
+        moment = self._moment or self.timestamp or None
+        counts: list[TextCounts] = []
+        terms, _ = terms_of(queries)
+        for shard in self._shards:
+            stamp, found = count_words(shard, plan, terms, moment)
+            self.timestamp = max(self.timestamp, stamp)
+            counts += found
+        known, weights = weighed(plan, queries, counts)
+        if plan.explain:
+            self.statistics.append(told_of(known, len(terms), weights))
+        return known, weights
 
     def query(self, plan: QueryPlan) -> pa.RecordBatch:
         """The rows of a plain query."""
@@ -94,7 +116,7 @@ def with_kind(plan: SearchPlan, kind: Kind, request: rq.Search, limits: Limits) 
         grouping=grouping,
         columns=plan.columns + kind.hidden,
         in_order=request.in_order,
-        lazy_filter=request.hints == "iterative_filter",
+        lazy_filter=request.hints == "iterative_filter" and not plan.elements,
     )
 
 
@@ -108,6 +130,7 @@ def compares_all(request: rq.Search) -> bool:
 # -- putting together ---------------------------------------------------------------------------
 def gathered(plan: SearchPlan, queries: Queries, ask: Asked) -> SearchPartial:
     """Ask all nodes, and merge what they answer."""
+    plan, queries = ask.weighed(plan, queries)
     partials = ask(plan, queries)
     if plan.grouping is None:
         return merge_hits(partials, plan) if partials else empty_hits(plan, len(queries))
@@ -163,6 +186,17 @@ def _skip(found: SearchPartial, offset: int) -> SearchPartial:
     return take_hits(found, np.flatnonzero(within >= offset), np.maximum(topks - offset, 0))
 
 
+def with_offsets(hits: rs.Hits) -> rs.Hits:
+    """The hits of a search among elements, where each stands in its row told beside the output fields."""
+    place = hits.rows.schema.get_field_index(OFFSET_FIELD)
+    if place < 0:
+        return hits  # nobody looks at more than keys and scores
+    offsets = arrow_to_numbers(hits.rows.column(place))
+    rest = [name for name in hits.rows.schema.names if name != OFFSET_FIELD]
+    rows = hits.rows.select(rest) if rest else rows_only(len(offsets))
+    return msgspec.structs.replace(hits, rows=rows, element_indices=offsets)
+
+
 def shown_groups(found: SearchPartial, plan: SearchPlan) -> pa.RecordBatch | None:
     """The group of each hit, under the names it was asked for."""
     if found.groups is None or plan.grouping is None:
@@ -208,6 +242,8 @@ def keys_filter(schema: CollectionSchema, ids: pa.Array) -> tuple[str, dict[str,
 def stored_queries(field: FieldSchema, primary: str, ids: pa.Array, rows: pa.RecordBatch) -> rq.Queries:
     """The vectors of the rows with these keys, in their order, out of `rows`. Raises InvalidParameter for a key that no
     row has, or only one without a vector."""
+    if field.struct_name:
+        raise InvalidParameter(f"search by primary keys is not supported for the array of vectors {field.name}")
     places = pc.index_in(ids, rows.column(primary))
     if places.null_count:
         missing = ids.filter(places.is_null()).slice(0, 5).to_pylist()
@@ -220,10 +256,22 @@ def stored_queries(field: FieldSchema, primary: str, ids: pa.Array, rows: pa.Rec
 
 
 def queries_of(field: FieldSchema, column: pa.Array) -> rq.Queries:
-    """Stored vectors, none of them null, as queries."""
+    """Stored vectors, none of them null, as queries; empty arrays of them are left out."""
+    if pa.types.is_list(column.type):
+        return _list_queries(field, column)
     if pa.types.is_fixed_size_list(column.type):
         matrix = matrix_of(column, field.data_type)
         if matrix.dtype == np.float32:
             return rq.Queries(data_type=field.data_type, vectors=np.ascontiguousarray(matrix))
         return rq.Queries(data_type=field.data_type, raw=tuple(row.tobytes() for row in matrix))
     return rq.Queries(data_type=field.data_type, raw=tuple(column.to_pylist()))
+
+
+def _list_queries(field: FieldSchema, column: pa.Array) -> rq.Queries:
+    """Stored arrays of vectors as lists, or their elements where each is compared by itself."""
+    if field.data_type is not DataType._ARRAY_OF_VECTOR:
+        return queries_of(field, elements_of(column))
+    matrix, starts = matrix_of(elements_of(column), field.element_type), list_starts(column).tolist()
+    spans = ((begin - starts[0], end - starts[0]) for begin, end in pairwise(starts) if begin < end)
+    raw = tuple(matrix[begin:end].tobytes() for begin, end in spans)
+    return rq.Queries(data_type=field.element_type, raw=raw, are_lists=True)

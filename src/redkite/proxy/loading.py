@@ -59,14 +59,14 @@ class Loading:
             raise Unimplemented(f"replica_number={request.replicas}: this version keeps one replica")
         if any(group != DEFAULT_RESOURCE_GROUP for group in request.resource_groups):
             raise Unimplemented(f"resource_groups={list(request.resource_groups)}: this version has one resource group")
-        every = {f.name for f in meta.schema.user_fields}
+        every = {f.struct_name or f.name for f in meta.schema.fields if not f.is_dynamic}
         if (request.load_fields and set(request.load_fields) != every) or request.skip_dynamic_field:
             raise Unimplemented("load_fields and skip_load_dynamic_field: this version loads all fields")
         self._check_indexed(meta)
 
     def _check_indexed(self, meta: CollectionMeta) -> None:
         """Every float vector field wants an index. (Other vectors can be stored and read back, not searched.)"""
-        indexed = {i.field for i in self._data.indexes(meta.collection_id)}
+        indexed = {i.field for i in self._data.made_indexes(meta.collection_id)}
         bare = [
             f.name for f in meta.schema.vector_fields if f.data_type is DataType.FLOAT_VECTOR and f.name not in indexed
         ]

@@ -20,6 +20,12 @@ def check_field_ops(schema: CollectionSchema, ops: Mapping[str, FieldOp], *, par
     """Operations other than REPLACE need a partial upsert and an array field."""
     for name, op in ops.items():
         field = schema.field(name)
+        if schema.struct(name) is not None:
+            if op is not FieldOp.REPLACE:
+                raise InvalidParameter(
+                    f"field_ops of field {name}: {op.name} needs an Array field, this one is an array of structs"
+                )
+            continue
         if field is None:
             raise InvalidParameter(f"field_ops names field {name}, which collection {schema.name} does not have")
         if op is FieldOp.REPLACE:

@@ -11,6 +11,7 @@ from threading import Lock
 from redkite.env import Env
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.schema import OFFSET_FIELD
 from redkite.query.plan import After, SearchPartial
 
 MAX_ITERATORS = 4096
@@ -38,7 +39,8 @@ class Pages:
         token = page.token or f"{self._random.getrandbits(128):032x}"
         if not len(found.scores):
             return rs.PageEnd(token=token, last_bound=page.last_bound or 0.0)
-        end = After(float(found.scores[-1]), found.ids[-1].as_py())
+        offset = found.rows.column(OFFSET_FIELD)[-1].as_py() if OFFSET_FIELD in found.rows.schema.names else None
+        end = After(float(found.scores[-1]), found.ids[-1].as_py(), offset)
         with self._lock:
             self._ends[token] = end
             self._ends.move_to_end(token)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter, StorageError
 from redkite.filter import Filter, compile_filter
+from redkite.functions.models import Models
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
@@ -26,9 +27,9 @@ from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.proxy.explaining import Stopwatch
 from redkite.proxy.kinds import Asked, gathered, keys_filter, shown_groups
-from redkite.proxy.model_client import model_scores
+from redkite.proxy.model_client import ModelClient
 from redkite.proxy.reads import Planned, Reads
-from redkite.proxy.rules.chain_rules import read_chains
+from redkite.proxy.rules.chain_rules import Given, read_chains
 from redkite.proxy.rules.model_rules import MODEL
 from redkite.proxy.rules.query_vectors import comparable as comparable_queries
 from redkite.proxy.rules.ranking_rules import (
@@ -42,7 +43,7 @@ from redkite.proxy.rules.ranking_rules import (
 )
 from redkite.proxy.rules.read_rules import check_round_decimal, check_same_collection, expand_output_fields
 from redkite.query import fusion
-from redkite.query.chains import Chain, LimitStep, model_column
+from redkite.query.chains import Ask, MergeStep, Stages, model_column
 from redkite.query.chains import run as run_chains
 from redkite.query.fusion import Pool, RankedList, Rrf, Scored
 from redkite.query.models import ModelRerank
@@ -92,16 +93,19 @@ class _Wanted(msgspec.Struct, frozen=True):
     ranking: Ranking
     limit: int
     offset: int
+    ask: Ask
+    """Has a model score texts."""
     group: GroupRule | None = None
-    chains: tuple[Chain, ...] = ()
+    stages: Stages = Stages()
 
 
 class Rankings:
     """Answers in the caller's thread."""
 
-    def __init__(self, topology: Topology, reads: Reads) -> None:
+    def __init__(self, topology: Topology, reads: Reads, models: Models) -> None:
         self._topology = topology
         self._reads = reads
+        self._ask: Ask = ModelClient(models).scores
 
     # -- requests -------------------------------------------------------------------------------
     def search(self, request: rq.Search) -> rs.Hits:
@@ -118,18 +122,19 @@ class Rankings:
             raise InvalidParameter("function_chains and group_by_field cannot be used together")
         meta = self._topology.root.find(request.database, request.collection)
         check_same_collection(meta, request.collection_id)
-        chains = read_chains(request.function_chains, meta.schema, request.queries.nq)
-        fields = [name for chain in chains for name in chain.fields]
+        stages = read_chains(
+            request.function_chains, self._chain_rules(meta, request.queries.nq, request.filter_params)
+        )
         shown = expand_output_fields(meta.schema, request.output_fields)[0]
-        columns = tuple(dict.fromkeys((*fields, *shown)))
-        keep = request.limit + request.offset
-        part = self._part(request, keep, Ranking(), columns)
-        early = tuple(chain for chain in chains if chain.early)
-        if early:
-            part = msgspec.structs.replace(part, plan=self._widened(part.plan, keep))
-            chains = (*early, Chain((LimitStep(keep),), ()), *chains[len(early) :])
-        wanted = _Wanted(Ranking(), request.limit, request.offset, chains=chains)
+        columns = tuple(dict.fromkeys((*stages.fields, *shown)))
+        part = self._part(request, request.limit + request.offset, Ranking(), columns, wide=bool(stages.early))
+        wanted = _Wanted(Ranking(), request.limit, request.offset, self._ask, stages=stages)
         return self._answer(meta, request, [part], wanted)
+
+    def _chain_rules(
+        self, meta: CollectionMeta, nq: int, filter_params: dict[str, Any] | None = None, lists: int = 1
+    ) -> Given:
+        return Given(meta.schema, nq, lists, filter_params or {}, self._topology.limits, self._topology.files.read)
 
     def _scored(self, request: rq.Search) -> rs.Hits:
         """Functions over the hits of a search."""
@@ -144,13 +149,15 @@ class Rankings:
             columns = tuple(dict.fromkeys((*columns, *expand_output_fields(meta.schema, request.output_fields)[0])))
         part = self._part(request, request.limit + request.offset, ranking, columns)
         group = None if part.plan.grouping is None else GroupRule(part.plan.grouping.size)
-        return self._answer(meta, request, [part], _Wanted(ranking, request.limit, request.offset, group))
+        return self._answer(meta, request, [part], _Wanted(ranking, request.limit, request.offset, self._ask, group))
 
     def hybrid(self, request: rq.HybridSearch) -> rs.Hits:
         """Several searches, their hits ranked as one list."""
         meta = self._topology.root.find(request.database, request.collection)
         check_hybrid(request, self._topology.limits)
         ranking = self._ranking_of(meta, request)
+        stages = self._stages_of(meta, request)
+        columns = tuple(dict.fromkeys((*ranking.fields, *stages.fields)))
         wide = request.limit + request.offset
         parts = []
         for search in request.searches:
@@ -162,20 +169,40 @@ class Rankings:
                 round_decimal=-1, partitions=search.partitions or request.partitions, grouping=request.grouping,
                 as_of=request.as_of,
             )  # fmt: skip
-            parts.append(self._part(own, keep, ranking, ranking.fields, search.round_decimal))
+            parts.append(self._part(own, keep, ranking, columns, search.round_decimal, wide=bool(stages.early)))
         grouping = parts[0].plan.grouping
         group = None if grouping is None else GroupRule(grouping.size, read_scorer(request.group_scorer))
-        return self._answer(meta, request, parts, _Wanted(ranking, request.limit, request.offset, group))
+        wanted = _Wanted(ranking, request.limit, request.offset, self._ask, group, stages)
+        return self._answer(meta, request, parts, wanted)
+
+    def _stages_of(self, meta: CollectionMeta, request: rq.HybridSearch) -> Stages:
+        """The chains of a hybrid search."""
+        if not request.function_chains:
+            return Stages()
+        if request.grouping is not None:
+            raise InvalidParameter("function_chains and group_by_field cannot be used together")
+        if request.function_score is not None:
+            raise InvalidParameter("function_chains and function_score cannot be used together")
+        lists = len(request.searches)
+        rules = self._chain_rules(meta, request.searches[0].queries.nq, lists=lists)
+        stages = read_chains(request.function_chains, rules)
+        if stages.merge is not None and (request.strategy or request.rank_params):
+            raise InvalidParameter("a hybrid search takes a rank strategy or a merge step, not both")
+        return stages
 
     def is_quick(self, request: Request | rq.Query) -> bool:
         """Whether an event loop may run it: no other service is asked, and each search is quick."""
         if isinstance(request, rq.Query):
             return self._reads.is_quick(request)
         functions = request.function_score.functions if request.function_score is not None else ()
+        if request.highlighter is not None:
+            return False
         if any(function.params.get("reranker", "").strip().lower() == MODEL for function in functions):
             return False
         if isinstance(request, rq.Search):
             return not request.function_chains and self._reads.is_quick(request)
+        if request.function_chains:
+            return False
         named = {"database": request.database, "collection": request.collection}
         searches = [msgspec.structs.replace(search, **named) for search in request.searches[:QUICK_SEARCHES]]
         return len(request.searches) <= QUICK_SEARCHES and all(map(self._reads.is_quick, searches))
@@ -205,11 +232,14 @@ class Rankings:
         return Rules(meta.schema, lists, nq, condition, partial(random.getrandbits, 63))
 
     def _part(
-        self, search: rq.Search, keep: int, ranking: Ranking, columns: tuple[str, ...], round_decimal: int = -1
-    ) -> _Part:
+        self, search: rq.Search, keep: int, ranking: Ranking, columns: tuple[str, ...], round_decimal: int = -1,
+        wide: bool = False,
+    ) -> _Part:  # fmt: skip
         planned = self._reads.planned(msgspec.structs.replace(search, output_fields=()))
+        if planned.plan.elements:
+            raise InvalidParameter(f"element-level search of {planned.field.name} cannot be part of a hybrid search")
         plan = msgspec.structs.replace(planned.plan, columns=columns)
-        if ranking.boosts is not None:
+        if ranking.boosts is not None or wide:
             plan = self._widened(plan, keep)
         return _Part(planned, search, plan, keep, round_decimal)
 
@@ -231,7 +261,7 @@ class Rankings:
         snapshot = _Snapshot(meta, shards, moment, expiry, Asked(shards, moment))
         boosts = wanted.ranking.boosts
         lists = [RankedList(p.plan.metric, _boosted(self._searched(snapshot, p), p, boosts)) for p in parts]
-        won = _won(lists, wanted)
+        won = _won(lists, [part.keep for part in parts], wanted)
         if columns and set(columns) <= set(won.rows.schema.names):
             rows = won.rows.select(columns)
         else:
@@ -252,6 +282,7 @@ class Rankings:
             explanation=None if watch is None else watch.explanation(
                 "search" if isinstance(request, rq.Search) else "hybrid", meta.name, [part.plan for part in parts],
                 snapshot.ask.reports, len(shards), text=" ; ".join(p.search.filter for p in parts if p.search.filter),
+                statistics=snapshot.ask.statistics,
             ),
         )  # fmt: skip
 
@@ -326,17 +357,48 @@ def _best(pool: Pool, scored: Scored, limit: int, offset: int, group: GroupRule 
     return SearchPartial(topks, pool.ids.take(wanted), scored.scores[places], rows, shown)
 
 
-def _won(lists: Sequence[RankedList], wanted: _Wanted) -> SearchPartial:
-    """The rows that make the answer."""
-    if not wanted.chains:
+def _won(lists: Sequence[RankedList], keep: Sequence[int], wanted: _Wanted) -> SearchPartial:
+    """The rows that make the answer; `keep` says how many rows of each list go on after its early chains."""
+    stages = wanted.stages
+    if stages.early:
+        lists = [_early(found, most, stages, wanted.ask) for found, most in zip(lists, keep, strict=True)]
+    if stages.merge is None and not stages.late and not stages.post:
         pool = fusion.pool(lists)
-        return _best(pool, _scored(pool, wanted.ranking.reranker), wanted.limit, wanted.offset, wanted.group)
-    ((metric, hits),) = lists
-    left = run_chains(wanted.chains, hits, metric.larger_is_closer, model_scores)
-    queries = np.repeat(np.arange(len(left.topks)), left.topks)
-    kept, topks = fusion.cut(queries, len(left.topks), wanted.limit, wanted.offset)
-    ids = left.ids.take(numbers_to_arrow(kept))
-    return SearchPartial(topks, ids, left.scores[kept], fusion.taken(left.rows, kept))
+        scored = _scored(pool, wanted.ranking.reranker, wanted.ask)
+        return _best(pool, scored, wanted.limit, wanted.offset, wanted.group)
+    hits, larger = _one_list(lists, wanted)
+    hits = _cut(run_chains(stages.late, hits, larger, wanted.ask), wanted.limit, wanted.offset)
+    return run_chains(stages.post, hits, larger, wanted.ask)
+
+
+def _early(found: RankedList, keep: int, stages: Stages, ask: Ask) -> RankedList:
+    """The hits that early chains leave of one search, the first of them."""
+    left = run_chains(stages.early, found.hits, found.metric.larger_is_closer, ask)
+    return RankedList(found.metric, _cut(left, keep, 0))
+
+
+def _one_list(lists: Sequence[RankedList], wanted: _Wanted) -> tuple[SearchPartial, bool]:
+    """What late chains begin with, and whether its larger scores are the better ones."""
+    merge = wanted.stages.merge
+    if merge is None and len(lists) == 1 and wanted.ranking.reranker is None:
+        return lists[0].hits, lists[0].metric.larger_is_closer
+    pool = fusion.pool(lists)
+    scored = _scored(pool, wanted.ranking.reranker, wanted.ask) if merge is None else _merged(pool, merge)
+    return fusion.answer(pool, scored, len(pool)), scored.larger_is_closer
+
+
+def _merged(pool: Pool, merge: MergeStep) -> Scored:
+    if isinstance(merge.ranker, fusion.Rrf | fusion.Weighted):
+        return fusion.fuse(pool, merge.ranker)
+    values = fusion.comparable(pool, normalized=merge.norm_score)
+    return Scored(fusion.combined(pool, values, merge.ranker).astype(np.float32))
+
+
+def _cut(hits: SearchPartial, limit: int, offset: int) -> SearchPartial:
+    queries = np.repeat(np.arange(len(hits.topks)), hits.topks)
+    kept, topks = fusion.cut(queries, len(hits.topks), limit, offset)
+    ids = hits.ids.take(numbers_to_arrow(kept))
+    return SearchPartial(topks, ids, hits.scores[kept], fusion.taken(hits.rows, kept))
 
 
 # -- scores -------------------------------------------------------------------------------------
@@ -348,10 +410,10 @@ def _boosted(hits: SearchPartial, part: _Part, boosts: Boosts | None) -> SearchP
         scores = boosted(hits.scores, hits.rows, boosts, part.plan.schema).astype(np.float32)
     pool = fusion.pool([RankedList(part.plan.metric, msgspec.structs.replace(hits, scores=scores))])
     group = None if part.plan.grouping is None else GroupRule(part.plan.grouping.size)
-    return _best(pool, _scored(pool, None), part.keep, 0, group)
+    return _best(pool, _scored(pool, None, None), part.keep, 0, group)
 
 
-def _scored(pool: Pool, reranker: Reranker | None) -> Scored:
+def _scored(pool: Pool, reranker: Reranker | None, ask: Ask | None) -> Scored:
     """The rows of all lists, by the reranker; None: by the scores of the only list."""
     if reranker is None:
         (metric,) = pool.metrics
@@ -359,12 +421,13 @@ def _scored(pool: Pool, reranker: Reranker | None) -> Scored:
     if isinstance(reranker, Decay):
         return decayed(pool, reranker)
     if isinstance(reranker, ModelRerank):
-        return _modelled(pool, reranker)
+        assert ask is not None, "boosts ask no model"
+        return _modelled(pool, reranker, ask)
     return fusion.fuse(pool, reranker)
 
 
-def _modelled(pool: Pool, model: ModelRerank) -> Scored:
-    scores = model_column(model, pool.rows.column(model.field), pool.queries, model_scores)
+def _modelled(pool: Pool, model: ModelRerank, ask: Ask) -> Scored:
+    scores = model_column(model, pool.rows.column(model.field), pool.queries, ask)
     return Scored(scores.astype(np.float32))
 
 

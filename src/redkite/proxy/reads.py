@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotLoaded, IndexNotFound, InvalidParameter, PartitionNotLoaded
-from redkite.filter import Filter, compile_filter
+from redkite.filter import Filter, compile_filter, match_calls
+from redkite.functions.registry import Functions
 from redkite.index.base import Queries
 from redkite.index.registry import needs_build
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import ConsistencyLevel, Metric
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
@@ -37,11 +38,13 @@ from redkite.proxy.kinds import (
     shown_groups,
     stored_queries,
     with_kind,
+    with_offsets,
 )
 from redkite.proxy.pages import Pages
 from redkite.proxy.query_kinds import aggregate_plan, aggregated, hidden_columns, ordered_rows, query_order
-from redkite.proxy.rules.kind_rules import check_kinds, split_range
-from redkite.proxy.rules.query_vectors import check_queries, comparable
+from redkite.proxy.routing import holding_partitions
+from redkite.proxy.rules.kind_rules import check_kinds, check_struct_kinds, split_range
+from redkite.proxy.rules.query_vectors import check_queries, comparable, is_element, searched_field
 from redkite.proxy.rules.read_rules import (
     check_as_of,
     check_guarantee,
@@ -57,10 +60,19 @@ from redkite.proxy.rules.read_rules import (
     is_count,
 )
 from redkite.proxy.rules.search_rules import check_search_params
+from redkite.proxy.rules.text_rules import (
+    check_no_stored_words,
+    is_text,
+    read_texts,
+    scoring_of,
+    split_analyzer,
+    takes_text,
+)
 from redkite.proxy.times import TimeView, time_view
 from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPlan
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_rows, merge_rows
+from redkite.query.straight import is_plain
 from redkite.segment.expiry import expires, expiry_at
 
 P = TypeVar("P", SearchPlan, QueryPlan)
@@ -80,13 +92,16 @@ class Planned(msgspec.Struct, frozen=True):
     """Whether the rows have to say their Milvus types."""
     times: TimeView | None
     kind: Kind = PLAIN
+    lone: Shard | None = None
+    """Of a plain search, which may go the straight way: the only shard."""
 
 
 class Reads:
     """Answers in the caller's thread. Plans are kept by the text of the request and the identity of the schema."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, functions: Functions) -> None:
         self._topology = topology
+        self._functions = functions
         self._root = topology.root
         self._limits = topology.limits
         self._plans: dict[tuple[Any, ...], Planned] = {}
@@ -103,6 +118,9 @@ class Reads:
     def search(self, request: rq.Search) -> rs.Hits:
         watch = Stopwatch(self._topology) if request.tuning is not None else None
         planned = self.planned(request)
+        hits = self._straight(request, planned) if planned.lone is not None else None
+        if hits is not None:
+            return hits
         meta = planned.meta
         check_same_collection(meta, request.collection_id)
         plan = self.expiring(planned.plan, meta, request.as_of)
@@ -112,8 +130,8 @@ class Reads:
         shards = self._topology.shards(meta)
         moment = self.moment(meta, shards, request)
         queries = comparable(planned.field, self.vectors_of(meta, planned.field, request, shards, moment))
-        asked = Asked(shards, moment)
         self.live.saw((plan.collection_id, plan.field), queries)
+        asked = Asked(shards, moment)
         if watch is None or request.tuning is None:
             return self.hits(request, planned, plan, asked, queries)
         if request.tuning.recall and not plan.exact:
@@ -130,12 +148,33 @@ class Reads:
         index = self._topology.data.index_of(meta.collection_id, plan.field)
         told = watch.explanation(
             "search", meta.name, [plan], asked.reports, len(shards), "" if index is None else index.spec.index_type,
-            request.filter,
+            request.filter, statistics=asked.statistics,
         )  # fmt: skip
         recalls = measured(again, plan, comparable=planned.kind == PLAIN)
         return msgspec.structs.replace(
             hits, recalls=recalls, explanation=msgspec.structs.replace(told, recalls=recalls)
         )
+
+    def _straight(self, request: rq.Search, planned: Planned) -> rs.Hits | None:
+        """The answer of a plain search where one segment's index is all that has to be asked; None elsewhere."""
+        shard = planned.lone
+        asked = request.queries
+        if shard is None or request.as_of or request.page or request.collection_id:
+            return None
+        if asked.vectors is None and not is_text(asked):
+            return None
+        now = self._root.oracle.now()
+        if request.guarantee_timestamp:
+            check_guarantee(request.guarantee_timestamp, now)
+        way = shard.view.straight(planned.plan) if shard.is_settled else None
+        if way is None:
+            return None
+        queries = comparable(planned.field, self._given(planned.meta, planned.field, request))
+        found = way.search(queries, now)
+        if found is None:
+            return None
+        self.live.saw((planned.plan.collection_id, planned.plan.field), queries)
+        return self._shown(request, planned, found, now)
 
     def tuned(self, plan: SearchPlan, request: rq.Search, planned: Planned, asked: Asked) -> SearchPlan:
         """The plan with the effort that finds the wanted part of the neighbours."""
@@ -182,20 +221,36 @@ class Reads:
         merged = arranged(gathered(plan, queries, asked), plan, planned.kind, request.offset)
         if planned.kind.buckets is not None:
             return bucketed(merged, planned.kind.buckets, request, planned.primary, asked.timestamp)
-        scores = merged.scores if request.round_decimal < 0 else np.round(merged.scores, request.round_decimal)
-        rows = typed_rows(merged.rows, plan.schema) if planned.ambiguous else merged.rows
+        hits = self._shown(request, planned, merged, asked.timestamp)
+        if plan.elements:
+            hits = with_offsets(hits)
+        if request.page is None and plan.grouping is None:
+            return hits
+        page = None if request.page is None else self._pages.end(request.page, merged)
+        groups = None if plan.grouping is None else shown_groups(merged, plan)
+        return msgspec.structs.replace(hits, page=page, groups=groups)
+
+    @staticmethod
+    def _shown(request: rq.Search, planned: Planned, found: SearchPartial, timestamp: int) -> rs.Hits:
+        """Hits as they were asked for."""
+        rows = typed_rows(found.rows, planned.plan.schema) if planned.ambiguous else found.rows
         return rs.Hits(
-            topks=merged.topks,
-            ids=merged.ids,
-            scores=scores,
+            topks=found.topks,
+            ids=found.ids,
+            scores=found.scores if request.round_decimal < 0 else np.round(found.scores, request.round_decimal),
             rows=rows if planned.times is None else planned.times.show(rows),
             output_fields=planned.shown,
             primary_field=planned.primary,
             collection=request.collection,
-            session_timestamp=asked.timestamp,
-            page=None if request.page is None else self._pages.end(request.page, merged),
-            groups=None if plan.grouping is None else shown_groups(merged, plan),
+            session_timestamp=timestamp,
         )
+
+    def _given(self, meta: CollectionMeta, field: FieldSchema, request: rq.Search) -> rq.Queries:
+        """The query vectors, which may have to be made of texts."""
+        if not takes_text(meta.schema, field, request.queries):
+            return request.queries
+        function = self._functions.of(meta.schema)[field.name]
+        return function.queries(read_texts(request.queries), split_analyzer(request.params)[0])
 
     def vectors_of(
         self,
@@ -208,7 +263,8 @@ class Reads:
         """The query vectors, which may be those of stored rows."""
         ids = request.queries.ids
         if ids is None:
-            return request.queries
+            return self._given(meta, field, request)
+        check_no_stored_words(meta.schema, field)
         primary = meta.schema.primary.name
         plan = QueryPlan(
             collection_id=meta.collection_id,
@@ -266,7 +322,8 @@ class Reads:
         check_search_window(request.limit, request.offset, request.queries.nq, self._limits)
         check_round_decimal(request.round_decimal)
         field = choose_vector_field(meta.schema, request.anns_field)
-        if request.queries.ids is None:
+        text = takes_text(meta.schema, field, request.queries)
+        if request.queries.ids is None and not field.struct_name and not text:
             check_queries(field, request.queries)
         check_kinds(request, field)
         index = self._topology.data.index_of(meta.collection_id, field.name)
@@ -275,10 +332,19 @@ class Reads:
         spec = index.spec
         metric = spec.metric or Metric.COSINE
         check_metric(request.metric, metric)
+        field = searched_field(field, metric, request.queries)
+        elements = is_element(field)
+        if field.struct_name:
+            check_struct_kinds(request, field, meta.schema)
         limit = request.limit + request.offset
-        within, params = split_range(request.params, metric)
+        analyzer, params = split_analyzer(request.params)
+        if analyzer and not text:
+            raise InvalidParameter(f"analyzer_name is for searches with texts, got {analyzer[:100]}")
+        within, params = split_range(params, metric)
         columns, shown = expand_output_fields(meta.schema, request.output_fields)
+        columns += (OFFSET_FIELD,) if elements else ()
         kind = kind_of(meta.schema, request, metric, columns, self._root.zone_of(meta), self._limits)
+        condition = self.condition(meta, request.filter, request.filter_params)
         plan = SearchPlan(
             collection_id=meta.collection_id,
             schema=meta.schema,
@@ -287,17 +353,21 @@ class Reads:
             params=check_search_params(spec, params, limit),
             exact=not needs_build(spec) or (request.tuning is not None and request.tuning.exact),
             explain="" if request.tuning is None else request.tuning.explain,
-            filter=self.condition(meta, request.filter, request.filter_params),
-            partitions=partitions,
+            filter=condition,
+            partitions=holding_partitions(meta, condition, partitions),
             limit=limit,
             columns=columns,
             ignore_growing=request.ignore_growing,
             within=within,
+            elements=elements,
+            scoring=scoring_of(spec, self._partitions(meta, ())),
         )
         plan = with_kind(plan, kind, request, self._limits)
+        plain = kind == PLAIN and request.tuning is None and not request.offset and not expires(meta.properties)
+        shards = self._topology.shards(meta) if plain and is_plain(plan) else []
         return Planned(
             meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns),
-            self.times_of(meta, columns, request), kind,
+            self.times_of(meta, columns, request), kind, shards[0] if len(shards) == 1 else None,
         )  # fmt: skip
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
@@ -350,7 +420,7 @@ class Reads:
             collection_id=meta.collection_id,
             schema=meta.schema,
             filter=condition,
-            partitions=partitions,
+            partitions=holding_partitions(meta, condition, partitions),
             limit=None if request.limit is None else request.limit + request.offset,
             columns=columns + hidden,
             count=count,
@@ -413,7 +483,7 @@ class Reads:
             collection_id=meta.collection_id,
             schema=meta.schema,
             filter=condition,
-            partitions=within,
+            partitions=holding_partitions(meta, condition, within),
             limit=None,
             columns=columns,
             expiry=expiry_at(meta.properties, self._root.oracle.now()),
@@ -444,10 +514,10 @@ class Reads:
                 shard.settle()
             return request.as_of
         check_guarantee(request.guarantee_timestamp, now)
+        if len(shards) == 1:
+            return now if shards[0].is_settled else None
         if all(shard.is_settled for shard in shards):
             return now
-        if len(shards) == 1:
-            return None
         level = meta.consistency_level if request.consistency_level is None else request.consistency_level
         if level is ConsistencyLevel.Eventually:
             return min(now if shard.is_settled else shard.view.timestamp for shard in shards)
@@ -463,12 +533,18 @@ class Reads:
         shards = self._topology.open_shards(meta)
         if len(shards) < meta.shards:
             return False
+        if request.filter and not match_calls.is_quick(request.filter, sum(shard.row_slots for shard in shards)):
+            return False
         if isinstance(request, rq.Query):
             most = QUICK_FLOATS // (64 if request.order_by or request.group_by else 8)
             return sum(shard.row_slots for shard in shards) <= most
         nq, queries = request.queries.nq, request.queries
         if compares_all(request) or queries.ids is not None:
             return nq == 1 and sum(shard.row_slots for shard in shards) <= QUICK_FLOATS // 1024
+        if is_text(queries):
+            size = sum(map(len, queries.raw))
+            if not self._functions.is_quick(meta.schema, size, request.anns_field):
+                return False
         dim = len(b"".join(queries.raw[:1])) if queries.vectors is None else queries.vectors.shape[1]
         compared = sum(shard.unindexed_rows() for shard in shards) * dim * nq
         if request.filter:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
+from redkite.filter import Filter
 from redkite.model.batch import arrow_to_numbers
 from redkite.node.records import Parts
 
@@ -31,6 +32,25 @@ def hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
 def partition_numbers(meta: CollectionMeta, key_column: pa.Array) -> npt.NDArray[np.int64]:
     """For a collection with a partition key: the ordinal of each row's partition."""
     return (hashes(key_column) % np.uint64(len(meta.partitions))).astype(np.int64)
+
+
+def holding_partitions(
+    meta: CollectionMeta, condition: Filter | None, partitions: frozenset[int] | None
+) -> frozenset[int] | None:
+    """Of these partitions (None: all) those that can hold rows which pass: under a partition key, the ones of the keys
+    that the filter names."""
+    key = meta.schema.partition_key
+    values = None if key is None or condition is None else condition.possible_values(key.name)
+    if key is None or values is None:
+        return partitions
+    kind, fitting = (str, values) if key.data_type.is_string else (int, {v for v in values if _is_whole(v)})
+    numbers = partition_numbers(meta, pa.array([kind(v) for v in fitting], pa.string() if kind is str else pa.int64()))
+    holding = frozenset(meta.partitions[number].partition_id for number in numbers.tolist())
+    return holding if partitions is None else partitions & holding
+
+
+def _is_whole(value: float | str) -> bool:
+    return not isinstance(value, str) and abs(value) < 1 << 63 and value == int(value)
 
 
 Partition = int | npt.NDArray[np.int64] | None

@@ -7,18 +7,35 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from redkite.backup.backups import Backups
+from redkite.backup.exchange import Exchange
 from redkite.backup.snapshots import Snapshots
+from redkite.env import attach
 from redkite.errors import MilvusException, Unimplemented
+from redkite.functions.base import Services
+from redkite.functions.models import Models
+from redkite.functions.registry import Functions
+from redkite.model import analysis as an
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.access import CreateRowPolicy, DropRowPolicy, ListRowPolicies
 from redkite.model.advice import AdviseIndex, MeasureRecall
+from redkite.model.calling import ModelSettings
+from redkite.model.embeddings import RegisterEmbedding
+from redkite.model.exchange import ExportSnapshot, GetExportSnapshotState, RestoreExternalSnapshot
+from redkite.model.inspection import GetMetrics
 from redkite.model.version import PROTOCOL_VERSION
+from redkite.node.memory import nothing
 from redkite.node.topology import Topology
+from redkite.proxy.access import Access
 from redkite.proxy.advisor import Advisor
+from redkite.proxy.analysis import Analysis
 from redkite.proxy.definitions import Definitions
 from redkite.proxy.evolution import Evolution
+from redkite.proxy.highlighting import Highlighting
 from redkite.proxy.indexes import Indexes
+from redkite.proxy.inspection import Inspection
 from redkite.proxy.loading import Loading
+from redkite.proxy.policies import Policies
 from redkite.proxy.ranking import Rankings
 from redkite.proxy.reads import Reads
 from redkite.proxy.upkeep import Upkeep
@@ -43,41 +60,52 @@ _REPLANS = 100
 class Proxy:
     """Implements `model.service.Service` over a topology of nodes."""
 
-    def __init__(self, topology: Topology, backups: str | None = None) -> None:
-        """`backups`: the folder or URL below which backups may be made; None: anywhere."""
+    def __init__(self, topology: Topology, backups: str | None = None, models: ModelSettings | None = None) -> None:
+        """`backups`: the folder or URL below which backups may be made; None: anywhere. `models`: how to ask models."""
         self._topology = topology
-        self._reads = Reads(topology)
+        self._models = Models(topology.env, models)
+        self._functions = Functions(Services(topology.env, self._models))
+        self._reads = Reads(topology, self._functions)
         self._advisor = Advisor(topology, self._reads)
-        self._rankings = Rankings(topology, self._reads)
-        self._writes = Writes(topology, self._reads)
+        self._rankings = Rankings(topology, self._reads, self._models)
+        self._writes = Writes(topology, self._reads, self._functions)
         self._snapshots = Snapshots(topology)
         self._backups = Backups(topology, backups)
+        self._exchange = Exchange(topology, backups, self._backups.jobs)
+        self._access = Access(topology.access, topology.root)
+        self._policies = Policies(topology, self._reads)
         self._methods = self._table()
 
     def _table(self) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
         topology, changed = self._topology, self._reads.forget_plans
-        d, loading = Definitions(topology, changed), Loading(topology, changed)
-        indexes, evolution = Indexes(topology, changed), Evolution(topology, changed)
-        upkeep, rankings = Upkeep(topology), self._rankings
+        d, indexes = Definitions(topology, changed, self._functions), Indexes(topology, changed)
+        evolution = Evolution(topology, changed, self._functions, indexes)
+        rankings, access = self._rankings, self._access
+        highlighting = Highlighting(topology)
         return {
             rq.Connect: self._connect,
             rq.GetVersion: lambda _: rs.Version(version=PROTOCOL_VERSION),
             rq.CheckHealth: lambda _: rs.Health(healthy=True),
             rq.GetComponentStates: lambda _: rs.Health(healthy=True),
             rq.AllocTimestamp: lambda _: rs.Timestamp(timestamp=self._topology.root.oracle.allocate()),
+            GetMetrics: Inspection(topology).metrics,
             rq.CreateDatabase: d.create_database,
             rq.DropDatabase: d.drop_database,
-            rq.ListDatabases: d.list_databases,
+            rq.ListDatabases: lambda request: access.shown_databases(request, d.list_databases(request)),
             rq.DescribeDatabase: d.describe_database,
             rq.CreateCollection: d.create_collection,
             rq.DropCollection: d.drop_collection,
             rq.HasCollection: d.has_collection,
             rq.DescribeCollection: d.describe_collection,
-            rq.ShowCollections: d.show_collections,
+            rq.ShowCollections: lambda request: access.shown_collections(request, d.show_collections(request)),
             rq.RenameCollection: d.rename_collection,
             rq.TruncateCollection: d.truncate_collection,
             rq.AddCollectionField: evolution.add_field,
+            rq.AddCollectionStructField: evolution.add_struct,
             rq.DropCollectionField: evolution.drop_field,
+            rq.AddFunctionField: evolution.add_function,
+            rq.DropFunctionField: evolution.drop_function,
+            rq.AlterFunction: evolution.alter_function,
             rq.AlterCollectionField: evolution.alter_field,
             rq.AlterCollection: evolution.alter_collection,
             rq.AlterDatabase: evolution.alter_database,
@@ -92,6 +120,29 @@ class Proxy:
             rq.AlterAlias: d.alter_alias,
             rq.DescribeAlias: d.describe_alias,
             rq.ListAliases: d.list_aliases,
+            rq.Insert: lambda request: self._admitted(self._writes.insert, request, request.rows.nbytes),
+            rq.Upsert: lambda request: self._admitted(self._writes.upsert, request, request.rows.nbytes),
+            rq.Delete: lambda request: self._admitted(self._writes.delete, request, delete_bytes(request)),
+            rq.Flush: self._writes.flush,
+            rq.GetFlushState: self._writes.flush_state,
+            rq.FlushAll: self._writes.flush_all,
+            rq.GetFlushAllState: lambda _: rs.Flag(value=True),
+            **self._upkeep(),
+            **self._keeping(),
+            **access.table(),
+            CreateRowPolicy: self._policies.create,
+            DropRowPolicy: self._policies.drop,
+            ListRowPolicies: self._policies.listed,
+            **self._words(),
+            rq.Search: lambda request: highlighting.marked(request, rankings.search),
+            rq.HybridSearch: lambda request: highlighting.marked(request, rankings.hybrid),
+            rq.Query: self._reads.query,
+        }
+
+    def _upkeep(self) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
+        topology, changed = self._topology, self._reads.forget_plans
+        loading, indexes, upkeep = Loading(topology, changed), Indexes(topology, changed), Upkeep(topology)
+        return {
             rq.LoadCollection: loading.load_collection,
             rq.ReleaseCollection: loading.release_collection,
             rq.LoadPartitions: loading.load_partitions,
@@ -105,26 +156,15 @@ class Proxy:
             rq.GetIndexStatistics: indexes.describe_index,
             rq.AlterIndex: indexes.alter_index,
             rq.DropIndex: indexes.drop_index,
-            rq.Insert: lambda request: self._admitted(self._writes.insert, request, request.rows.nbytes),
-            rq.Upsert: lambda request: self._admitted(self._writes.upsert, request, request.rows.nbytes),
-            rq.Delete: lambda request: self._admitted(self._writes.delete, request, delete_bytes(request)),
             rq.Compact: upkeep.compact,
             rq.GetCompactionState: upkeep.compaction_state,
             rq.GetCompactionPlans: upkeep.compaction_plans,
             rq.ListPersistentSegments: upkeep.persistent_segments,
             rq.ListLoadedSegments: upkeep.loaded_segments,
-            rq.Flush: self._writes.flush,
-            rq.GetFlushState: self._writes.flush_state,
-            rq.FlushAll: self._writes.flush_all,
-            rq.GetFlushAllState: lambda _: rs.Flag(value=True),
-            **self._keeping(),
-            rq.Search: rankings.search,
-            rq.HybridSearch: rankings.hybrid,
-            rq.Query: self._reads.query,
         }
 
     def _keeping(self) -> dict[type[rq.Request], Callable[[Any], rs.Result | Future[rs.Result]]]:
-        snapshots, backups = self._snapshots, self._backups
+        snapshots, backups, exchange = self._snapshots, self._backups, self._exchange
         return {
             rq.CreateSnapshot: snapshots.create,
             rq.DropSnapshot: snapshots.drop,
@@ -135,15 +175,34 @@ class Proxy:
             rq.ListRestoreSnapshotJobs: snapshots.restore_jobs,
             rq.PinSnapshotData: snapshots.pin,
             rq.UnpinSnapshotData: snapshots.unpin,
+            ExportSnapshot: exchange.export,
+            GetExportSnapshotState: exchange.export_state,
+            RestoreExternalSnapshot: exchange.restore,
             rq.CreateBackup: backups.create,
             rq.RestoreBackup: backups.restore,
             rq.VerifyBackup: backups.verify,
             rq.DeleteBackup: backups.delete,
             rq.ListBackups: backups.whole,
             rq.GetBackupJob: backups.job,
+            RegisterEmbedding: self._register,
             MeasureRecall: self._advisor.measure_recall,
             AdviseIndex: self._advisor.advise,
         }
+
+    def _words(self) -> dict[type[rq.Request], Callable[[Any], rs.Result]]:
+        analysis = Analysis(self._topology)
+        return {
+            an.RunAnalyzer: analysis.run,
+            an.ComputePhraseMatchSlop: analysis.slops,
+            an.AddFileResource: analysis.add_file,
+            an.RemoveFileResource: analysis.remove_file,
+            an.ListFileResources: analysis.files,
+        }
+
+    def _register(self, request: RegisterEmbedding) -> rs.Done:
+        """Python code of this process, for functions to call."""
+        self._models.register(request.name, request)
+        return rs.Done()
 
     def forget_plans(self) -> None:
         """What reads were planned by has changed elsewhere."""
@@ -152,12 +211,17 @@ class Proxy:
     def close(self) -> None:
         """Stop what runs in the background on somebody's request."""
         self._snapshots.close()
+        self._exchange.close()
         self._backups.close()
+        self._models.close()
 
     def call(self, request: rq.Request) -> rs.Result | Future[rs.Result]:
         method = self._methods.get(type(request))
         if method is None:
             raise Unimplemented(f"{type(request).__name__} is not built in this version")
+        if request.user:
+            self._access.check(request)
+            request = self._policies.narrowed(request)
         for _ in range(_REPLANS):
             try:
                 return method(request)
@@ -173,7 +237,8 @@ class Proxy:
         except BaseException:
             done()
             raise
-        future.add_done_callback(lambda _: done())
+        if done is not nothing:
+            attach(future, lambda _: done())
         return future
 
     def is_quick(self, request: rq.Request) -> bool:
@@ -186,6 +251,8 @@ class Proxy:
                 return False  # it waits for the writes before it
             if isinstance(request, _WRITES):
                 meta = self._topology.root.find(request.database, request.collection)
+                if not self._functions.is_quick(meta.schema, request.rows.nbytes):
+                    return False
                 return not self._topology.memory.is_tight and len(self._topology.open_shards(meta)) == meta.shards
         except MilvusException:
             return True  # the call itself says what is wrong, at once

@@ -1,8 +1,8 @@
 """`recall=0.95` instead of `ef` or `nprobe`: the effort that finds that much, measured on the collection at hand.
 
 Queries that were really asked are the sample where there are enough of them; else points between stored vectors. Each
-is answered exactly, and the effort doubled until the index finds the wanted part of the answers. What was measured is
-kept until the collection has grown by half or has another index.
+is answered exactly, and the effort doubled until the index finds the wanted part of the answers, with the filter and in
+the partitions of the search. What was measured is kept until the collection has grown by half or has another index.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from redkite.index.base import Queries
+from redkite.index.effort import MEASURED
 from redkite.model import results as rs
 from redkite.model.segments import IndexMeta
 from redkite.proxy.explaining import recalls_of
@@ -37,6 +38,7 @@ LIVE = 256
 """Queries of one field that are remembered."""
 REMEMBERED_FIELDS = 256
 GROWN = 1.5
+KNOWN = 1024
 _FIRST = np.zeros(1, np.int64)
 
 Search = Callable[[SearchPlan, Queries], rs.Hits]
@@ -78,7 +80,9 @@ class Tuner:
 
     def __init__(self, live: LiveQueries) -> None:
         self._live = live
-        self._known: dict[tuple[Field, int, float], _Known] = {}
+        self._known: dict[tuple[Field, int, float, frozenset[int] | None, str], _Known] = {}
+        """By what is searched, for how many, how well, where, and the filter's text: templates of other values are the
+        same filter."""
 
     def params(
         self,
@@ -96,7 +100,7 @@ class Tuner:
         if effort is None or not rows:
             return plan.params  # nothing is missed
         field = (plan.collection_id, plan.field)
-        key = (field, plan.limit, recall)
+        key = (field, plan.limit, recall, plan.partitions, "" if plan.filter is None else plan.filter.text)
         known = self._known.get(key)
         if known is not None and known.index_id == index.index_id and known.rows <= rows <= known.rows * GROWN:
             return known.params
@@ -104,6 +108,8 @@ class Tuner:
         if queries is None:
             return plan.params
         params = _least(plan, effort, index, recall, queries, search)
+        if len(self._known) >= KNOWN:
+            self._known = {}
         self._known[key] = _Known(index.index_id, rows, params)
         return params
 
@@ -117,12 +123,12 @@ class Tuner:
 def _least(
     plan: SearchPlan, effort: str, index: IndexMeta, recall: float, queries: Queries, search: Search
 ) -> dict[str, Value] | None:
-    bare = msgspec.structs.replace(plan, columns=(), filter=None, explain="")
+    bare = msgspec.structs.replace(plan, columns=(), explain="")
     exact = search(msgspec.structs.replace(bare, exact=True, params={}), queries)
     most = int(index.spec.build.get("nlist", MOST_EFFORT))
     at = 1 if effort == "nprobe" else max(plan.limit, 8)
     while True:
-        params = {**plan.params, effort: min(at, max(most, plan.limit))}
+        params = {**_named(plan.params), effort: min(at, max(most, plan.limit))}
         found = search(msgspec.structs.replace(bare, params=params), queries)
         told = recalls_of(found, exact, larger=plan.metric.larger_is_closer)
         if sum(told) / len(told) >= recall:
@@ -130,3 +136,8 @@ def _least(
         if at >= most:
             return None
         at *= 2
+
+
+def _named(params: dict[str, Value]) -> dict[str, Value]:
+    """Without what lets an index raise its effort."""
+    return {key: value for key, value in params.items() if key != MEASURED}

@@ -103,7 +103,7 @@ class Upkeep:
         return rs.Segments(segments=tuple(found))
 
     def _loaded(self, segment: SegmentMeta, node_id: int) -> SegmentInfo:
-        index = _index_over(segment, self._data.indexes(segment.collection_id))
+        index = _index_over(segment, self._data.made_indexes(segment.collection_id))
         return _info(
             segment,
             index_name="" if index is None else index.name,

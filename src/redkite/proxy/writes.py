@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +13,11 @@ import pyarrow as pa
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter, SchemaMismatch
 from redkite.filter import compile_filter
+from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_type
-from redkite.model.one_row import OneRow
+from redkite.model.one_row import OneRow, RowLayout
 from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
 from redkite.node.memory import DELETED_BYTES
@@ -28,31 +31,39 @@ from redkite.proxy.reads import Reads
 from redkite.proxy.routing import Partition, pieces, shard_keys
 from redkite.proxy.rules.row_rules import rules_of
 
+_Way: TypeAlias = tuple[CollectionMeta, RowLayout, str, int | None]
+"""Where the last single row went: collection, layout, name and id of the partition (None: it goes as a batch)."""
+
 
 class Writes:
     """Requests that change rows. Each answers a future that is done when the change is durable and visible."""
 
-    def __init__(self, topology: Topology, reads: Reads) -> None:
+    def __init__(self, topology: Topology, reads: Reads, functions: Functions) -> None:
         self._topology = topology
+        self._functions = functions
         self._root = topology.root
         self._allocate: Callable[[], int] = topology.root.oracle.allocate
         self._changes = Changes(topology, reads, self._allocate)
+        self._way: _Way | None = None
 
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
         meta = self._find(request)
         rows = request.rows
         if isinstance(rows, OneRow):
-            if meta.shards == 1 and not meta.has_partition_key and rows.layout.fits(meta.schema, meta.collection_id):
-                return self._write_one(meta, rows, self._partition(meta, request.partition))
+            way = self._way
+            if way is None or way[0] is not meta or way[1] is not rows.layout or way[2] != request.partition:
+                way = self._way = self._way_of(meta, rows.layout, request.partition)
+            if way[3] is not None:
+                return self._write_one(meta, rows, way[3])
             rows = rows.batch()
-        rules = rules_of(meta.schema, self._topology.limits)
+        rules = rules_of(meta.schema, self._topology.limits, self._functions)
         auto_ids = self._auto_ids(meta, rows) if rules.needs_ids(rows, upsert=False) else None
         rows = rules.check(rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
         return self._write(meta, rows, self._partition(meta, request.partition))
 
     def upsert(self, request: rq.Upsert) -> Future[rs.Result]:
         meta = self._find(request)
-        rules = rules_of(meta.schema, self._topology.limits)
+        rules = rules_of(meta.schema, self._topology.limits, self._functions)
         zone = self._root.zone_of(meta)
         partition: Partition = self._partition(meta, request.partition)
         if not request.partial and request.condition is None:
@@ -64,7 +75,7 @@ class Writes:
         else:
             rows = rules.check(request.rows, upsert=True, zone=zone)
         timestamp, logged = self._changes.upsert(meta, request, rows, partition, rules)
-        return self._written(rows.column(meta.schema.primary.name), timestamp, logged)
+        return self._when_written(rows.column(meta.schema.primary.name), timestamp, logged)
 
     def _find(self, request: rq.Insert | rq.Upsert) -> CollectionMeta:
         """The collection; a client that names an older schema than it has is told so."""
@@ -88,32 +99,42 @@ class Writes:
         ids = pa.array(np.arange(first, first + rows.num_rows))
         return ids if pa.types.is_integer(arrow_type(meta.schema.primary)) else ids.cast(pa.string())
 
-    def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int | None) -> Future[rs.Result]:
-        assert partition is not None, "without a partition key the partition is known"
+    def _way_of(self, meta: CollectionMeta, layout: RowLayout, name: str) -> _Way:
+        """Where single rows of a layout go."""
+        if meta.shards > 1 or meta.has_partition_key or not layout.fits(meta.schema, meta.collection_id):
+            return meta, layout, name, None
+        return meta, layout, name, self._partition(meta, name)
+
+    def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int) -> Future[rs.Result]:
         (shard,) = self._topology.shards(meta)
-        timestamp, future = shard.insert(((partition, 1),), row, self._allocate, meta.schema)
-        return self._written(row.keys(), timestamp, [(shard, future)])
+        return shard.insert(((partition, 1),), row, self._allocate, partial(self._one_written, shard), meta.schema)
 
     def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> Future[rs.Result]:
         shards = self._topology.shards(meta)
         routed = [(shards[number], parts, piece) for number, parts, piece in pieces(meta, rows, partition)]
         if len(routed) == 1:
             shard, parts, piece = routed[0]
-            timestamp, future = shard.insert(parts, piece, self._allocate, meta.schema)
-            logged = [(shard, future)]
-        else:
-            with turns(shard for shard, _, _ in routed):
-                timestamp = self._allocate()
-                logged = [(s, s.log_rows(parts, piece, timestamp, meta.schema)) for s, parts, piece in routed]
-        return self._written(rows.column(meta.schema.primary.name), timestamp, logged)
+            answer = partial(self._written, rows.column(meta.schema.primary.name), (shard,))
+            return shard.insert(parts, piece, self._allocate, answer, meta.schema)
+        with turns(shard for shard, _, _ in routed):
+            timestamp = self._allocate()
+            logged = [(s, s.log_rows(parts, piece, timestamp, meta.schema)) for s, parts, piece in routed]
+        return self._when_written(rows.column(meta.schema.primary.name), timestamp, logged)
 
-    def _written(self, ids: pa.Array, timestamp: int, logged: list[tuple[Shard, Future[int]]]) -> Future[rs.Result]:
-        def answer() -> rs.Result:
-            for shard, _ in logged:
-                self._topology.owner(shard.channel).seal_if_full(shard)
-            return rs.Mutation(ids=ids, count=len(ids), timestamp=timestamp)
-
+    def _when_written(
+        self, ids: pa.Array, timestamp: int, logged: list[tuple[Shard, Future[int]]]
+    ) -> Future[rs.Result]:
+        answer = partial(self._written, ids, [shard for shard, _ in logged], timestamp)
         return when_all(self._topology.env.tasks, [future for _, future in logged], answer)
+
+    def _one_written(self, shard: Shard, timestamp: int) -> rs.Result:
+        self._topology.owner(shard.channel).seal_if_full(shard)
+        return rs.Written(count=1, timestamp=timestamp)
+
+    def _written(self, ids: pa.Array, shards: Sequence[Shard], timestamp: int) -> rs.Result:
+        for shard in shards:
+            self._topology.owner(shard.channel).seal_if_full(shard)
+        return rs.Mutation(ids=ids, count=len(ids), timestamp=timestamp)
 
     def delete(self, request: rq.Delete) -> Future[rs.Result]:
         meta = self._root.find(request.database, request.collection)

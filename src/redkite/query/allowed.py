@@ -22,6 +22,7 @@ from redkite.query.masks import LEAST_ROWS, Bits, SegmentMasks
 from redkite.query.nearby import Gathered, Nearby, Reach
 from redkite.segment.base import Segment
 from redkite.segment.deletes import Mask
+from redkite.segment.elements import ElementView
 from redkite.segment.expiry import Expiry
 from redkite.segment.kept import Kept
 
@@ -113,6 +114,8 @@ Key = tuple[int, int, str, str]
 """(segment id, version of the schema, filter, vector field)"""
 Version = tuple[int, ...]
 """Of the deletes, and of what has expired: an entry of another version is stale."""
+_ELEMENTS = "\0elements"
+"""Marks the keys of entries about elements rather than rows."""
 _UNEXPIRED = "\0unexpired"
 """Marks the keys of entries without what has expired."""
 
@@ -217,6 +220,8 @@ def allowed_rows(
 
     With a `vector_field`, rows whose vector is null are left out.
     """
+    if isinstance(segment, ElementView):
+        return _allowed_elements(segment, condition, timestamp, expiry)
     if condition is not None and condition.sample is not None:
         passing = allowed_rows(segment, condition.whole, vector_field, timestamp, expiry)
         return _sampled(segment, passing, condition.sample, timestamp)
@@ -234,6 +239,36 @@ def allowed_rows(
         return None
     key = (segment.segment_id, segment.schema.version, "" if condition is None else condition.key, vector_field)
     return _kept_rows(segment, condition, key, timestamp, expired)
+
+
+def _allowed_elements(
+    view: ElementView, condition: Filter | None, timestamp: int, expiry: Expiry | None
+) -> Allowed | None:
+    """The elements of the allowed rows; where an `element_filter` of the same structs asks for some, only those."""
+    segment = view.segment
+    passing = allowed_rows(segment, condition, "", timestamp, expiry)
+    chosen = None if condition is None else condition.elements
+    if chosen is not None and chosen.field.partition("[")[0] != view.struct:
+        chosen = None
+    if passing is None and chosen is None:
+        return None
+    cache, rows, deletes = segment.cache, segment.rows_at(timestamp), segment.deletes
+    whole = timestamp >= deletes.newest and segment.rows_at(1 << 63) == rows
+    kept = cache is not None and whole and expiry is None and (condition is None or condition.sample is None)
+    text = "" if condition is None else condition.key
+    key: Key = (segment.segment_id, segment.schema.version, text, f"{view.field}{_ELEMENTS}")
+    deleted = deletes.version
+    known: Allowed | None = cache.get(key, (deleted,)) if kept and cache is not None else None
+    if known is not None:
+        return known
+    counts = np.diff(view.lists(rows).starts)
+    mask = np.ones(int(counts.sum()), np.bool_) if passing is None else np.repeat(passing.mask, counts)
+    if chosen is not None and condition is not None:
+        mask &= condition.evaluate_elements(segment.columns(rows))
+    allowed = Allowed(mask)
+    if kept and cache is not None and deletes.version == deleted:
+        cache.put(key, (deleted,), allowed)
+    return allowed
 
 
 def _sampled(segment: Segment, passing: Allowed | None, share: float, timestamp: int) -> Allowed:

@@ -15,14 +15,17 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, Queries, RowNumbers, Scores, VectorColumn, VectorIndex
 from redkite.index.dense import FloatColumn
 from redkite.index.exact import MATRIX_PRODUCT_QUERIES
-from redkite.index.minhash import as_signatures
+from redkite.index.faiss_index import FaissIndex
+from redkite.index.threads import shared_out
 from redkite.query.aggregates import gather
 from redkite.query.allowed import Allowed, AllowedCache, allowed_rows
+from redkite.query.comparing import prepared
 from redkite.query.expired import expired_of
 from redkite.query.grouping import search_groups
 from redkite.query.iterate import search_in_order
@@ -32,7 +35,9 @@ from redkite.query.notes import Notes, count_allowed, noted
 from redkite.query.ordering import assemble_ordered
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits, assemble_rows, hits_of_one
+from redkite.query.sharing import pays_to_share
 from redkite.segment.base import Segment
+from redkite.segment.elements import element_views
 
 EXACT_FLOATS = 1_300_000
 """Up to this many allowed rows × dimensions, comparing them all costs no more than a graph walk (10,000 × 128 or
@@ -70,6 +75,8 @@ def search_segments(
     segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, pool: Executor | None = None
 ) -> SearchPartial:
     """Best `plan.limit` rows of all segments for each query. Long scans are split over `pool`."""
+    if plan.elements:
+        segments = element_views(segments, plan.field)
     if plan.explain:
         return _explained(segments, plan, queries, timestamp, pool)
     if plan.grouping is not None:
@@ -80,17 +87,28 @@ def search_segments(
 
 
 def _search(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPartial:
-    plan, queries = ask.plan, ask.queries
-    found: list[Found] = []
-    for held in segments:
-        segment = held.under(plan.schema)
+    plan = ask.plan
+    segments = [held.under(plan.schema) for held in segments]
+
+    def search(segment: Segment) -> Found:
         scores, rows = _search_segment(segment, ask, timestamp)
         if ask.notes is not None:
             ask.notes.close(segment, plan, timestamp)
-        if len(segments) == 1:
-            return hits_of_one(Found(segment, scores, rows), plan)
-        found.append(Found(segment, scores, rows))
-    return assemble_hits(found, plan, len(queries))
+        return Found(segment, scores, rows)
+
+    if len(segments) == 1:
+        return hits_of_one(search(segments[0]), plan)
+    if ask.pool is not None and ask.notes is None and pays_to_share([_work(segment, ask) for segment in segments]):
+        found = shared_out(ask.pool, search, segments)
+    else:
+        found = [search(segment) for segment in segments]
+    return assemble_hits(found, plan, len(ask.queries))
+
+
+def _work(segment: Segment, ask: _Ask) -> int:
+    """Multiply-adds of asking the segment's index, about; 0 where that is not known."""
+    index: object = None if ask.plan.exact else segment.index(ask.plan.field)
+    return index.work(len(ask.queries), ask.plan.params) if isinstance(index, FaissIndex) else 0
 
 
 def _explained(
@@ -136,8 +154,8 @@ def _search_segment(segment: Segment, ask: _Ask, timestamp: int) -> tuple[Scores
     plan = ask.plan
     rows = segment.rows_at(timestamp)
     column, valid = segment.vectors(plan.field, rows)
-    column = as_signatures(column, plan.metric, plan.params)
     index = None if plan.exact else segment.index(plan.field)
+    column, index = prepared(column, index, plan, segment.index(plan.field))
     if plan.lazy_filter and index is not None and index.rows == rows:
         found = search_lazily(segment, index, column, plan, ask.queries, timestamp)
         if found is not None:
@@ -164,7 +182,7 @@ def _exact(segment: Segment, column: VectorColumn, allowed: Allowed | None, ask:
     if allowed is None or allowed.count == len(column):
         return column.search(queries, plan.limit, plan.metric, pool)
     gathered = allowed.gathered(plan.field, column, segment.cache)
-    near = as_signatures(gathered.column, plan.metric, plan.params)
+    near, _ = prepared(gathered.column, None, plan)
     scores, places = near.search(queries, plan.limit, plan.metric, pool)
     if places[:, -1].min(initial=0) >= 0:
         return scores, gathered.rows[places]
@@ -204,25 +222,43 @@ def _filtered(
         reach = allowed.reach(plan.field)
         if reach.share is not None and reach.share * allowed.count * column.width <= EXACT_FLOATS:
             return _compared(segment, column, allowed, ask)
-    poor = np.zeros(len(queries), np.bool_)
-    if share < NEARLY_ALL:
-        ask.note(f"look at the {PROBE} nearest rows, allowed or not")
-        _, near = index.search(queries, PROBE, index.widened(plan.params, PROBE, 1), None)
-        poor = allowed.mask[near].mean(axis=1) < share * POOR
-    scores = np.zeros((len(queries), plan.limit), np.float32)
-    rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
-    walked = np.flatnonzero(~poor)
-    if len(walked):
-        some = queries if len(walked) == len(queries) else queries[walked]
-        wanted = min(plan.limit, allowed.count)
-        ask._replace(queries=some).note("ask the index for allowed rows, with more effort")
-        wider = index.widened(plan.params, wanted, min(1 / share, WIDEST))
-        _, candidates = index.search(some, wanted, wider, allowed.bitmap)
-        scores[walked], rows[walked] = column.ranked(some, candidates, plan.limit, plan.metric)
-        poor[walked] = rows[walked, wanted - 1] < 0
-    if poor.any():
-        scores[poor], rows[poor] = _compared(segment, column, allowed, ask._replace(queries=queries[poor]))
+    poor = _in_poor_places(index, allowed, share, ask) if share < NEARLY_ALL else None
+    if poor is None or not poor.any():
+        scores, rows = _walked(index, column, allowed, share, ask)
+    else:
+        scores = np.zeros((len(queries), plan.limit), np.float32)
+        rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
+        if not poor.all():
+            others = ask._replace(queries=queries[~poor])
+            scores[~poor], rows[~poor] = _walked(index, column, allowed, share, others)
+    short = rows[:, min(plan.limit, allowed.count) - 1] < 0
+    if short.any():
+        scores[short], rows[short] = _compared(segment, column, allowed, ask._replace(queries=queries[short]))
     return scores, rows
+
+
+def _in_poor_places(index: VectorIndex, allowed: Allowed, share: float, ask: _Ask) -> npt.NDArray[np.bool_]:
+    """Which of the queries lie where few of the rows are allowed."""
+    ask.note(f"look at the {PROBE} nearest rows, allowed or not")
+    params = index.widened(ask.plan.params, PROBE, 1)
+    coarse: object = index
+    if isinstance(coarse, FaissIndex):
+        params = {**params, "refine_k": 1}  # nobody compares these rows once more
+    _, near = index.search(ask.queries, PROBE, params, None)
+    poor: npt.NDArray[np.bool_] = np.count_nonzero(allowed.mask[near], axis=1) < share * POOR * near.shape[1]
+    return poor
+
+
+def _walked(
+    index: VectorIndex, column: VectorColumn, allowed: Allowed, share: float, ask: _Ask
+) -> tuple[Scores, RowNumbers]:
+    """Ask the index for the allowed rows."""
+    plan, queries = ask.plan, ask.queries
+    ask.note("ask the index for allowed rows, with more effort")
+    wanted = min(plan.limit, allowed.count)
+    wider = index.widened(plan.params, wanted, min(1 / share, WIDEST))
+    _, candidates = index.search(queries, wanted, wider, allowed.bitmap)
+    return column.ranked(queries, candidates, plan.limit, plan.metric)
 
 
 def _compared(segment: Segment, column: VectorColumn, allowed: Allowed, ask: _Ask) -> tuple[Scores, RowNumbers]:

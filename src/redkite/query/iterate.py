@@ -18,6 +18,7 @@ from redkite.query.plan import After, Range, SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits
 from redkite.query.scanning import best, scan
 from redkite.segment.base import Segment
+from redkite.segment.elements import ElementView
 
 Mask = npt.NDArray[np.bool_]
 
@@ -69,6 +70,9 @@ def _behind(segment: Segment, after: After, scores: Scores, rows: RowNumbers, la
     if after.key is not None:
         ties = np.flatnonzero(scores == bound)
         if len(ties):
-            keys = segment.keys(rows[ties])
-            behind[ties] = pc.greater(keys, pa.scalar(after.key, keys.type)).to_numpy(zero_copy_only=False)
+            keys, last = segment.keys(rows[ties]), pa.scalar(after.key, segment.keys(rows[:0]).type)
+            behind[ties] = pc.greater(keys, last).to_numpy(zero_copy_only=False)
+            if after.offset is not None and isinstance(segment, ElementView):
+                same = pc.equal(keys, last).to_numpy(zero_copy_only=False)
+                behind[ties] |= same & (segment.offsets(rows[ties]) > after.offset)
     return behind

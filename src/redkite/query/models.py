@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.errors import FunctionFailed
+from redkite.functions.quoting import quoted
 
 BATCH = 32
 """Texts in one request, unless the function says otherwise."""
@@ -32,8 +33,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, str] = {}
     """The function's parameter -> the name in the body."""
     needs_model: bool = False
-    key_variable: str = ""
-    """The environment variable that holds the key for its own endpoint."""
+    variables: tuple[str, ...] = ()
+    """Of the key for its own endpoint, in the environment, without Milvus's prefixes."""
 
 
 class ModelRerank(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ class ModelRerank(msgspec.Struct, frozen=True, kw_only=True):
     field: str
     queries: tuple[str, ...]
     endpoint: str
-    """Without the provider's path."""
+    """Empty: the provider's own."""
     options: Body = {}
     """By their names in the body."""
     credential: str = ""
@@ -56,6 +57,10 @@ def _texts(query: str, texts: Sequence[str], options: Body) -> Body:
 
 def _documents(query: str, texts: Sequence[str], options: Body) -> Body:
     return {"query": query, "documents": list(texts), **options}
+
+
+def _sentences(query: str, texts: Sequence[str], options: Body) -> Body:  # noqa: ARG001  they are in the address
+    return {"inputs": {"source_sentence": query, "sentences": list(texts)}}
 
 
 def _nested(query: str, texts: Sequence[str], options: Body) -> Body:
@@ -71,7 +76,16 @@ _TEI = Provider(
 )
 PROVIDERS: dict[str, Provider] = {
     "tei": _TEI,
-    "huggingface": _TEI,
+    "huggingface": Provider(
+        path="/hf-inference/models/{model_path}/pipeline/sentence-similarity",
+        body=_sentences,
+        results=lambda reply: [{"index": place, "score": score} for place, score in enumerate(reply)],
+        score="score",
+        home="https://router.huggingface.co",
+        options={"model_name": "model", "hf_provider": "hf_provider"},
+        needs_model=True,
+        variables=("HUGGINGFACE_API_KEY", "HF_TOKEN"),
+    ),
     "vllm": Provider(
         path="/v1/rerank",
         body=_documents,
@@ -85,7 +99,7 @@ PROVIDERS: dict[str, Provider] = {
         home="https://api.cohere.com",
         options={"model_name": "model", "max_tokens_per_doc": "max_tokens_per_doc"},
         needs_model=True,
-        key_variable="COHERE_API_KEY",
+        variables=("COHERE_API_KEY",),
     ),
     "voyageai": Provider(
         path="/v1/rerank",
@@ -94,7 +108,7 @@ PROVIDERS: dict[str, Provider] = {
         home="https://api.voyageai.com",
         options={"model_name": "model", "truncation": "truncation"},
         needs_model=True,
-        key_variable="VOYAGE_API_KEY",
+        variables=("VOYAGEAI_API_KEY", "VOYAGE_API_KEY"),
     ),
     "siliconflow": Provider(
         path="/v1/rerank",
@@ -105,7 +119,7 @@ PROVIDERS: dict[str, Provider] = {
             "model_name": "model", "max_chunks_per_doc": "max_chunks_per_doc", "overlap_tokens": "overlap_tokens",
         },
         needs_model=True,
-        key_variable="SILICONFLOW_API_KEY",
+        variables=("SILICONFLOW_API_KEY",),
     ),
     "ali": Provider(
         path="/api/v1/services/rerank/text-rerank/text-rerank",
@@ -114,10 +128,10 @@ PROVIDERS: dict[str, Provider] = {
         home="https://dashscope.aliyuncs.com",
         options={"model_name": "model"},
         needs_model=True,
-        key_variable="DASHSCOPE_API_KEY",
+        variables=("DASHSCOPE_API_KEY",),
     ),
 }  # fmt: skip
-"""`tei` is Hugging Face's Text Embeddings Inference, and so is `huggingface`, whose endpoints run it."""
+"""`tei` is Hugging Face's Text Embeddings Inference, wherever it runs; `huggingface` is its hosted router."""
 
 
 def bodies(model: ModelRerank, query: str, texts: Sequence[str]) -> list[bytes]:
@@ -129,8 +143,9 @@ def bodies(model: ModelRerank, query: str, texts: Sequence[str]) -> list[bytes]:
     ]
 
 
-def read_scores(model: ModelRerank, reply: bytes, count: int) -> npt.NDArray[np.float64]:
-    """(count,) the score of each text of one request. Raises FunctionFailed when a reply does not say them all."""
+def read_scores(model: ModelRerank, reply: bytes, count: int, hidden: Sequence[str] = ()) -> npt.NDArray[np.float64]:
+    """(count,) the score of each text of one request. Raises FunctionFailed when a reply does not say them all; it
+    quotes the reply without the texts `hidden`."""
     provider = PROVIDERS[model.provider]
     scores = np.full(count, np.nan)
     try:
@@ -139,10 +154,10 @@ def read_scores(model: ModelRerank, reply: bytes, count: int) -> npt.NDArray[np.
             if not 0 <= place < count:
                 raise IndexError(place)
             scores[place] = float(result[provider.score])
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, RecursionError, KeyError, IndexError, TypeError, ValueError) as error:
         raise FunctionFailed(
             f"rerank model provider {model.provider} answered what is not a ranking ({error!r:.80}): "
-            f"{reply[:200].decode(errors='replace')}"
+            f"{quoted(reply, hidden)}"
         ) from None
     missing = int(np.isnan(scores).sum())
     if missing:

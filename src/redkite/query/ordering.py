@@ -29,6 +29,7 @@ Rank = npt.NDArray[Any]
 _KINDS = np.zeros(NESTED + 1, np.int8)
 _KINDS[[NULL, BOOL, INT, DOUBLE, STRING, NESTED]] = [0, 1, 2, 2, 3, 4]
 """Kind of a JSON value -> its place among values of other kinds."""
+_INT64_END = 2.0**63
 
 
 # -- keys ---------------------------------------------------------------------------------------
@@ -79,12 +80,21 @@ def _json_ranks(column: JsonColumn) -> list[Rank]:
     if counts[INT] or counts[DOUBLE] or counts[BOOL]:
         ranks.append(np.where(column.kind == BOOL, column.bools, column.numbers))
         if counts[INT]:
-            ranks.append(column.ints)
+            ranks.append(_exact_integers(column))
     if counts[STRING]:
         ranks.append(_text_rank(column.strings))
     if counts[NESTED]:
         ranks.append(_text_rank(column.raw))
     return ranks
+
+
+def _exact_integers(column: JsonColumn) -> Rank:
+    """Tells integers apart that are one number as doubles. A double counts as the integer it is."""
+    if not column.counts[DOUBLE]:
+        return column.ints
+    whole = (column.kind == DOUBLE) & (np.abs(column.numbers) < _INT64_END)
+    exact: Rank = np.where(whole, np.where(whole, column.numbers, 0).astype(np.int64), column.ints)
+    return exact
 
 
 def _all_ranks(columns: Sequence[pa.Array | JsonColumn], keys: Sequence[SortKey]) -> list[Rank]:

@@ -21,6 +21,8 @@ class After(msgspec.Struct, frozen=True):
 
     score: float | None = None
     key: int | str | None = None
+    offset: int | None = None
+    """Of a search among elements: that of the last one."""
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -41,6 +43,20 @@ class GroupPlan(msgspec.Struct, frozen=True):
     """Go on until every group is full, or there are no more rows."""
     wanted: pa.RecordBatch | None = None
     """Only these groups, one row each with a column for each source; of a search for one query. None: the best ones."""
+
+
+class TextScoring(msgspec.Struct, frozen=True):
+    """How rows of words are scored. The queries of a plan whose statistics are known hold weights; before, how often
+    each term is asked for."""
+
+    k1: float
+    b: float
+    partitions: frozenset[int] | None
+    """What the statistics are of; None: all."""
+    average: float = 0.0
+    """Length of the rows."""
+    rows: int = -1
+    """Rows with a text; negative: nobody has asked."""
 
 
 class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +86,10 @@ class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     lazy_filter: bool = False
     """Filter rows as they are found, the closest first."""
     grouping: GroupPlan | None = None
+    elements: bool = False
+    """Each element of the field, an array of vectors, is found by itself; OFFSET_FIELD is among the columns."""
+    scoring: TextScoring | None = None
+    """Of a search by BM25."""
 
 
 class SortKey(msgspec.Struct, frozen=True):
@@ -132,6 +152,17 @@ class SearchPartial(msgspec.Struct, frozen=True):
     """Of a search by groups: the group of each hit, one column for each source."""
     reports: tuple[SegmentReport, ...] = ()
     """Of a plan that explains."""
+
+
+class TextCounts(msgspec.Struct, frozen=True):
+    """What one node knows of the words of its rows."""
+
+    rows: int
+    """That are alive and have a text."""
+    tokens: float
+    """In all of them."""
+    having: npt.NDArray[np.int64]
+    """In how many of them each of the terms is that were asked for."""
 
 
 class QueryPartial(msgspec.Struct, frozen=True):

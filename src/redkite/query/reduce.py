@@ -6,6 +6,7 @@ Equal scores are ordered by primary key.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from redkite.segment.growing import rows_only
 _OWN_COLUMNS = frozenset({VERSION_FIELD, PARTITION_FIELD})
 FEW = 64
 """Numbers of which Python's own set is quicker than numpy's comparisons."""
+FEW_CANDIDATES = 256
+"""Candidates for one query that Python's own sort merges quicker than numpy."""
 
 
 class Found(NamedTuple):
@@ -39,10 +42,10 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
     """The answer when one segment is all there is."""
     segment, scores, rows = found
     if len(rows) == 1 and rows[0, -1] >= 0:
-        topks = np.array([rows.shape[1]])
+        topks = _alone(rows.shape[1])
         flat_rows, flat_scores = rows[0], scores[0]
         flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
-        taken = take_columns(segment, flat_rows, plan.columns)
+        taken = take_columns(segment, flat_rows, plan.columns) if plan.columns else rows_only(rows.shape[1])
         return SearchPartial(topks, segment.keys(flat_rows), flat_scores, taken)
     present = rows != NO_ROW
     topks = np.count_nonzero(present, axis=1)
@@ -54,11 +57,25 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
     return SearchPartial(topks, segment.keys(flat_rows), flat_scores, take_columns(segment, flat_rows, plan.columns))
 
 
+@lru_cache(maxsize=256)
+def _alone(hits: int) -> npt.NDArray[np.int64]:
+    """The number of hits of a search for one query."""
+    topks = np.array([hits])
+    topks.flags.writeable = False
+    return topks
+
+
 def _ties_by_key(rows: RowNumbers, scores: Scores, topks: npt.NDArray[np.int64], segment: Segment) -> RowNumbers:
     if len(scores) <= FEW and len(set(scores.tolist())) == len(scores):
         return rows
     if not np.equal(scores[1:], scores[:-1]).any():
         return rows
+    if len(scores) <= FEW and len(topks) == 1:
+        keys, flat = segment.keys(rows).to_pylist(), scores.tolist()
+        starts = [at for at in range(len(flat)) if at == 0 or flat[at] != flat[at - 1]]
+        pieces = zip(starts, [*starts[1:], len(flat)], strict=True)
+        order = [at for start, end in pieces for at in sorted(range(start, end), key=keys.__getitem__)]
+        return rows[order]
     queries = np.repeat(np.arange(len(topks)), topks)
     groups = np.cumsum(np.concatenate([[True], (scores[1:] != scores[:-1]) | (queries[1:] != queries[:-1])]))
     keys = segment.keys(rows)
@@ -73,18 +90,79 @@ def assemble_hits(found: Sequence[Found], plan: SearchPlan, nq: int) -> SearchPa
     """Merge the candidates of several segments and take the output columns of the winners only."""
     if not found:
         return empty_hits(plan, nq)
+    if nq == 1 and plan.limit * len(found) <= FEW_CANDIDATES:
+        return _assembled_for_one(found, plan)
+    scores = np.concatenate([f.scores for f in found], axis=1)
+    rows = np.concatenate([f.rows for f in found], axis=1)
+    rank = -scores if plan.metric.larger_is_closer else scores.copy()
+    rank[rows == NO_ROW] = np.nan  # sorted behind all numbers, and equal to none
+    order = np.argsort(rank, axis=1)[:, : plan.limit + 1]
+    near = np.take_along_axis(rank, order, axis=1)
+    if (near[:, 1:] == near[:, :-1]).any():
+        return _assembled_by_keys(found, plan)
+    order = order[:, : plan.limit]
+    rows = np.take_along_axis(rows, order, axis=1)
+    present = rows != NO_ROW
+    owners = np.repeat(np.arange(len(found)), [f.rows.shape[1] for f in found])[order][present]
+    topks = np.count_nonzero(present, axis=1)
+    chosen = np.take_along_axis(scores, order, axis=1)[present]
+    return _hits_of(*_by_segment([f.segment for f in found], owners, rows[present]), chosen, topks, plan)
+
+
+def _assembled_for_one(found: Sequence[Found], plan: SearchPlan) -> SearchPartial:
+    """The same for one query and few candidates, for which numpy's fixed costs are most of its time."""
+    sign = -1 if plan.metric.larger_is_closer else 1
+    near = [
+        (sign * score, owner, row)
+        for owner, (_, scores, rows) in enumerate(found)
+        for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True)
+        if row != NO_ROW
+    ]
+    near.sort()
+    near = near[: plan.limit + 1]
+    if len({rank for rank, _, _ in near}) < len(near):
+        return _assembled_by_keys(found, plan)
+    if not near:
+        return empty_hits(plan, 1)
+    del near[plan.limit :]
+    places: list[list[int]] = [[] for _ in found]
+    for place, (_, owner, _) in enumerate(near):
+        places[owner].append(place)
+    pieces = [
+        (found[owner].segment, np.array([near[place][2] for place in own], np.int64))
+        for owner, own in enumerate(places)
+        if own
+    ]
+    back = np.empty(len(near), np.int64)
+    back[[place for own in places for place in own]] = np.arange(len(near))
+    chosen = np.array([sign * rank for rank, _, _ in near], np.float32)
+    return _hits_of(pieces, numbers_to_arrow(back), chosen, _alone(len(near)), plan)
+
+
+def _hits_of(
+    pieces: Sequence[tuple[Segment, RowNumbers]],
+    back: pa.Array,
+    scores: Scores,
+    topks: npt.NDArray[np.int64],
+    plan: SearchPlan,
+) -> SearchPartial:
+    """The answer of rows of some segments, `back` their order."""
+    keys = pa.concat_arrays([segment.keys(some) for segment, some in pieces]).take(back)
+    taken = [take_columns(segment, some, plan.columns) for segment, some in pieces] if plan.columns else []
+    return SearchPartial(topks, keys, scores, concat_rows(taken).take(back) if taken else rows_only(len(keys)))
+
+
+def _assembled_by_keys(found: Sequence[Found], plan: SearchPlan) -> SearchPartial:
+    """The same where scores are equal: the keys of all candidates are looked at."""
     ids = [f.segment.keys(f.rows[f.rows != NO_ROW]) for f in found]
     topks = [np.count_nonzero(f.rows != NO_ROW, axis=1) for f in found]
     scores = [f.scores[f.rows != NO_ROW] for f in found]
     order, merged_topks = _merge_order(topks, scores, ids, plan.limit, plan.metric.larger_is_closer)
     owners = np.repeat(np.arange(len(found)), [len(s) for s in scores])[order]
     rows = np.concatenate([f.rows[f.rows != NO_ROW] for f in found])[order]
-    return SearchPartial(
-        merged_topks,
-        pa.concat_arrays(ids).take(numbers_to_arrow(order)),
-        np.concatenate(scores)[order],
-        take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema),
-    )
+    taken = take_from([f.segment for f in found], owners, rows, plan.columns, plan.schema)
+    keys = pa.concat_arrays(ids).take(numbers_to_arrow(order))
+    return SearchPartial(merged_topks, keys, np.concatenate(scores)[order], taken)
 
 
 def merge_hits(partials: Sequence[SearchPartial], plan: SearchPlan) -> SearchPartial:
@@ -129,11 +207,23 @@ def take_from(
     """Rows of several segments, in the given order."""
     if not columns:
         return rows_only(len(rows))
+    if not segments:
+        return empty_rows(schema, columns)
+    pieces, back = _by_segment(segments, owners, rows)
+    return concat_rows([take_columns(segment, some, columns) for segment, some in pieces]).take(back)
+
+
+def _by_segment(
+    segments: Sequence[Segment], owners: npt.NDArray[np.int64], rows: RowNumbers
+) -> tuple[list[tuple[Segment, RowNumbers]], pa.Array]:
+    """The rows of each segment, and where in these, one behind another, the given order finds its own."""
     by_owner = np.argsort(owners, kind="stable")
-    pieces = [take_columns(s, rows[owners == at], columns) for at, s in enumerate(segments)]
+    sorted_rows = rows[by_owner]
+    ends = np.cumsum(np.bincount(owners, minlength=len(segments))).tolist()
+    pieces = [sorted_rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     back = np.empty(len(rows), np.int64)
     back[by_owner] = np.arange(len(rows))
-    return concat_rows(pieces).take(numbers_to_arrow(back)) if pieces else empty_rows(schema, columns)
+    return list(zip(segments, pieces, strict=True)), numbers_to_arrow(back)
 
 
 def take_columns(segment: Segment, rows: RowNumbers, columns: tuple[str, ...]) -> pa.RecordBatch:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from redkite.index.base import Queries, RowNumbers, Scores, fingerprint
-from redkite.index.minhash import as_signatures
 from redkite.model.types import Metric
 from redkite.query.allowed import Scored, allowed_rows
+from redkite.query.comparing import prepared
 from redkite.query.plan import SearchPlan
 from redkite.query.sources import sortable
 from redkite.segment.base import Segment
@@ -29,11 +29,13 @@ def scan(segment: Segment, plan: SearchPlan, query: Queries, timestamp: int) -> 
 
 
 def _scores(segment: Segment, plan: SearchPlan, query: Queries, rows: int) -> Scores:
-    column = as_signatures(segment.vectors(plan.field, rows).column, plan.metric, plan.params)
+    column, _ = prepared(segment.vectors(plan.field, rows).column, None, plan, segment.index(plan.field))
     cache = segment.cache
     if cache is None or rows != segment.rows_at(1 << 63) or not _goes_on(plan):
         return column.scores(query, plan.metric)
-    how = f"{plan.metric} {sorted(plan.params.items())}" if plan.metric is Metric.MHJACCARD else plan.metric
+    how: object = plan.metric if plan.scoring is None else plan.scoring
+    if plan.metric is Metric.MHJACCARD:
+        how = f"{plan.metric} {sorted(plan.params.items())}"
     key = (segment.segment_id, segment.schema.version, f"\0scores {how} {fingerprint(query)}", plan.field)
     known: Scored | None = cache.scores(key)
     if known is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -12,18 +13,29 @@ import pyarrow as pa
 from redkite.filter import JsonColumn, ShapeColumn
 from redkite.filter.indexed import FieldIndex
 from redkite.filter.json_column import JsonPath
+from redkite.filter.word_column import WordColumn
 from redkite.segment.kept import Kept
+from redkite.text.analyzer import Analyzer
 
 OWN_BYTES = 64 * 1024 * 1024
 """What may be kept of derived columns where no node keeps them: of rows that still grow, or are read as of a time."""
 
 
-Derived: TypeAlias = Kept[JsonColumn | ShapeColumn]
+_WORDS = "words"
+
+
+Derived: TypeAlias = Kept[JsonColumn | ShapeColumn | WordColumn]
 
 
 def kept_columns() -> Derived:
     """Room for the derived columns of one segment."""
     return Kept(OWN_BYTES)
+
+
+def kept_words() -> Derived:
+    """Room for the words of rows that still grow, however many they are: to find them anew for each read would cost
+    more than any other column."""
+    return Kept(sys.maxsize)
 
 
 class SegmentColumns:
@@ -50,13 +62,18 @@ class SegmentColumns:
         own = kept_columns()
         self._place: tuple[int, ...] = ()
         self._derived: Callable[[], Derived] = lambda: own
+        self._words: Derived | None = None
 
-    def keep_in(self, place: tuple[int, int], derived: Callable[[], Derived | None]) -> SegmentColumns:
+    def keep_in(
+        self, place: tuple[int, int], derived: Callable[[], Derived | None], words: Derived | None = None
+    ) -> SegmentColumns:
         """Keep derived columns where others find them: those of a node's other segments, or of more or fewer rows of
-        this one. `place` is the segment's id and the version of the schema."""
+        this one. `place` is the segment's id and the version of the schema. `words` are kept apart where that is
+        given."""
         own = self._derived()
         self._place = place
         self._derived = lambda: derived() or own
+        self._words = words
         return self
 
     def numbers(self, field: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_] | None]:
@@ -95,6 +112,19 @@ class SegmentColumns:
         elif found.rows < self.rows:
             texts = self._load(field)
             found = found.and_more(texts, ShapeColumn.from_texts(texts.slice(found.rows)))
+            kept.put(key, found, found.nbytes)
+        return found if found.rows == self.rows else found.head(self.rows)
+
+    def words(self, field: str, analyzer: Analyzer) -> WordColumn:
+        kept = self._derived() if self._words is None else self._words
+        key = (*self._place, field, _WORDS)
+        found = kept.get(key)
+        assert found is None or isinstance(found, WordColumn), "nothing else is kept under this name"
+        if found is None:
+            found = WordColumn.from_texts(self._load(field), analyzer)
+            kept.put(key, found, found.nbytes)
+        elif found.rows < self.rows:
+            found = found.and_more(WordColumn.from_texts(self._load(field).slice(found.rows), analyzer))
             kept.put(key, found, found.nbytes)
         return found if found.rows == self.rows else found.head(self.rows)
 

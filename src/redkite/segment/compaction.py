@@ -166,6 +166,22 @@ def _gather_vectors(columns: Sequence[pa.Array], parts: Sequence[Part], order: R
     return matrix_to_arrow(out, kind, valid)
 
 
+# -- splitting ----------------------------------------------------------------------------------
+def split_in_order(parts: Sequence[Part], most_rows: int) -> list[list[Part]]:
+    """The rows as they stand, in groups of at most `most_rows` and about equal size."""
+    total = sum(len(p.rows) for p in parts)
+    size = -(-total // max(1, -(-total // most_rows)))
+    groups: list[list[Part]] = [[] for _ in range(-(-total // size))]
+    at = 0
+    for source, rows in parts:
+        first = 0
+        while first < len(rows):
+            some = rows[first : first + size - at % size]
+            groups[at // size].append(Part(source, some))
+            first, at = first + len(some), at + len(some)
+    return groups
+
+
 # -- splitting by a key -------------------------------------------------------------------------
 def split_by_key(parts: Sequence[Part], field: str, most_rows: int) -> list[list[Part]]:
     """The rows in groups of at most `most_rows` by ranges of a field, nulls last. Rows of equal key stay

@@ -6,9 +6,12 @@ its old name does not find its old values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from redkite.errors import SchemaMismatch
+from redkite.functions.derived import derived_column
 from redkite.model.batch import absent_column
 from redkite.model.schema import CollectionSchema
 from redkite.segment.deletes import RowNumbers
@@ -35,11 +38,12 @@ class StoredColumns:
     """The columns of stored rows by the names that a schema gives them. What is stored is not copied; what is not is
     made when it is asked for and kept by nobody, so that an added field costs memory only while it is read."""
 
-    __slots__ = ("_absent", "_present", "rows")
+    __slots__ = ("_absent", "_present", "_schema", "rows")
 
     def __init__(self, stored: pa.RecordBatch, schema: CollectionSchema) -> None:
         """`stored` has columns named by field id; others than those of `schema` are passed over."""
         self.rows = stored.num_rows
+        self._schema = schema
         places = {name: at for at, name in enumerate(stored.schema.names)}
         self._present: dict[str, pa.Array] = {}
         self._absent = {}
@@ -57,14 +61,23 @@ class StoredColumns:
     def column(self, name: str) -> pa.Array:
         """All rows of a field of the schema."""
         found = self._present.get(name)
-        return absent_column(self._absent[name], self.rows) if found is None else found
+        return self._made(name, self.rows, self.column) if found is None else found
 
     def head(self, name: str, rows: int) -> pa.Array:
         """The first rows of a field."""
         found = self._present.get(name)
-        return absent_column(self._absent[name], rows) if found is None else found.slice(0, rows)
+        return self._made(name, rows, lambda n: self.head(n, rows)) if found is None else found.slice(0, rows)
 
     def take(self, name: str, rows: RowNumbers, wanted: pa.Array) -> pa.Array:
         """Some rows of a field; `wanted` are the same numbers as `rows`."""
         found = self._present.get(name)
-        return absent_column(self._absent[name], len(rows)) if found is None else found.take(wanted)
+        if found is None:
+            return self._made(name, len(rows), lambda other: self.take(other, rows, wanted))
+        return found.take(wanted)
+
+    def _made(self, name: str, rows: int, read: Callable[[str], pa.Array]) -> pa.Array:
+        """A column that is not stored; `read` gives others of the same rows."""
+        field = self._absent[name]
+        if field.is_function_output:
+            return derived_column(self._schema, field, read)
+        return absent_column(field, rows)

@@ -33,6 +33,7 @@ from redkite.segment.deletes import Deletes
 from redkite.segment.evolution import conform
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import SealedKeys, key_order
+from redkite.segment.late import PIECES, LateCheck, check_around, checksums_of, late_bytes, late_column
 from redkite.segment.ranges import field_ranges
 from redkite.segment.shredding import shredded_columns
 from redkite.storage.objects import ObjectStore
@@ -86,7 +87,9 @@ def write_rows(
     table = pa.RecordBatch.from_arrays(columns, ids)
     prefix = segment_prefix(place.collection_id, place.segment_id)
     rows_object = prefix + "rows.arrow"
-    stored = store.put(rows_object, _ipc_file(table))
+    vectors = late_column(table)
+    file = _ipc_file(table, None if vectors is None else {PIECES: checksums_of(vectors)})
+    stored = store.put(rows_object, file)
     keys = batch.column(schema.primary.name)
     order = key_order(keys)
     order_crc = 0 if order is None else store.put(prefix + "order.u32", [order.data]).crc32
@@ -107,6 +110,7 @@ def write_rows(
         max_timestamp=int(stamps[-1]),
         ranges=field_ranges(batch, schema),
         order_crc=order_crc,
+        late=None if vectors is None else late_bytes(file, vectors),
     )
 
 
@@ -131,10 +135,10 @@ class _Buffers(io.RawIOBase):
         return self._size
 
 
-def _ipc_file(batch: pa.RecordBatch) -> list[Buffer]:
+def _ipc_file(batch: pa.RecordBatch, beside: dict[bytes, bytes] | None = None) -> list[Buffer]:
     sink = _Buffers()
     with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
-        writer.write_batch(batch)
+        writer.write_batch(batch, custom_metadata=beside)
     return sink.parts
 
 
@@ -147,9 +151,33 @@ def _read_ipc(store: ObjectStore, name: str, size: int, crc: int) -> pa.RecordBa
         raise Corruption(f"object {name} is not a readable segment file: {error}") from error
 
 
+def open_late(store: ObjectStore, meta: SegmentMeta) -> tuple[pa.RecordBatch, LateCheck | None]:
+    """The mapped columns as they are stored; with a check, the numbers of the largest vector column are to be looked at
+    through it."""
+    late = meta.late
+    if late is None or store.background is None:
+        return _read_ipc(store, meta.rows_object, meta.size, meta.rows_crc), None
+    check_around(store, meta, late)
+    try:
+        mapped = pa.py_buffer(store.map(meta.rows_object))
+        batch, beside = pa.ipc.open_file(mapped).get_batch_with_custom_metadata(0)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Corruption(f"object {meta.rows_object} is not a readable segment file: {error}") from error
+    return batch, LateCheck(store, meta, late, mapped, (beside or {}).get(PIECES, b""))
+
+
 def open_stored(store: ObjectStore, meta: SegmentMeta) -> tuple[pa.RecordBatch, pa.Array]:
     """The mapped columns as they are stored, named by field id, and the row timestamps."""
-    batch = _read_ipc(store, meta.rows_object, meta.size, meta.rows_crc)
+    return _stamped(meta, _read_ipc(store, meta.rows_object, meta.size, meta.rows_crc))
+
+
+def open_stored_late(store: ObjectStore, meta: SegmentMeta) -> tuple[pa.RecordBatch, pa.Array, LateCheck | None]:
+    """The same, and how the largest vector column is to be looked at, if so; see `open_late`."""
+    batch, late = open_late(store, meta)
+    return (*_stamped(meta, batch), late)
+
+
+def _stamped(meta: SegmentMeta, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Array]:
     if batch.num_rows != meta.rows:
         raise Corruption(f"object {meta.rows_object} has {batch.num_rows} rows, the catalog says {meta.rows}")
     return batch, batch.column(TIMESTAMPS)
@@ -162,7 +190,7 @@ def open_rows(store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema) -
 
 
 def open_keys(store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema) -> SealedKeys:
-    keys = _read_ipc(store, meta.rows_object, meta.size, meta.rows_crc).column(str(schema.primary.field_id))
+    keys = open_late(store, meta)[0].column(str(schema.primary.field_id))
     return SealedKeys(keys, _open_order(store, meta, keys), meta.min_key, meta.max_key)
 
 

@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.functions.derived import derived_column
 from redkite.index.base import VectorIndex
 from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow
 from redkite.model.one_row import OneRow, stacked
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.segment.base import BufferState
-from redkite.segment.columns import SegmentColumns, kept_columns
+from redkite.segment.columns import SegmentColumns, kept_columns, kept_words
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.evolution import SchemaMoved
-from redkite.segment.growing_vectors import GrowingVectors, growing_vectors, with_room
+from redkite.segment.growing_vectors import GrowingMatrix, GrowingVectors, growing_vectors, with_room
 from redkite.segment.keys import GrowingKeys, Key
 from redkite.segment.vectors import Vectored
 
@@ -55,6 +56,7 @@ class GrowingSegment:
         self._scalar_bytes = 0
         self._columns: SegmentColumns | None = None
         self._derived = kept_columns()
+        self._words = kept_words()
         self._merged: tuple[int, pa.RecordBatch] = (0, _empty(self._scalars))
         self._newest: GrowingSegment | None = None
 
@@ -97,12 +99,18 @@ class GrowingSegment:
         scalars = self._scalars
         self._add_chunk(pa.RecordBatch.from_arrays([batch.column(n) for n in scalars.names], schema=scalars))
 
+    def keep(self) -> None:
+        """The rows so far came out of a mapped log: their vectors may stay there."""
+        for matrix in self._matrices.values():
+            if isinstance(matrix, GrowingMatrix):
+                matrix.keep()
+
     def memory(self) -> int:
         """Bytes held, about. Scalars count twice: reads merge their chunks into one batch and keep that, too."""
         scalars = 2 * self._scalar_bytes + sum(row.nbytes + KEY_BYTES for row in list(self._loose))
         matrices = sum(matrix.memory() for matrix in self._matrices.values())
         keys = (self.rows + self.deletes.count) * KEY_BYTES
-        return scalars + matrices + self._timestamps.nbytes + keys + self._derived.held
+        return scalars + matrices + self._timestamps.nbytes + keys + self._derived.held + self._words.held
 
     def _add_chunk(self, chunk: pa.RecordBatch) -> None:
         self._scalar_bytes += chunk.nbytes
@@ -114,7 +122,7 @@ class GrowingSegment:
 
     def delete(self, keys: list[Key], timestamp: int) -> int:
         """Delete the rows of these keys; returns how many were alive."""
-        return self.deletes.mark(self._keys.find(keys), timestamp, self.rows)
+        return self.deletes.mark(self._keys.find_to_change(keys), timestamp, self.rows)
 
     # -- other schemas --------------------------------------------------------------------------
     def evolved(self, schema: CollectionSchema) -> GrowingSegment:
@@ -143,11 +151,22 @@ class GrowingSegment:
             )
             for chunk in made._chunks
         ]
+        for field in schema.fields:
+            if field.is_function_output and field.field_id not in known:
+                made._matrices[field.name] = made._derived_matrix(field)
         made._scalar_bytes = sum(chunk.nbytes for chunk in made._chunks)
         made._columns = None
+        made._words = kept_words()
         made._merged = (0, _empty(made._scalars))
         made._newest = None
         return made
+
+    def _derived_matrix(self, field: FieldSchema) -> GrowingVectors:
+        """What a function that is new makes of the rows that are there."""
+        matrix = growing_vectors(field)
+        for chunk in self._chunks:
+            matrix.add(derived_column(self.schema, field, chunk.column))
+        return matrix
 
     def _empty_matrix(self, field: FieldSchema) -> GrowingVectors:
         matrix = growing_vectors(field)
@@ -191,7 +210,8 @@ class GrowingSegment:
         if columns is None or columns.rows != rows:
             batch = self._batch(rows)
             columns = SegmentColumns(rows, lambda name: self._column(batch, name))
-            columns = self._columns = columns.keep_in((self.segment_id, self.schema.version), lambda: self._derived)
+            place = (self.segment_id, self.schema.version)
+            columns = self._columns = columns.keep_in(place, lambda: self._derived, self._words)
         return columns
 
     def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -238,7 +258,7 @@ class GrowingSegment:
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
+    return pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in schema], schema=schema)
 
 
 @lru_cache(maxsize=256)

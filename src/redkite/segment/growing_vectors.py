@@ -16,14 +16,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import RowNumbers, Scores
+from redkite.index.dense import DenseColumn
+from redkite.index.lists import spread
+from redkite.index.pieced import PiecedColumn
 from redkite.index.sparse import SparseColumn, SparsePieces
-from redkite.model.batch import matrix_of, matrix_to_arrow, matrix_type
+from redkite.model.batch import list_starts, lists_of, matrix_of, matrix_to_arrow, matrix_type
 from redkite.model.schema import FieldSchema
 from redkite.model.sparse import SparseRows
 from redkite.model.types import DataType
-from redkite.segment.vectors import DENSE, Mask, Matrix, Vectored, column_of
+from redkite.segment.vectors import DENSE, Mask, Matrix, Vectored, column_of, listed
 
 FIRST_CAPACITY = 1024
+KEPT_BYTES = 16 << 20
+"""Less than this is copied, wherever it is."""
+KEPT_ROWS = 1024
+"""Columns of fewer rows are copied together: each one that is kept costs every search a call."""
 
 
 def with_room(block: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
@@ -109,33 +116,68 @@ class GrowingMatrix(GrowingVectors):
         super().__init__()
         dtype, width = matrix_type(field.data_type, field.dim)
         self._kind = field.data_type
+        self._kept: list[DenseColumn] = []
+        """The first rows, where they are not copied to the block."""
+        self._first = 0
+        """The row with which the block begins."""
         self._block: Matrix = np.empty((0, width), dtype)
         self._lengths: Scores = np.empty(0, np.float32)
 
+    def keep(self) -> None:
+        """Let what is pending stay where it is, as far as that is worth it: it is no private memory of this process."""
+        kind = DENSE.get(self._kind)
+        with self._lock:
+            if kind is None or self._used or sum(int(c.nbytes) for c in self._pending) < KEPT_BYTES:
+                return
+            count = 0
+            while count < len(self._pending) and len(self._pending[count]) >= KEPT_ROWS:
+                if self._pending[count].null_count:
+                    break
+                count += 1
+            self._kept = [kind(matrix_of(column, self._kind)) for column in self._pending[:count]]
+            self._first = self._used = sum(column.rows for column in self._kept)
+            self._pending = self._pending[count:]
+
     def _settle(self) -> None:
         # Room for all that waits at once: copied once at most.
-        self._block = with_room(self._block, self._used, self._used + sum(map(len, self._pending)))
+        used = self._used - self._first
+        self._block = with_room(self._block, used, used + sum(map(len, self._pending)))
         super()._settle()
 
     def _append(self, column: pa.Array, present: Mask | None, at: int, end: int) -> None:
-        self._block[at:end] = matrix_of(column, self._kind)
+        rows = slice(at - self._first, end - self._first)
+        self._block[rows] = matrix_of(column, self._kind)
         if present is not None:
-            self._block[at:end][~present] = 0
+            self._block[rows][~present] = 0
 
     def _held(self) -> int:
         return self._block.nbytes + self._lengths.nbytes
 
     def _read(self, rows: int, valid: Mask | None) -> Vectored:
-        kind, matrix = DENSE.get(self._kind), self._block[:rows]
+        kind = DENSE.get(self._kind)
+        if self._kept:
+            return Vectored(self._pieces(rows), valid)
+        matrix = self._block[:rows]
         if kind is None:
             return Vectored(column_of(self._kind, matrix), valid)
         return Vectored(kind(matrix, partial(self._lengths_of, rows)), valid)
 
+    def _pieces(self, rows: int) -> PiecedColumn:
+        if rows <= self._first:
+            return PiecedColumn(self._kept).head(rows)
+        later = rows - self._first
+        block = DENSE[self._kind](self._block[:later], partial(self._lengths_of, later))
+        return PiecedColumn([*self._kept, block])
+
     def _take(self, rows: RowNumbers | slice, valid: Mask | None) -> pa.Array:
-        return matrix_to_arrow(self._block[rows], self._kind, valid)
+        if not self._kept:
+            return matrix_to_arrow(self._block[rows], self._kind, valid)
+        whole = self._pieces(self._used)
+        wanted = np.arange(*rows.indices(self._used)) if isinstance(rows, slice) else np.asarray(rows)
+        return matrix_to_arrow(whole.gather(wanted).matrix, self._kind, valid)
 
     def _lengths_of(self, rows: int) -> Scores:
-        """Euclidean lengths of the first `rows` rows, 1 for zero vectors; computed once for each row."""
+        """Euclidean lengths of the first `rows` rows of the block, 1 for zero vectors; computed once for each row."""
         known = self._lengths
         if len(known) < rows:
             fresh = DENSE[self._kind](self._block[len(known) : rows])
@@ -184,6 +226,47 @@ class GrowingSparse(GrowingVectors):
         return pa.Array.from_buffers(column.type, len(column), [bitmap, *column.buffers()[1:]])
 
 
+class GrowingLists(GrowingVectors):
+    """Lists of vectors: the vectors of all rows, one after the other, and where those of each row begin."""
+
+    def __init__(self, field: FieldSchema) -> None:
+        super().__init__()
+        dtype, width = matrix_type(field.element_type, field.dim)
+        self._field = field
+        self._block: Matrix = np.empty((0, width), dtype)
+        self._starts: npt.NDArray[np.int64] = np.zeros(1, np.int64)
+        self._last: Vectored | None = None
+
+    def _append(self, column: pa.Array, present: Mask | None, at: int, end: int) -> None:
+        del present  # a null row is an empty list here
+        given = list_starts(column).astype(np.int64)
+        first, last = int(self._starts[at]), int(self._starts[at] + given[-1] - given[0])
+        starts = with_room(self._starts, at + 1, end + 1)
+        starts[at + 1 : end + 1] = given[1:] - given[0] + first
+        block = with_room(self._block, first, last)
+        values = column.values.slice(given[0], given[-1] - given[0])
+        block[first:last] = matrix_of(values, self._field.element_type)
+        self._block, self._starts = block, starts
+
+    def _held(self) -> int:
+        return self._block.nbytes + self._starts.nbytes
+
+    def _read(self, rows: int, valid: Mask | None) -> Vectored:
+        del valid  # so is one that is not null
+        last = self._last
+        if last is None or len(last.column) != rows:
+            starts = self._starts[: rows + 1]
+            last = self._last = listed(self._field, starts, self._block[: starts[-1]])
+        return last
+
+    def _take(self, rows: RowNumbers | slice, valid: Mask | None) -> pa.Array:
+        chosen = np.arange(self._used)[rows] if isinstance(rows, slice) else rows
+        starts, places = spread(self._starts, chosen)
+        return lists_of(starts.astype(np.int32), matrix_to_arrow(self._block[places], self._field.element_type), valid)
+
+
 def growing_vectors(field: FieldSchema) -> GrowingVectors:
     """Room for the vectors of a field."""
+    if field.data_type is DataType._ARRAY_OF_VECTOR:
+        return GrowingLists(field)
     return GrowingSparse() if field.data_type is DataType.SPARSE_FLOAT_VECTOR else GrowingMatrix(field)

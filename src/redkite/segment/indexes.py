@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from redkite.errors import Corruption, MilvusException
 from redkite.index.base import VectorIndex
+from redkite.index.dense import DenseColumn
+from redkite.index.ivf import DiskannIndex
+from redkite.index.paging import Paging
 from redkite.index.partial import PartialIndex
 from redkite.index.registry import is_mapped, needs_column, open_index, warm
 from redkite.model.segments import IndexFile, IndexMeta
 from redkite.model.types import Metric
+from redkite.segment.late import LateColumn
 from redkite.segment.vectors import Vectored
 from redkite.storage.objects import ObjectStore
 
@@ -22,7 +26,7 @@ def open_vector_index(store: ObjectStore, index: IndexMeta, file: IndexFile, vec
     path, data = store.local_path(file.object), store.map(file.object)
     if not is_mapped(index.params):
         path, data = None, memoryview(bytes(data))
-    warm(data, index.params)
+    warm(data, index.params, index.spec.index_type)
     column, held = vectors.column, vectors.held()
     if held is not None and not len(held):
         return PartialIndex(None, index.spec.metric or Metric.COSINE, held, len(column))
@@ -34,6 +38,14 @@ def open_vector_index(store: ObjectStore, index: IndexMeta, file: IndexFile, vec
         raise  # sound, but of no use on this machine
     except RuntimeError as error:
         raise Corruption(f"object '{file.object}' is no index that can be read: {error}") from error
+    if isinstance(found, DiskannIndex):
+        found.paging = _paging(vectors)
     if found.rows != file.rows:
         raise Corruption(f"object '{file.object}' has {found.rows} rows, the catalog says {file.rows}")
     return found if held is None else PartialIndex(found, found.metric, held, len(vectors.column))
+
+
+def _paging(vectors: Vectored) -> Paging | None:
+    """How the vectors of candidates are read."""
+    column = vectors.column.behind if isinstance(vectors.column, LateColumn) else vectors.column
+    return Paging(column.matrix, vectors.held()) if isinstance(column, DenseColumn) else None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence, Set
+from itertools import islice
+from operator import lt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +18,33 @@ from redkite.segment.deletes import RowNumbers
 
 Key = int | str
 NO_ROWS: RowNumbers = np.empty(0, np.int64)
+FEW_KEYS = 16
+"""So many are looked for one by one."""
 
 
 class GrowingKeys:
-    """Newest row of every key of a growing segment."""
+    """Newest row of every key of a growing segment. One writer; readers may look meanwhile.
 
-    __slots__ = ("_rows",)
+    Keys that come in order, as those of a counter do, are kept as a list, whose places are their rows: that costs a
+    tenth of the time of a dict and a quarter of its memory. The first one that is out of order, and a write that may
+    concern many of them, make a dict of it.
+    """
+
+    __slots__ = ("_ordered", "_rows")
 
     def __init__(self) -> None:
+        self._ordered: list[Any] | None = []
         self._rows: dict[Key, int] = {}
 
     def add(self, keys: Sequence[Key], first_row: int) -> RowNumbers:
-        """Record keys at consecutive rows; returns the older rows they replace, also those of the batch itself."""
+        """Record keys at consecutive rows, which follow those of the keys before; returns the older rows they replace,
+        also those of the batch itself."""
+        ordered = self._ordered
+        if ordered is not None:
+            if _ascends(ordered, keys):
+                ordered += keys
+                return NO_ROWS
+            self._look_up(ordered)
         rows = self._rows
         if len(keys) == 1:
             older = rows.get(keys[0])
@@ -34,7 +52,7 @@ class GrowingKeys:
             return NO_ROWS if older is None else np.array([older], np.int64)
         before = len(rows)
         fresh = dict(zip(keys, range(first_row, first_row + len(keys)), strict=True))
-        replaced = self.find_in(fresh.keys()) if before else NO_ROWS
+        replaced = self._find_in(fresh.keys()) if before else NO_ROWS
         rows.update(fresh)
         if len(fresh) == len(keys):
             return replaced
@@ -42,13 +60,40 @@ class GrowingKeys:
         own = np.setdiff1d(np.arange(first_row, first_row + len(keys)), last, assume_unique=True)
         return np.concatenate([replaced, own])
 
-    def find_in(self, keys: Set[Key]) -> RowNumbers:
-        """Rows of those of `keys` that are here."""
+    def find(self, keys: Sequence[Key]) -> RowNumbers:
+        """Rows of those of `keys` that are here, in any order."""
+        ordered = self._ordered
+        if ordered is None:
+            return self._find_in(set(keys))
+        end = len(ordered)
+        places = [(key, bisect_left(ordered, key, 0, end)) for key in set(keys)] if end else ()
+        found = [at for key, at in places if at < end and ordered[at] == key]
+        return np.array(found, np.int64) if found else NO_ROWS
+
+    def find_to_change(self, keys: Sequence[Key]) -> RowNumbers:
+        """The same for the writer, who may have to look for many keys again and again."""
+        ordered = self._ordered
+        if ordered and len(keys) > FEW_KEYS:
+            wanted: Sequence[Any] = keys
+            if max(wanted) < ordered[0] or min(wanted) > ordered[-1]:
+                return NO_ROWS
+            self._look_up(ordered)
+        return self.find(keys)
+
+    def _look_up(self, ordered: list[Any]) -> None:
+        """From now on keys are found in a dict. A reader has the list or the dict, and both are right."""
+        self._rows = dict(zip(ordered, range(len(ordered)), strict=True))
+        self._ordered = None
+
+    def _find_in(self, keys: Set[Key]) -> RowNumbers:
+        """Rows of those of `keys` that are in the dict."""
         here = self._rows.keys() & keys
         return np.fromiter(map(self._rows.__getitem__, here), np.int64, len(here)) if here else NO_ROWS
 
-    def find(self, keys: Sequence[Key]) -> RowNumbers:
-        return self.find_in(set(keys))
+
+def _ascends(ordered: list[Any], keys: Sequence[Any]) -> bool:
+    """Are all these keys larger than those before, each than the last?"""
+    return (not ordered or ordered[-1] < keys[0]) and all(map(lt, keys, islice(keys, 1, None)))
 
 
 class SealedKeys:

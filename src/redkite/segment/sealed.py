@@ -15,17 +15,20 @@ from redkite.filter import JsonColumn, ShapeColumn
 from redkite.filter.json_column import JsonPath
 from redkite.index.base import VectorIndex
 from redkite.index.scalar.family import ScalarIndex
+from redkite.index.sparse import SparseColumn
 from redkite.model.batch import arrow_to_numbers, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.evolution import SchemaMoved, StoredColumns
-from redkite.segment.files import open_keys, open_stored
+from redkite.segment.files import open_keys, open_stored_late
 from redkite.segment.growing import rows_only
 from redkite.segment.keys import Key, SealedKeys
+from redkite.segment.late import LateColumn
 from redkite.segment.shredding import Shredded
 from redkite.segment.vectors import Vectored, absent_vectors, stored_vectors
+from redkite.segment.warming import warm_fields
 from redkite.storage.objects import ObjectStore
 
 
@@ -45,7 +48,10 @@ class _Shared:
 class SealedSegment:
     """Everything but deletes and indexes is fixed. Indexes come by replacing one dict: readers see all or none."""
 
-    def __init__(self, store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema, deletes: Deletes) -> None:
+    def __init__(
+        self, store: ObjectStore, meta: SegmentMeta, schema: CollectionSchema, deletes: Deletes, *, late: bool = True
+    ) -> None:
+        """`late`: vectors may be compared with their checksums when they are looked at; else all of them are now."""
         self.meta = meta
         self.segment_id = meta.segment_id
         self.partition_id = meta.partition_id
@@ -53,7 +59,9 @@ class SealedSegment:
         self.cache: Any | None = None
         self._store = store
         self._shared = _Shared()
-        self._stored, self._stamps = open_stored(store, meta)
+        self._stored, self._stamps, self._late = open_stored_late(store, meta)
+        if self._late is not None and not late:
+            self._late.all()
         primary = self._stored.column(str(schema.primary.field_id))
         self._primary = primary
         self._integer_keys = arrow_to_numbers(primary) if pa.types.is_integer(primary.type) else None
@@ -116,16 +124,34 @@ class SealedSegment:
 
     def vectors(self, field: str, rows: int) -> Vectored:
         found = self._vectors.get(field)
-        if found is None:
+        if found is None or (self._late is not None and self._late.is_done):
+            if self._late is not None and self._late.is_done:
+                self._late, self._vectors = None, {}
             found = self._vectors[field] = self._open_vectors(field)
         return found if rows == self.meta.rows else found.head(rows)
 
     def _open_vectors(self, name: str) -> Vectored:
         field = self.schema.field(name)
         assert field is not None, "a plan names fields of its schema"
-        if not self._rows.has(name):
+        if not self._rows.has(name) and not field.is_function_output:
             return absent_vectors(field, self.meta.rows)
-        return stored_vectors(field, self._rows.column(name))
+        found = stored_vectors(field, self._rows.column(name))
+        late = self._late
+        if late is None or not late.covers(self._rows.column(name)):
+            return found
+        return Vectored(LateColumn(found.column, late), found.valid)
+
+    def warm(self) -> None:
+        """Read the columns that are to be read before anybody asks for them."""
+        warm_fields(self._stored, self.schema)
+
+    def word_bytes(self) -> int:
+        """Private memory of what BM25 knows of the rows, and of words that are not stored."""
+        held = 0
+        for name, (column, _) in list(self._vectors.items()):
+            if isinstance(column, SparseColumn):
+                held += column.facts.nbytes if self._rows.has(name) else column.nbytes
+        return held
 
     def find(self, keys: Sequence[Key], timestamp: int) -> RowNumbers | None:
         found = self._shared.keys
@@ -179,4 +205,7 @@ class SealedSegment:
             return rows_only(len(rows))
         wanted = numbers_to_arrow(rows)
         stored = self._rows
+        late = self._late
+        if late is not None and any(late.covers(stored.column(name)) for name in fields if stored.has(name)):
+            late.rows(rows)
         return pa.RecordBatch.from_arrays([stored.take(f, rows, wanted) for f in fields], list(fields))

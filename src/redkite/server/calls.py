@@ -13,11 +13,11 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from redkite.errors import MilvusException, Unexpected
-from redkite.logs import get_logger
+from redkite.logs import CURRENT, Logged, get_logger
 from redkite.model.requests import Request, Search
 from redkite.model.results import Hits, Result
 from redkite.model.service import Service
-from redkite.server.gather import MOST_QUERIES, apart, likeness, together
+from redkite.server.gather import MOST_QUERIES, alike, apart, together
 from redkite.server.workers import Workers
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Calls:
         self._pool = Workers(workers, "redkite-call")
         self._arrived: deque[Callable[[], None]] = deque()
         self._awake = False
-        self._gathered: dict[tuple[Any, ...], list[tuple[Search, Done[Result]]]] = {}
+        self._gathered: list[tuple[Search, tuple[Done[Result], Logged | None]]] = []
         self.running = 0
 
     def begin(self, request: Request, finish: Callable[[Result], T], done: Done[T]) -> None:
@@ -48,9 +48,11 @@ class Calls:
         try:
             if not self._service.is_quick(request):
                 self.running += 1
-                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done))
+                about = CURRENT.get()
+                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done, about))
                 return
-            if isinstance(request, Search) and self._gather(request, finish, done):
+            if isinstance(request, Search):
+                self._gather(request, finish, done)
                 return
             result = self._service.call(request)
             if isinstance(result, Future):
@@ -71,21 +73,23 @@ class Calls:
     async def run(self, work: Callable[[], T]) -> T:
         """Run something slow that is no request in the pool."""
         waiter, done = self._waiter()
-        self.running += 1
-        self._pool.submit(lambda: self._work(work, done))
+        self.start(work, done)
         result: T = await waiter
         return result
+
+    def start(self, work: Callable[[], T], done: Done[T]) -> None:
+        """`run` for callbacks."""
+        self.running += 1
+        about = CURRENT.get()
+        self._pool.submit(lambda: self._work(work, done, about))
 
     def close(self) -> None:
         """End the pool; what it still runs is left behind."""
         self._pool.close()
 
     # -- searches that arrive together ----------------------------------------------------------
-    def _gather(self, search: Search, finish: Callable[[Result], T], done: Done[T]) -> bool:
-        """Put a search beside those like it that came in this turn of the loop. False: it has to be called alone."""
-        alike = likeness(search)
-        if alike is None:
-            return False
+    def _gather(self, search: Search, finish: Callable[[Result], T], done: Done[T]) -> None:
+        """Put a search beside those that came in this turn of the loop."""
 
         def answered(result: Result | MilvusException) -> None:
             try:
@@ -96,21 +100,22 @@ class Calls:
 
         if not self._gathered:
             self._loop.call_soon(self._answer)
-        self._gathered.setdefault(alike, []).append((search, answered))
+        self._gathered.append((search, (answered, CURRENT.get())))
         self.running += 1
-        return True
 
     def _answer(self) -> None:
-        gathered, self._gathered = self._gathered, {}
-        for group in gathered.values():
+        gathered, self._gathered = self._gathered, []
+        for group in alike(gathered) if len(gathered) > 1 else [gathered]:
             for at in range(0, len(group), MOST_QUERIES):
                 some = group[at : at + MOST_QUERIES]
                 self.running -= len(some)
-                for (_, answered), outcome in zip(some, self._answers([search for search, _ in some]), strict=True):
+                for (_, (answered, _)), outcome in zip(some, self._answers(some), strict=True):
                     answered(outcome)
 
-    def _answers(self, searches: list[Search]) -> list[Hits | MilvusException]:
+    def _answers(self, some: list[tuple[Search, tuple[Done[Result], Logged | None]]]) -> list[Hits | MilvusException]:
         """The outcome of each of some searches that are alike."""
+        searches = [search for search, _ in some]
+        CURRENT.set(some[0][1][1] if len(some) == 1 else None)  # in the context of this turn of the loop alone
         try:
             one = searches[0] if len(searches) == 1 else together(searches)
             hits = self._service.call(one)
@@ -119,7 +124,7 @@ class Calls:
         except Exception as error:  # noqa: BLE001  whatever went wrong is these calls' answer
             if len(searches) == 1:
                 return [as_milvus(error)]
-        return [outcome for search in searches for outcome in self._answers([search])]
+        return [outcome for one_search in some for outcome in self._answers([one_search])]
 
     def _waiter(self) -> tuple[asyncio.Future[Any], Done[Any]]:
         """A future for a coroutine to wait on, and what settles it. Cancelled, it lets the call run on."""
@@ -139,22 +144,30 @@ class Calls:
         result = self._service.call(request)
         return result.result() if isinstance(result, Future) else result
 
-    def _work(self, work: Callable[[], T], done: Done[T]) -> None:
+    def _work(self, work: Callable[[], T], done: Done[T], about: Logged | None) -> None:
+        """In a thread of the pool. `about`: what is logged meanwhile."""
+        before = CURRENT.set(about)
         try:
             outcome: T | MilvusException = work()
         except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
             outcome = as_milvus(error)
+        finally:
+            CURRENT.reset(before)
         self._post(lambda: self._settle(outcome, done))
 
     def _follow(self, future: Future[Result], finish: Callable[[Result], T], done: Done[T]) -> None:
         self.running += 1
+        about = CURRENT.get()
 
         def arrived(finished: Future[Result]) -> None:
             def settle() -> None:
+                before = CURRENT.set(about)
                 try:
                     outcome: T | MilvusException = finish(finished.result())
                 except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
                     outcome = as_milvus(error)
+                finally:
+                    CURRENT.reset(before)
                 self._settle(outcome, done)
 
             self._post(settle)

@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 
 from redkite.config import Settings
-from redkite.errors import MilvusException
+from redkite.errors import MilvusException, Refused
 from redkite.logs import configure, get_logger
 from redkite.server.grpc import INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENTED, Rpcs
 from redkite.server.main import Doors, Server
+from redkite.server.observer import shown_address
 
 ORDERS = "_REDKITE_FRONT"
 """The environment variable that has `Orders` as JSON."""
@@ -109,7 +110,7 @@ class EnvoyApp:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != orders.launcher:
             os.kill(os.getpid(), signal.SIGTERM)
-        configure(orders.settings.log_level)
+        configure(orders.settings.log_level, as_json=orders.settings.log_format == "json")
         limits = orders.settings.limits
         self._max_receive, self._max_send = limits.max_receive_bytes, limits.max_send_bytes
         server = self._server = Server(orders.settings)
@@ -136,14 +137,16 @@ class EnvoyApp:
         if method is None:
             raise _Refused(UNIMPLEMENTED, f"method {path.rsplit('/', 1)[-1]} not implemented")
         message = await self._message(receive)
-        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[bytes | Refused] = asyncio.get_running_loop().create_future()
 
-        def done(reply: bytes) -> None:
+        def done(reply: bytes | Refused) -> None:
             if not answered.done():  # the client may have gone
                 answered.set_result(reply)
 
-        rpcs.begin(method, message, list(scope["headers"]), done)
+        rpcs.begin(method, message, list(scope["headers"]), done, shown_address(scope.get("client")))
         reply = await answered
+        if isinstance(reply, Refused):
+            raise _Refused(reply.grpc_status, reply.message)
         if len(reply) > self._max_send:
             text = f"grpc: trying to send message larger than max ({len(reply)} vs. {self._max_send})"
             raise _Refused(RESOURCE_EXHAUSTED, text)

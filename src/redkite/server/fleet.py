@@ -20,6 +20,7 @@ from redkite.errors import Unavailable
 from redkite.logs import get_logger
 from redkite.server.board import SharedBoard
 from redkite.server.listener import BACKLOG
+from redkite.server.sharing import Gathered, worker_socket
 from redkite.server.worker import READY, Orders
 
 _log = get_logger(__name__)
@@ -35,6 +36,8 @@ class Fleet:
         self._settings = settings
         self._folder = tempfile.mkdtemp(prefix="redkite-")
         self.board = SharedBoard.create(f"{self._folder}/board")
+        self.counters = Gathered(self._folder, settings.workers - 1)
+        """What the workers have counted."""
         self._stopping = False
         self._watchers: list[asyncio.Task[None]] = []
         self._processes: dict[int, asyncio.subprocess.Process] = {}
@@ -55,7 +58,9 @@ class Fleet:
         """Start the workers on the main port's socket; returns when each is ready. Raises Unavailable."""
         descriptor = listening.fileno()
         os.set_inheritable(descriptor, True)
-        orders = Orders(settings=self._settings, listening=descriptor, writer=self._writer, board=self._board_path)
+        orders = Orders(
+            settings=self._settings, listening=descriptor, writer=self._writer, board=self._board_path, counters="",
+        )  # fmt: skip
         numbers = range(1, self._settings.workers)
         await asyncio.gather(*(self._launch(number, orders) for number in numbers))
         self._watchers = [asyncio.create_task(self._watch(number, orders)) for number in numbers]
@@ -72,6 +77,7 @@ class Fleet:
         self._processes[number] = process
         assert process.stdin is not None
         assert process.stdout is not None
+        orders = msgspec.structs.replace(orders, counters=worker_socket(self._folder, number))
         process.stdin.write(msgspec.json.encode(orders) + b"\n")
         try:
             said = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)

@@ -6,27 +6,32 @@ error, if there is one, inside the reply, as Milvus's protocol wants it.
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import time
 from collections.abc import Callable
 from struct import Struct
 from urllib.parse import quote_from_bytes
 
-from redkite.errors import MilvusException
+import msgspec
+
+from redkite.errors import MilvusException, Refused
+from redkite.logs import CURRENT
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.requests import Insert, Upsert
+from redkite.model.results import Result
 from redkite.server.calls import Calls, as_milvus
+from redkite.server.guard import AUTHORIZATION, Guard
 from redkite.server.http2 import Http2Connection, Stream
-from redkite.server.metrics import Metrics
+from redkite.server.observer import WRITES, Call, Observer, shown_address
 from redkite.wire.headers import Header, literal
-from redkite.wire.methods import DATABASE_KEY, PATHS, decode_request, encode_error, encode_reply
+from redkite.wire.methods import DATABASE_KEY, PATHS, USER_KEY, decode_request, encode_error, encode_reply
 
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
 
-Done = Callable[[bytes], None]
-"""Takes the reply of one call, in the event loop's thread."""
+Done = Callable[[bytes | Refused], None]
+"""Takes the reply of one call, or why it was refused at the door, in the event loop's thread."""
 
 _DATABASE_HEADER = DATABASE_KEY.encode()
+_USER_HEADER = USER_KEY.encode()
 _PREFIX = Struct(">BI")
 _HEAD = b"\x88" + literal(b"content-type", b"application/grpc")
 _TRAILERS_OK = literal(b"grpc-status", b"0")
@@ -44,29 +49,82 @@ def failure(status: int, message: str) -> bytes:
 class Rpcs:
     """Runs the calls of all gRPC connections: bytes in, bytes out."""
 
-    def __init__(self, calls: Calls, metrics: Metrics) -> None:
+    def __init__(self, calls: Calls, observer: Observer, guard: Guard | None = None, *, trusting: bool = False) -> None:
+        """With a `guard`, callers say who they are. `trusting`: they are other processes of this server, which say for
+        whom they ask, and note their calls themselves."""
         self._calls = calls
-        self._metrics = metrics
+        self._observer = observer
+        self._guard = guard
+        self._trusting = trusting
         self.methods = {path.encode(): name for name, path in PATHS.items()}
         """Path -> name of every call that is built."""
 
-    def begin(self, method: str, message: bytes, headers: list[Header], done: Done) -> None:
+    def begin(self, method: str, message: bytes, headers: list[Header], done: Done, address: str = "") -> None:
         """Start a call; `done` is called once with its reply, now or later. Never raises."""
-        started = time.monotonic()
+        call = Call("grpc", method, len(message), address)
+        call.headers = headers
 
         def finish(reply: bytes | MilvusException) -> None:
-            failed = isinstance(reply, MilvusException)
-            self._metrics.of("grpc", method).observe(time.monotonic() - started, failed)
-            done(encode_error(method, reply) if isinstance(reply, MilvusException) else reply)
+            error = None
+            if isinstance(reply, MilvusException):
+                error = reply
+                if not isinstance(reply, Refused):
+                    reply = encode_error(method, reply)
+            if not self._trusting:
+                self._observer.finished(call, error, 0 if isinstance(reply, Refused) else len(reply))
+            done(reply)
 
+        def run(user: str | MilvusException) -> None:
+            if isinstance(user, MilvusException):
+                finish(user)
+                return
+            before = CURRENT.set(call)
+            try:
+                self._run(call, message, headers, user, finish)
+            finally:
+                CURRENT.reset(before)
+
+        self._identify(headers, run)
+
+    def _run(
+        self,
+        call: Call,
+        message: bytes,
+        headers: list[Header],
+        user: str,
+        finish: Callable[[bytes | MilvusException], None],
+    ) -> None:
+        method = call.method
         try:
             request = decode_request(method, message, _metadata(headers))
+            if user:
+                request = msgspec.structs.replace(request, user=user)
         except Exception as error:  # noqa: BLE001  whatever is wrong with the bytes is this call's answer
             finish(as_milvus(error))
             return
-        if isinstance(request, Insert | Upsert):
-            self._metrics.rows_written += request.rows.num_rows
-        self._calls.begin(request, functools.partial(encode_reply, method), finish)
+        call.user, call.request = user, request
+        encode: Callable[[Result], bytes] = functools.partial(encode_reply, method)
+        if type(request) in WRITES:
+            encode = functools.partial(_encode_write, call)
+        self._calls.begin(request, encode, finish)
+
+    def _identify(self, headers: list[Header], run: Callable[[str | MilvusException], None]) -> None:
+        """Go on with the name of whoever calls, now or later; an empty one when nobody need say."""
+        guard = self._guard
+        if guard is None:
+            run((_header(headers, _USER_HEADER) or b"").decode() if self._trusting else "")
+            return
+        header = _header(headers, AUTHORIZATION)
+        try:
+            user = guard.known(header)
+        except MilvusException as error:
+            run(error)
+            return
+        if user is not None:
+            run(user)
+            return
+        assert header is not None, "known raises without one"
+        self._calls.start(functools.partial(guard.grpc_user, header), run)
 
 
 class GrpcConnection(Http2Connection):
@@ -79,6 +137,11 @@ class GrpcConnection(Http2Connection):
         self._open.add(self)
         self._max_receive = limits.max_receive_bytes
         self._max_send = limits.max_send_bytes
+        self._address = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._address = shown_address(transport.get_extra_info("peername"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -128,9 +191,13 @@ class GrpcConnection(Http2Connection):
         else:
             body[0] = body[0][_PREFIX.size :]
             message = b"".join(body)
-            self._rpcs.begin(stream.target, message, stream.headers, functools.partial(self._reply, stream))
+            done = functools.partial(self._reply, stream)
+            self._rpcs.begin(stream.target, message, stream.headers, done, self._address)
 
-    def _reply(self, stream: Stream, reply: bytes) -> None:
+    def _reply(self, stream: Stream, reply: bytes | Refused) -> None:
+        if isinstance(reply, Refused):
+            self.refuse(stream, failure(reply.grpc_status, reply.message))
+            return
         size = len(reply)
         if size > self._max_send:
             text = f"grpc: trying to send message larger than max ({size} vs. {self._max_send})"
@@ -143,9 +210,19 @@ class GrpcConnection(Http2Connection):
         self.refuse(stream, failure(RESOURCE_EXHAUSTED, text))
 
 
+def _encode_write(call: Call, result: Result) -> bytes:
+    call.answered(result)
+    return encode_reply(call.method, result)
+
+
 def _metadata(headers: list[Header]) -> dict[str, str]:
     """What a call looks at besides its message."""
+    database = _header(headers, _DATABASE_HEADER)
+    return {} if database is None else {DATABASE_KEY: database.decode(errors="replace")}
+
+
+def _header(headers: list[Header], wanted: bytes) -> bytes | None:
     for name, value in headers:
-        if name == _DATABASE_HEADER:
-            return {DATABASE_KEY: value.decode(errors="replace")}
-    return {}
+        if name == wanted:
+            return value
+    return None

@@ -1,19 +1,22 @@
-"""Is the server well, and what has it done? The small HTTP application of the metrics port."""
+"""Is the server well, and what has it done? The small HTTP application of the metrics port.
+
+Health and liveness are told to anybody: whatever watches processes asks without a password. The rest names collections,
+and asks who calls wherever the main port does.
+"""
 
 from __future__ import annotations
 
-import resource
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import orjson
 
-from redkite.errors import MilvusException
-from redkite.model.requests import CheckHealth, GetCollectionStatistics, ListDatabases, ShowCollections
-from redkite.model.results import Collections, Databases, Health, RowCount
+from redkite.errors import MilvusException, Unauthenticated
+from redkite.model.requests import CheckHealth
+from redkite.model.results import Health
 from redkite.server.calls import Calls
-from redkite.server.metrics import Metrics
+from redkite.server.guard import Guard
+from redkite.server.observation import Observation
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -23,17 +26,25 @@ _TEXT = b"text/plain; charset=utf-8"
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 _JSON = b"application/json"
 _READ_METHODS = frozenset({"GET", "HEAD"})
+_OPEN = frozenset({"/healthz", "/livez"})
+_CHALLENGE = (b"www-authenticate", b'Basic realm="redkite", charset="UTF-8"')
 
 
 class HealthApp:
-    """`/healthz`, `/livez` and `/metrics`, as an ASGI application. `calls` is None until the engine is open."""
+    """`/healthz`, `/livez` and `/metrics`, as an ASGI application. `calls` is None until the engine is open, `guard`
+    where nobody need say who they are."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, observation: Observation, *, guarded: bool = False) -> None:
+        """`guarded`: there will be a guard."""
         self.calls: Calls | None = None
-        self._metrics = metrics
+        self.guard: Guard | None = None
+        self._guarded = guarded
+        self._observation = observation
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if path not in _OPEN and self._guarded and not await self._is_let_in(scope, send):
+            return
         if scope["method"] not in _READ_METHODS:
             await _answer(send, 405, _TEXT, b"method not allowed")
         elif path == "/healthz":
@@ -41,9 +52,21 @@ class HealthApp:
         elif path == "/livez":
             await _answer(send, 200, _TEXT, b"OK")
         elif path in ("/metrics", "/metrics_default"):
-            await _answer(send, 200, _PROMETHEUS, self._metrics.text(await self._gauges()).encode())
+            await _answer(send, 200, _PROMETHEUS, (await self._observation.text()).encode())
         else:
             await _answer(send, 404, _TEXT, b"404 page not found")
+
+    async def _is_let_in(self, scope: Scope, send: Send) -> bool:
+        """Whether a known user asks; the others are answered here."""
+        if self.guard is None or self.calls is None:
+            await _answer(send, 503, _TEXT, b"the database is being opened")
+            return False
+        try:
+            await self.guard.rest_caller(self.calls, dict(scope["headers"]))
+        except Unauthenticated as error:
+            await _answer(send, 401, _TEXT, error.message.encode(), _CHALLENGE)
+            return False
+        return True
 
     async def _healthz(self, scope: Scope, send: Send) -> None:
         healthy, reasons = await self._health()
@@ -68,48 +91,12 @@ class HealthApp:
         assert isinstance(health, Health)
         return health.healthy, health.reasons
 
-    async def _gauges(self) -> list[tuple[str, str, float]]:
-        gauges = [
-            ("process_cpu_seconds_total", "CPU time of the server, in seconds.", time.process_time()),
-            ("process_resident_memory_max_bytes", "Most memory the server has held.", _max_memory()),
-        ]
-        if self.calls is None:
-            return gauges
-        databases = await self.calls.call(ListDatabases(), _as_is)
-        assert isinstance(databases, Databases)
-        collections, rows = 0, 0
-        for database in databases.names:
-            shown = await self.calls.call(ShowCollections(database=database), _as_is)
-            assert isinstance(shown, Collections)
-            collections += len(shown.collections)
-            for collection in shown.collections:
-                rows += await self._rows(database, collection.name)
-        return [
-            *gauges,
-            ("redkite_databases", "Databases.", len(databases.names)),
-            ("redkite_collections", "Collections of all databases.", collections),
-            ("redkite_rows", "Rows of all collections.", rows),
-        ]
-
-    async def _rows(self, database: str, collection: str) -> int:
-        assert self.calls is not None
-        try:
-            count = await self.calls.call(GetCollectionStatistics(database=database, collection=collection), _as_is)
-        except MilvusException:
-            return 0  # dropped since it was listed
-        assert isinstance(count, RowCount)
-        return count.rows
-
 
 def _as_is(result: Any) -> Any:
     return result
 
 
-def _max_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+async def _answer(send: Send, status: int, content_type: bytes, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -48,11 +49,12 @@ class Listener:
     def is_full(self) -> bool:
         return len(self.undecided) + self._others() >= MAX_CONNECTIONS
 
-    async def open(self, listening: socket.socket, *, shared: bool = False) -> None:
-        """Accept connections of a listening socket; of a `shared` one, one at a time, so that others get theirs."""
+    async def open(self, listening: socket.socket, *, shared: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections of a listening socket; of a `shared` one, one at a time, so that others get theirs. With
+        `tls` they are encrypted, and what is told by the first bytes is what is inside."""
         loop = asyncio.get_running_loop()
         taken = 1 if shared else BACKLOG
-        self._servers.append(await loop.create_server(lambda: FirstBytes(self), sock=listening, backlog=taken))
+        self._servers.append(await loop.create_server(lambda: FirstBytes(self), sock=listening, backlog=taken, ssl=tls))
         listening.listen(BACKLOG)
 
     def close(self) -> None:

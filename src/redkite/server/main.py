@@ -12,25 +12,27 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from redkite import __version__
-from redkite.config import Settings
+from redkite.config import Settings, analyzer_folder, model_settings
 from redkite.errors import InvalidParameter, Unavailable
 from redkite.logs import configure, get_logger
 from redkite.model.service import Service
 from redkite.server.calls import Calls
 from redkite.server.grpc import GrpcConnection, Rpcs
+from redkite.server.guard import Guard
 from redkite.server.health import HealthApp
 from redkite.server.http1 import Http1
 from redkite.server.listener import BACKLOG, Listener
-from redkite.server.metrics import Metrics
+from redkite.server.observation import Observation
 from redkite.server.rest.app import RestApp
+from redkite.server.security import access_rules, needs_users, tls_context, warn_if_open
 
 if TYPE_CHECKING:
+    from redkite.coordinator.access import AccessCoordinator
     from redkite.server.board import SharedBoard
     from redkite.server.fleet import Fleet
 
@@ -47,6 +49,11 @@ class Database(Protocol):
     @property
     def service(self) -> Service: ...
 
+    @property
+    def access(self) -> AccessCoordinator: ...
+
+    def follow(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -58,7 +65,7 @@ def serve(settings: Settings) -> int:
 
     Raises MilvusException when it cannot start: a port is taken, the data is in use or damaged.
     """
-    configure(settings.log_level)
+    configure(settings.log_level, as_json=settings.log_format == "json")
     if settings.front == "envoy":
         from redkite.server.envoy import FrontMissing, serve_in_envoy
 
@@ -74,6 +81,8 @@ async def _serve(server: Server) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted, stop)
+    if server.observation.has_audit_log:
+        loop.add_signal_handler(signal.SIGHUP, server.observation.reopen)
     started = time.monotonic()
     try:
         await server.start()
@@ -109,8 +118,8 @@ class Server:
         self.metrics_port = 0
         self._settings = settings
         self._open_database = open_database
-        self._metrics = Metrics()
-        self._health = HealthApp(self._metrics)
+        self.observation = Observation(settings)
+        self._health = HealthApp(self.observation, guarded=needs_users(settings))
         self._health_http = Http1(self._health)
         self._rest_http: Http1 | None = None
         self._grpc: set[GrpcConnection] = set()
@@ -119,6 +128,8 @@ class Server:
         self._health_server: asyncio.Server | None = None
         self._fleet: Fleet | None = None
         self._listener: Listener | None = None
+        self._inner: Listener | None = None
+        self._tls = tls_context(settings)
 
     async def start(self) -> None:
         """Bind, open the database, accept. Raises MilvusException; `stop` is needed all the same."""
@@ -130,18 +141,19 @@ class Server:
                 from redkite.server.fleet import Fleet
 
                 self._fleet = Fleet(settings)
+                self.observation.workers = self._fleet.counters
             await self._open(main_socket.dup())
             if self._fleet is not None:
                 await self._fleet.start(main_socket)
         self._health.calls = self._calls
-        _warn_if_open(settings, self.port)
+        warn_if_open(settings, self.port)
 
     async def start_inside(self) -> Doors:
         """Open the database in a process that accepts connections by other means, which brings calls to the doors."""
         await self._answer_health()
         doors = await self._open_doors()
         self._health.calls = self._calls
-        _warn_if_open(self._settings, self._settings.port)
+        warn_if_open(self._settings, self._settings.port)
         return doors
 
     async def _answer_health(self) -> None:
@@ -164,15 +176,31 @@ class Server:
             others=lambda: len(self._grpc) + rest.connections,
         )
         if self._fleet is not None:
-            await self._listener.open(self._fleet.writer_socket())
-        await self._listener.open(listening, shared=self._settings.workers > 1)
+            await self._answer_workers(self._fleet.writer_socket())
+        await self._listener.open(listening, shared=self._settings.workers > 1, tls=self._tls)
+
+    async def _answer_workers(self, listening: socket.socket) -> None:
+        """Other processes of this server have asked who calls already, and say it."""
+        assert self._calls is not None, "the doors are open"
+        rpcs = Rpcs(self._calls, self.observation.observer, trusting=True)
+        self._inner = Listener(
+            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
+            http1=Http1(_nowhere).connect,
+            others=lambda: 0,
+        )
+        await self._inner.open(listening)
 
     async def _open_doors(self) -> Doors:
         loop = asyncio.get_running_loop()
+        self.observation.begin()
         with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
             self._database = await loop.run_in_executor(opener, self._make_database)
         calls = self._calls = Calls(self._database.service, loop)
-        return Doors(Rpcs(calls, self._metrics), RestApp(calls, self._metrics, self._settings.limits))
+        guard = Guard(self._database.access, self._database.follow) if needs_users(self._settings) else None
+        self._health.guard = guard
+        self.observation.opened(calls, self._database.service, getattr(self._database, "topology", None))
+        observer = self.observation.observer
+        return Doors(Rpcs(calls, observer, guard), RestApp(calls, observer, self._settings.limits, guard))
 
     def _make_database(self) -> Database:
         if self._open_database is not None:
@@ -191,8 +219,9 @@ class Server:
         """Accept no more, finish what runs, close the database."""
         if self._fleet is not None:
             await self._fleet.stop()  # first: they still have the writer to turn to
-        if self._listener is not None:
-            self._listener.close()
+        for listener in (self._listener, self._inner):
+            if listener is not None:
+                listener.close()
         for connection in list(self._grpc):
             connection.leave()
         if self._rest_http is not None:
@@ -209,6 +238,7 @@ class Server:
             self._calls.close()
         if self._database is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._database.close)
+        self.observation.close()
 
     async def _drain(self) -> None:
         """Wait for running requests, as long as the settings allow."""
@@ -252,9 +282,12 @@ def _open_local(settings: Settings, board: SharedBoard | None) -> Database:
         threads=settings.threads,
         verify=settings.verify == "open",
         backups=settings.backups or f"{settings.data.rstrip('/')}-backups",
+        analyzer_files=analyzer_folder(settings),
         memory_limit=settings.memory_limit,
         memory_wait_seconds=settings.memory_wait_seconds,
         board=board,
+        access=access_rules(settings),
+        models=model_settings(settings),
         log_settings=LogSettings(
             page_bytes=settings.log_page_bytes,
             retention_bytes=settings.log_retention_bytes,
@@ -293,13 +326,7 @@ def check_port(host: str, port: int, option: str) -> int:
         return chosen
 
 
-def _warn_if_open(settings: Settings, port: int) -> None:
-    if not _is_loopback(settings.host):
-        _log.warning("no password is set: whoever reaches %s:%d may read and write", settings.host, port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+async def _nowhere(_scope: object, _receive: object, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
+    """Workers speak gRPC."""
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})

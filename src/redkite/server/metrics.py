@@ -1,84 +1,119 @@
-"""Counters of a running server and their Prometheus text."""
+"""What a running server has counted: one row of numbers for each kind of call, from which every metric is read off.
+
+A call adds to one row, once, when it is answered. Which metrics that makes is decided when somebody asks for them
+(`exposition.py`), so that a further metric costs a call nothing.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-"""Upper bounds of the latency histogram, in seconds."""
+import msgspec
+
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Upper bounds of Redkite's own latency histogram, in seconds."""
+MILLISECONDS: Final = tuple(2**power for power in range(18))
+"""Upper bounds of Milvus's histograms, in milliseconds."""
+EDGES: Final = tuple(sorted({*SECONDS, *(bound / 1000 for bound in MILLISECONDS)}))
+"""Upper bounds of what is counted, in seconds: those of both."""
+MOST_SERIES: Final = 4_000
+"""Kinds of calls that are told apart. Names of collections come from clients, who can think of many; calls about
+further ones are counted without a name."""
+
+OK, USER, SYSTEM, CANCEL = range(4)
+"""How a call ended: well, or failed by its caller's fault, by the server's, because the caller went away."""
 
 
-class MethodMetrics:
-    """Counts of one method. Only the event loop's thread writes them."""
+class Kind(NamedTuple):
+    """What calls have in common that are counted together."""
 
-    __slots__ = ("buckets", "failed", "seconds", "total")
+    protocol: str
+    """`grpc` or `rest`."""
+    method: str
+    """The RPC, or the path below `/v2/vectordb/`."""
+    rpc: str
+    """The RPC that does the same; empty where a call failed before that was known."""
+    database: str
+    collection: str
 
-    def __init__(self) -> None:
-        self.total = 0
-        self.failed = 0
-        self.seconds = 0.0
-        self.buckets = [0] * (len(BUCKETS) + 1)
 
-    def observe(self, seconds: float, failed: bool) -> None:
-        self.total += 1
-        self.failed += failed
+class Counts(msgspec.Struct):
+    """Sums over the calls of one kind. Only the event loop's thread writes them."""
+
+    ends: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])
+    """Calls by how they ended: `OK`, `USER`, `SYSTEM`, `CANCEL`."""
+    seconds: float = 0.0
+    bins: list[int] = msgspec.field(default_factory=lambda: [0] * (len(EDGES) + 1))
+    """Calls by `EDGES`, those above the last at the end."""
+    queries: int = 0
+    """Of searches."""
+    rows: int = 0
+    """Asked to be written, …"""
+    done: int = 0
+    """… rows written or deleted, and queries answered."""
+    received: int = 0
+    """Bytes of requests, without what HTTP adds."""
+    sent: int = 0
+    slow: int = 0
+    """Reads over the limit of the slow-query log."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.ends)
+
+    @property
+    def failed(self) -> int:
+        return self.total - self.ends[OK]
+
+    def observe(self, seconds: float, end: int, received: int = 0, sent: int = 0) -> None:
+        self.ends[end] += 1
         self.seconds += seconds
-        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.bins[bisect_left(EDGES, seconds)] += 1
+        self.received += received
+        self.sent += sent
+
+    def copy(self) -> Counts:
+        return msgspec.structs.replace(self, ends=self.ends[:], bins=self.bins[:])
+
+    def add(self, other: Counts) -> None:
+        self.ends = [a + b for a, b in zip(self.ends, other.ends, strict=True)]
+        self.bins = [a + b for a, b in zip(self.bins, other.bins, strict=True)]
+        for name in ("seconds", "queries", "rows", "done", "received", "sent", "slow"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Counted(msgspec.Struct):
+    """What one process has counted, as it goes to another."""
+
+    calls: list[tuple[Kind, Counts]] = []
+    audit_lost: int = 0
+    """Lines that the audit log could not keep."""
+
+    def add(self, other: Counted) -> None:
+        """Take the sums of another process in."""
+        mine = dict(self.calls)
+        for kind, counts in other.calls:
+            mine.setdefault(kind, Counts()).add(counts)
+        self.calls = list(mine.items())
+        self.audit_lost += other.audit_lost
 
 
 class Metrics:
-    """All counters of one server."""
+    """The counters of one process."""
 
     def __init__(self) -> None:
-        self._methods: dict[tuple[str, str], MethodMetrics] = {}
-        self.rows_written = 0
+        self._calls: dict[Kind | tuple[str, str, str, str, str], Counts] = {}
 
-    def of(self, protocol: str, method: str) -> MethodMetrics:
-        """The counters of a method of `grpc` or `rest`, made on first use."""
-        found = self._methods.get((protocol, method))
+    def of(self, protocol: str, method: str, rpc: str = "", database: str = "", collection: str = "") -> Counts:
+        """The counters of one kind of calls, made on first use."""
+        found = self._calls.get((protocol, method, rpc, database, collection))
         if found is None:
-            found = self._methods[protocol, method] = MethodMetrics()
+            if len(self._calls) >= MOST_SERIES and (database or collection):
+                return self.of(protocol, method, rpc)
+            found = self._calls[Kind(protocol, method, rpc, database, collection)] = Counts()
         return found
 
-    def text(self, gauges: Iterable[tuple[str, str, float]] = ()) -> str:
-        """Everything as Prometheus text (version 0.0.4). `gauges`: (name, help, value)."""
-        lines = [
-            "# HELP redkite_requests_total Requests answered.",
-            "# TYPE redkite_requests_total counter",
-        ]
-        lines += [f"redkite_requests_total{{{_labels(key)}}} {m.total}" for key, m in self._methods.items()]
-        lines += [
-            "# HELP redkite_request_errors_total Requests answered with an error.",
-            "# TYPE redkite_request_errors_total counter",
-        ]
-        lines += [f"redkite_request_errors_total{{{_labels(key)}}} {m.failed}" for key, m in self._methods.items()]
-        lines += [
-            "# HELP redkite_request_seconds Time from the whole request to its answer.",
-            "# TYPE redkite_request_seconds histogram",
-        ]
-        for key, method in self._methods.items():
-            lines += _histogram(_labels(key), method)
-        lines += [
-            "# HELP redkite_rows_written_total Rows of inserts and upserts that were asked for.",
-            "# TYPE redkite_rows_written_total counter",
-            f"redkite_rows_written_total {self.rows_written}",
-        ]
-        for name, text, value in gauges:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value:g}"]
-        return "\n".join(lines) + "\n"
-
-
-def _labels(key: tuple[str, str]) -> str:
-    return f'protocol="{key[0]}",method="{key[1]}"'
-
-
-def _histogram(labels: str, method: MethodMetrics) -> list[str]:
-    lines = []
-    total = 0
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), method.buckets, strict=True):
-        total += count
-        lines.append(f'redkite_request_seconds_bucket{{{labels},le="{bound}"}} {total}')
-    lines.append(f"redkite_request_seconds_sum{{{labels}}} {method.seconds:.6f}")
-    lines.append(f"redkite_request_seconds_count{{{labels}}} {method.total}")
-    return lines
+    def counted(self) -> Counted:
+        """A copy of all of them."""
+        return Counted(calls=[(Kind(*kind), counts.copy()) for kind, counts in self._calls.items()])

@@ -20,13 +20,14 @@ from redkite.client.endpoint import Endpoint
 from redkite.client.transports.direct import DirectTransport
 from redkite.client.transports.speech import Speech
 from redkite.cluster.reading import SERVED, ReadOnlyView, open_for_reading
-from redkite.config import Settings
+from redkite.config import Settings, analyzer_folder, model_settings
 from redkite.logs import configure
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.service import Service
 from redkite.server.board import SharedBoard
 from redkite.server.main import Server
+from redkite.server.security import access_rules
 
 READY = b"ready\n"
 
@@ -40,6 +41,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     writer: str
     """The path of the writer's own socket."""
     board: str
+    counters: str
+    """The path of the socket on which this worker says what it has counted."""
 
 
 class SharedService:
@@ -70,8 +73,16 @@ class SharedDatabase:
             limits=settings.limits,
             verify=settings.verify == "open",
             board=SharedBoard.open(orders.board),
+            access=access_rules(settings),
+            models=model_settings(settings),
+            analyzer_files=analyzer_folder(settings),
         )
+        self.access = self._view.topology.access
         self.service: Service = SharedService(self._view.service, self._writer)
+
+    def follow(self) -> None:
+        """Take over what the writer has committed."""
+        self._view.follow()
 
     def close(self) -> None:
         self._writer.close()
@@ -91,6 +102,7 @@ async def _work(orders: Orders) -> None:
     server = Server(orders.settings, lambda _: SharedDatabase(orders))
     try:
         await server.start_beside(socket.socket(fileno=orders.listening))
+        await server.observation.tell(orders.counters)
         os.write(sys.stdout.fileno(), READY)
         await stop.wait()
     finally:
@@ -106,7 +118,7 @@ def main() -> None:
             return
         line += byte
     orders = msgspec.json.decode(line, type=Orders)
-    configure(orders.settings.log_level)
+    configure(orders.settings.log_level, as_json=orders.settings.log_format == "json")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_work(orders))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from redkite.env import Executor, Timer
+from redkite.env import Awaited, Executor, Timer, Work
 from redkite.errors import Unavailable
 from redkite.logs import get_logger
 from redkite.simulated.disk import Random
@@ -37,6 +37,27 @@ class SimulatedFuture(Future[T]):
         return super().exception(0)
 
 
+class SimulatedAwaited(Awaited[T]):
+    """Who waits does the work, or has it done: both happen in the world, so the seed says which."""
+
+    def __init__(self, scheduler: Scheduler, work: Work) -> None:
+        super().__init__(work)
+        self._scheduler = scheduler
+
+    def result(self, timeout: float | None = None) -> T:
+        self._run(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._run(timeout)
+        return super().exception(0)
+
+    def _run(self, timeout: float | None) -> None:
+        if not self.done():
+            self._begin(timeout if self._scheduler.toss() else 0)
+        self._scheduler.run_until(self, timeout)
+
+
 class Scheduler:
     """Clock and tasks of a simulated process: one job at a time, the next one chosen by the seed."""
 
@@ -57,8 +78,11 @@ class Scheduler:
         return self._now
 
     # tasks
-    def future(self) -> Future[Any]:
-        return SimulatedFuture(self)
+    def future(self, work: Work | None = None) -> Future[Any]:
+        return SimulatedFuture(self) if work is None else SimulatedAwaited(self, work)
+
+    def toss(self) -> bool:
+        return self._rng.random() < 0.5
 
     def executor(self, name: str, workers: int = 1) -> Executor:
         executor = SimulatedExecutor(self, name, workers)

@@ -45,7 +45,7 @@ def file_crc32(files: Files, path: str, readers: Executor | None = None) -> tupl
         pieces = (piece.result() for piece in waiting)
     size = crc = 0
     for length, found in pieces:
-        crc = _behind(crc, length, found)
+        crc = joined_crc32(crc, length, found)
         size += length
     return size, crc
 
@@ -55,7 +55,7 @@ def _piece(files: Files, path: str, at: int) -> tuple[int, int]:
     return len(data), crc32(data)
 
 
-def _behind(crc: int, length: int, found: int) -> int:
+def joined_crc32(crc: int, length: int, found: int) -> int:
     """The checksum of bytes with checksum `crc` and, behind them, `length` bytes with checksum `found`."""
     return _times(crc, _shift(length)) ^ found
 

@@ -40,7 +40,7 @@ class LocalLog:
         self._env = env
         self._root = root
         self._settings = settings or LogSettings()
-        self.backlog = Backlog(env.tasks, self._settings.queue_bytes, self._settings.queue_seconds)
+        self.backlog = Backlog(env.tasks, self._settings.queue_bytes, self._settings.queue_seconds, self._start_all)
         self._board = board
         self._lock = threading.Lock()
         self._topics: dict[str, LocalTopic | FollowedTopic] = {}
@@ -76,6 +76,14 @@ class LocalLog:
 
     def topics(self) -> list[str]:
         return [name for name in self._env.files.list(self._root) if not name.startswith(".")]
+
+    def _start_all(self) -> None:
+        """Have everything written that waits for somebody to want it."""
+        with self._lock:
+            topics = list(self._topics.values())
+        for topic in topics:
+            if isinstance(topic, LocalTopic):
+                topic.do_elsewhere()
 
     def sweep(self) -> None:
         """Remove pages that retention keeps no longer, of all topics that are open."""

@@ -1,32 +1,29 @@
-"""One topic of the local log: group commit, one `fdatasync` a commit, recovery from torn ends.
+"""One topic of the local log: group commit, one `fdatasync` a commit.
 
 While one commit is being written and synced, further appends gather and go together in the next one, so a lone append
-waits for one sync and a thousand at once for two or three. Commits run as at most one job per topic on the log's
+waits for one sync and a thousand at once for two or three. Who waits for an append while nobody commits does it
+himself: that is no slower than the disk, while handing it to another thread and being woken again costs as much as the
+sync. What has gathered meanwhile, and what nobody waits for, is committed by at most one job per topic on the log's
 executor.
-
-A write that fails ends the page it was for: the next commit begins a new one, and what the failed one left behind is
-never read. A sync that fails ends the topic until it is opened again: the system may forget which bytes it could not
-write, and a second sync would succeed without them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from redkite.env import AppendFile, Buffer, Env, Executor
-from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, ParameterTooLarge, StorageError
+from redkite.env import Buffer, Env, Executor
+from redkite.errors import InvalidParameter, MilvusException, ParameterTooLarge, StorageError
 from redkite.logs import get_logger
 from redkite.storage import log_format as fmt
 from redkite.storage.log import EARLIEST, At, LogRecord, LogSettings
 from redkite.storage.log_backlog import Backlog
 from redkite.storage.log_groups import LocalGroup, resolve
 from redkite.storage.log_keeping import Keeper
-from redkite.storage.log_pages import TEMPORARY, Page, PageReader, encode_page, find_pages, page_path
-from redkite.storage.log_scan import PageScan
+from redkite.storage.log_pages import PageReader
+from redkite.storage.log_writer import MAX_RECORD_BYTES, PageWriter
 
 _logger = get_logger("log")
 
@@ -34,16 +31,10 @@ COMMIT_BYTES = 16 << 20
 """A commit takes no further records beyond this, so that the first of them does not wait for the last."""
 COMMITS_PER_JOB = 8
 """Commits one executor job makes before another topic has its turn."""
-MAX_RECORD_BYTES = 1 << 30
+LEAD_BYTES = 256 << 10
+"""A commit of more than this is left to the executor: handing it over costs little beside it."""
 APPEND_BYTES = 64
 """What an append costs in memory beside its payload, roughly."""
-FIRST_RESERVE_BYTES = 256 << 10
-RESERVE_BYTES = 8 << 20
-"""Set aside behind the end of a page, at first and at most: a sync that changes no size is half as long."""
-
-
-class SyncFailed(StorageError):
-    """Bytes may be lost that the system said were written. Only a new recovery can tell."""
 
 
 class _Append(NamedTuple):
@@ -51,7 +42,8 @@ class _Append(NamedTuple):
     length: int
     crc: int
     on_durable: Callable[[int], None] | None
-    future: Future[int]
+    answer: Callable[[], Any] | None
+    future: Future[Any]
 
 
 class LocalTopic:
@@ -62,35 +54,28 @@ class LocalTopic:
     """
 
     def __init__(self, env: Env, folder: str, executor: Executor, settings: LogSettings, backlog: Backlog) -> None:
-        self._env = env
+        self._tasks = env.tasks
         self._files = env.files
         self._folder = folder
         self._executor = executor
-        self._page_bytes = settings.page_bytes
         self._backlog = backlog
         self._keeping = threading.Lock()
         self._io = threading.Lock()
         self._state = threading.Lock()
         self._recovered = False
-        self._pages: tuple[Page, ...] = ()
-        self._end = 0
-        self._salt = 0
-        self._size = 0
-        """Bytes of the last page that are records."""
-        self._is_ours = False
-        """Did this object create the last page? Only then may it be appended to: see `_secure`."""
-        self._room = 0
-        """The last page may be appended to up to this size before more is set aside."""
+        self._writer = PageWriter(env, folder, settings.page_bytes)
         self._doomed: list[str] = []
         """Files that hold only forgotten records and are to be removed."""
-        self._file: AppendFile | None = None
-        self._marked = True
         self._queue: list[_Append] = []
+        self._queued_bytes = 0
         self._committing = False
-        self._last: Future[int] | None = None
-        self._failed = ""
-        """Why no more is written, if so."""
-        self._reader = PageReader(env.files)
+        """Is there somebody whose task it is to commit what is queued?"""
+        self._taken: tuple[int, list[_Append]] = (0, [])
+        """The commit under way: the sequence of its first record, and the appends."""
+        self._last: Future[Any] | None = None
+        self.unapplied = ""
+        """Why something that is durable was not applied, if so. Nothing is built on it: no more is written."""
+        self._reader = PageReader(env.files, self._writer.over)
         self._keeper = Keeper(env, folder, settings)
         self.on_commit: Callable[[int], None] | None = None
         """Told the end after each commit, before anybody hears that their record is durable."""
@@ -100,104 +85,154 @@ class LocalTopic:
     @property
     def end(self) -> int:
         self._recover()
-        return self._end
+        return self._writer.end
 
     @property
     def start(self) -> int:
         self._recover()
-        pages = self._pages
-        return pages[0].base if pages else self._end
+        pages = self._writer.pages
+        return pages[0].base if pages else self._writer.end
 
     def refresh(self) -> int:
         return self.end
 
     # -- writing --------------------------------------------------------------------------------
-    def append(self, buffers: Sequence[Buffer], on_durable: Callable[[int], None] | None = None) -> Future[int]:
-        self._recover()
-        length = sum(memoryview(buffer).nbytes for buffer in buffers)
+    def append(
+        self,
+        buffers: Sequence[Buffer],
+        on_durable: Callable[[int], None] | None = None,
+        answer: Callable[[], Any] | None = None,
+    ) -> Future[Any]:
+        if not self._recovered:
+            self._recover()
+        length, crc = fmt.measure(buffers)
         if length > MAX_RECORD_BYTES:
             raise ParameterTooLarge(f"a log record of {length} bytes exceeds {MAX_RECORD_BYTES}")
-        future: Future[int] = self._env.tasks.future()
-        future.set_running_or_notify_cancel()
-        append = _Append(buffers, length, fmt.payload_crc(buffers), on_durable, future)
+        future: Future[Any] = self._tasks.future(self)
+        append = _Append(buffers, length, crc, on_durable, answer, future)
         self._backlog.enter(length + APPEND_BYTES)
         try:
             with self._state:
                 self._check_writable()
                 self._queue.append(append)
+                self._queued_bytes += length
                 self._last = future
-                start = not self._committing
-                self._committing = True
         except BaseException:
             self._backlog.leave(length + APPEND_BYTES)
             raise
-        if start:
-            self._submit()
         return future
 
     def _check_writable(self) -> None:
         if self.closed:
             raise StorageError(f"the log topic '{self._folder}' is closed")
-        if self._failed:
+        if self.unapplied:
             raise StorageError(
-                f"the log topic '{self._folder}' takes no writes after a failure, reopen it: close every client of the "
-                f"database and open it anew, or restart the server; reads go on. The failure: {self._failed}"
+                f"the log topic '{self._folder}' takes no writes: one is durable and could not be applied "
+                f"({self.unapplied})"
             )
+
+    def resume(self) -> None:
+        """What is in the log has been applied by now."""
+        self.unapplied = ""
+
+    # -- committing -----------------------------------------------------------------------------
+    def do_here(self) -> None:
+        """Commit what is queued in this thread, unless somebody does that already, or it is much."""
+        with self._state:
+            if self._committing or not self._queue:
+                return
+            self._committing = True
+            is_much = self._queued_bytes > LEAD_BYTES
+        if is_much:
+            self._submit()
+            return
+        try:
+            self._commit_queue(1)
+        except BaseException as error:
+            self._leave_lead(error)
+            raise
+
+    def do_elsewhere(self) -> None:
+        """Have what is queued committed by the executor, unless somebody does that already."""
+        with self._state:
+            if self._committing or not self._queue:
+                return
+            self._committing = True
+        self._submit()
+
+    def _leave_lead(self, error: BaseException) -> None:
+        """Something was thrown into this thread from outside, anywhere between two commits: the executor goes on.
+        Records that were not proven durable are written again; of one that is, it is not known whether it was applied.
+        """
+        first, batch = self._taken
+        self._taken = (0, [])
+        left = [append for append in batch if not append.future.done()]
+        if left and self._writer.end > first:
+            self._end_with(StorageError(f"interrupted: {error!r}"), left)
+        elif left:
+            with self._state:
+                if not (self._queue and self._queue[0] is left[0]):  # else they were about to be taken
+                    self._queue = left + self._queue
+                self._queued_bytes = sum([append.length for append in self._queue])
+        self._submit()
 
     def _submit(self) -> None:
         try:
             self._executor.submit(self._commit_queue)
         except MilvusException as error:
-            self._end_with(error, [])
+            with self._state:
+                batch, self._queue = self._queue, []
+                self._queued_bytes = 0
+                self._committing = False
+            self._backlog.leave(_weight(batch))
+            _fail(error, batch)
 
-    def _commit_queue(self) -> None:
+    def _commit_queue(self, commits: int = COMMITS_PER_JOB) -> None:
         """Commit what is queued, several times over, then make room for another topic's job."""
-        for _ in range(COMMITS_PER_JOB):
+        for _ in range(commits):
             with self._state:
                 batch = self._take()
-                if not batch:
-                    break
+            if not batch:
+                break
             self._commit(batch)
-        else:
-            self._submit()
-            return
-        self._mark()
-        with self._state:
-            if not self._queue:
-                self._committing = False
-                return
+            self._taken = (0, [])
+        if not self._queue:
+            with self._io:
+                self._writer.mark()
+            with self._state:
+                if not self._queue:
+                    self._committing = False
+                    return
         self._submit()
 
     def _take(self) -> list[_Append]:
         """The next commit's records: all that wait, up to `COMMIT_BYTES`."""
-        total = count = 0
-        for append in self._queue:
-            count += 1
-            total += append.length
-            if total >= COMMIT_BYTES:
-                break
-        batch, self._queue = self._queue[:count], self._queue[count:]
+        queue, taken = self._queue, self._queued_bytes
+        count = len(queue)
+        if taken > COMMIT_BYTES:
+            taken = count = 0
+            while taken < COMMIT_BYTES:
+                taken += queue[count].length
+                count += 1
+        batch = queue[:count]
+        self._taken = (self._writer.end, batch)
+        self._queue = queue[count:]
+        self._queued_bytes -= taken
         return batch
 
     def _commit(self, batch: list[_Append]) -> None:
-        first = self._end
+        writer = self._writer
+        first = writer.end
         try:
             with self._io:
-                self._write(batch)
-                self._end = first + len(batch)
-        except MilvusException as error:
-            if isinstance(error, SyncFailed):
-                self._end_with(error, batch)
-            else:
-                self._fail(error, batch)
-            return
+                writer.write(batch)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
-            self._end_with(error, batch)
+            self._void(error, batch)
             return
         if self.on_commit is not None:
-            self.on_commit(self._end)
+            self.on_commit(writer.end)
         self._backlog.leave(_weight(batch))
-        with self._backlog.without_waiting():
+        with self._backlog.here:
             for position, append in enumerate(batch, first):
                 try:
                     if append.on_durable is not None:
@@ -205,142 +240,46 @@ class LocalTopic:
                 except Exception as error:  # whatever it is: what is durable and what is shown have parted
                     _logger.exception("record %d of '%s' is durable but was not applied", position, self._folder)
                     # What is behind it may build on it: nothing more is applied or written until all is replayed.
-                    for left in batch[position - first :]:
-                        left.future.set_exception(error)
-                    self._end_with(error, [])
+                    self._end_with(error, batch[position - first :])
                     return
-                append.future.set_result(position)
+                _finish(append, position)
 
-    def _write(self, batch: list[_Append]) -> None:
-        first = self._end
-        file = self._writable(sum(fmt.record_bytes(append.length) for append in batch))
-        buffers: list[Buffer] = []
-        for sequence, append in enumerate(batch, first):
-            buffers.append(fmt.encode_record_header(self._salt, append.crc, append.length, sequence, first))
-            buffers.extend(append.buffers)
-            buffers.append(fmt.padding(append.length))
-        self._marked = False
-        try:
-            written = file.write(buffers)
-        except DiskLimitExceeded:
-            self._undo_write(file)
-            raise
-        except MilvusException:
-            self._leave_page()
-            raise
-        try:
-            file.sync()
-        except MilvusException as error:
-            raise SyncFailed(error.message) from error
-        self._size += written
-
-    def _mark(self) -> None:
-        """Say in the file that all before is durable, for whoever recovers or follows it. Nobody waits for this."""
-        with self._io:
-            if self._marked or self._failed or self._file is None:
-                return
-            try:
-                self._size += self._file.write([fmt.encode_mark(self._salt, self._end)])
-                self._marked = True
-            except MilvusException as error:
-                _logger.warning("a new page of '%s' is begun: %s", self._folder, error.message)
-                self._leave_page()
-
-    def _writable(self, size: int) -> AppendFile:
-        """The file to append so many bytes to: the last page, or a new one when that is full."""
-        if not self._is_ours or self._size >= self._page_bytes:
-            self._roll()
-        if self._file is None:
-            self._file = self._files.append(self._pages[-1].path)
-            self._room = 0
-        if self._size + size > self._room:
-            try:
-                self._reserve(self._file, size)
-            except MilvusException:
-                self._leave_page()
-                raise
-        return self._file
-
-    def _reserve(self, file: AppendFile, size: int) -> None:
-        step = max(size, min(max(self._size, FIRST_RESERVE_BYTES), RESERVE_BYTES, self._page_bytes))
-        self._room = self._size + step if file.reserve(step) else MAX_RECORD_BYTES + self._page_bytes
-
-    def _roll(self) -> None:
-        """Begin a new last page at `_end`. Nothing changes if that fails."""
-        if not self._pages:
-            self._files.make_dirs(self._folder)
-        page = self._create(self._end)
-        # A page without records that was left after a failure has been replaced by this one.
-        self._pages = (*(known for known in self._pages if known.base < page.base), page)
-        self._close_file()
-
-    def _create(self, base: int, records: Sequence[fmt.Entry] = ()) -> Page:
-        """A new last page with these records. It gets its name when it is whole; nothing changes if that fails."""
-        path = page_path(self._folder, base)
-        salt = self._env.random.getrandbits(32)
-        buffers = encode_page(base, salt, records)
-        try:
-            self._files.write_new(path + TEMPORARY, buffers)
-        except MilvusException:
-            with contextlib.suppress(MilvusException):  # the first failure is told, and recovery removes the file
-                self._files.remove(path + TEMPORARY)
-            raise
-        try:
-            self._files.rename(path + TEMPORARY, path)
-            self._files.sync_dir(self._folder)
-        except MilvusException as error:  # the name may be there or not: only a new recovery can tell
-            raise SyncFailed(error.message) from error
-        self._salt, self._size, self._is_ours = salt, sum(len(buffer) for buffer in buffers), True
-        self._marked = True
-        return Page(base, path)
-
-    def _undo_write(self, file: AppendFile) -> None:
-        """The disk is full: cut off what was written of the commit, so that appends work again once there is room."""
-        self._file = None
-        try:
-            file.close()
-            self._files.truncate(self._pages[-1].path, self._size)
-        except MilvusException:
-            self._is_ours = False
-
-    def _leave_page(self) -> None:
-        """Append no more to the last page: something behind its records was not written as it should be."""
-        self._is_ours = False
-        self._close_file()
-
-    def _fail(self, error: MilvusException, batch: list[_Append]) -> None:
-        """Tell the waiters of one commit; the next one is tried."""
+    def _void(self, error: Exception, batch: list[_Append]) -> None:
+        """Nothing of a commit is durable as far as anybody knows: its waiters are told, and if a sync failed those
+        behind it too. The next commit is tried."""
+        with self._state:
+            if self._writer.suspect:
+                batch = batch + self._queue
+                self._queue = []
+                self._queued_bytes = 0
         self._backlog.leave(_weight(batch))
-        for append in batch:
-            append.future.set_exception(error)
+        _fail(error, batch)
 
     def _end_with(self, error: Exception, batch: list[_Append]) -> None:
-        """Tell the waiters; the topic takes no writes until it is opened again."""
+        """Tell the waiters; the topic takes no writes until it is opened again. `batch` is durable."""
         with self._state:
-            self._failed = error.message if isinstance(error, MilvusException) else repr(error)
-            batch = batch + self._queue
-            self._queue = []
-            self._committing = False
-        self._backlog.leave(_weight(batch))
-        for append in batch:
-            append.future.set_exception(error)
+            self.unapplied = error.message if isinstance(error, MilvusException) else repr(error)
+            queued, self._queue = self._queue, []
+            self._queued_bytes = 0
+        self._backlog.leave(_weight(queued))
+        _fail(error, batch + queued)
 
     # -- reading --------------------------------------------------------------------------------
     def read(self, position: int = 0) -> Iterator[LogRecord]:
         self._recover()
-        end = self._end  # before the pages: one that is added in between only begins at or behind it
-        return self._reader.read(self._pages, position, end)
+        end = self._writer.end  # before the pages: one that is added in between only begins at or behind it
+        return self._reader.read(self._writer.pages, position, end)
 
     # -- forgetting -----------------------------------------------------------------------------
     def truncate(self, position: int) -> None:
         self._recover()
         with self._keeping:
             with self._io:
-                if position > self._end:
-                    raise InvalidParameter(f"cannot truncate to {position}, the log ends at {self._end}")
-                pages = self._pages
-                if position == self._end and pages and pages[-1].base < self._end and not self._failed:
-                    self._roll_or_end()
+                end = self._writer.end
+                if position > end:
+                    raise InvalidParameter(f"cannot truncate to {position}, the log ends at {end}")
+                if position == end:
+                    self._writer.begin_page()
             self._keeper.truncate(position)
             self._forget()
 
@@ -353,24 +292,15 @@ class LocalTopic:
 
     def _forget(self) -> None:
         """Remove pages that are wanted no more, also those that an earlier call failed to remove."""
-        gone = self._keeper.removable(self._pages)
+        gone = self._keeper.removable(self._writer.pages)
         if gone:
             with self._io:
-                self._doomed.extend(page.path for page in self._pages[:gone])
-                self._pages = self._pages[gone:]
+                self._doomed += self._writer.forget(gone)
         if self._doomed:
             for path in self._doomed:
                 self._files.remove(path)
             self._files.sync_dir(self._folder)
             self._doomed.clear()
-
-    def _roll_or_end(self) -> None:
-        """A new page that half exists must not be followed by appends to the old one."""
-        try:
-            self._roll()
-        except SyncFailed as error:
-            self._end_with(error, [])
-            raise
 
     # -- groups ---------------------------------------------------------------------------------
     def group(self, name: str, at: At = EARLIEST) -> LocalGroup:
@@ -421,15 +351,16 @@ class LocalTopic:
     def close(self) -> None:
         """Wait for appends under way, leave a mark that all was well, close the file."""
         if self._stop():
-            self._mark()
             with self._keeping, self._io:
-                self._close_file()
+                if not self.unapplied:
+                    self._writer.mark()
+                self._writer.close()
 
     def abandon(self) -> None:
         """Close without leaving a mark: the files are about to be removed."""
         if self._stop():
             with self._keeping, self._io:
-                self._close_file()
+                self._writer.close()
 
     def _stop(self) -> bool:
         with self._state:
@@ -441,54 +372,36 @@ class LocalTopic:
             last.exception()
         return True
 
-    def _close_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.close()
-            except MilvusException as error:  # what was to be durable is; room set aside may stay taken
-                _logger.warning("%s", error.message)
-
     # -- recovery -------------------------------------------------------------------------------
     def _recover(self) -> None:
-        """Find the pages and the end. Pages that are there are only read: a torn end is left behind, unread."""
         if not self._recovered:
             with self._io:
                 if not self._recovered:
-                    self._recover_once()
-
-    def _recover_once(self) -> None:
-        pages, unfinished = find_pages(self._files, self._folder)
-        for path in unfinished:
-            self._files.remove(path)
-        self._keeper.load()
-        if pages:
-            scan = PageScan(self._files, pages[-1].path, pages[-1].base)
-            self._end = scan.recover()
-            if not scan.is_proven:
-                pages = self._secure(pages, scan)
-        self._pages = tuple(pages)
-        self._recovered = True
-
-    def _secure(self, pages: list[Page], scan: PageScan) -> list[Page]:
-        """Make the last commit durable, about which the file itself does not say that it is.
-
-        Its bytes may be in the system's cache only; if the process before us saw a sync of them fail, a further
-        sync may succeed and do nothing. So they are written once more, to a new page that begins with them.
-        """
-        base, records = scan.last_commit()
-        try:
-            page = self._create(base, records)
-        except DiskLimitExceeded:  # syncing is then the best that can be done
-            file = self._files.append(pages[-1].path)
-            file.sync()
-            file.close()
-            return pages
-        return [known for known in pages if known.base < base] + [page]
+                    self._keeper.load()
+                    self._writer.recover()
+                    self._recovered = True
 
 
 def _weight(batch: Sequence[_Append]) -> int:
-    return sum(append.length + APPEND_BYTES for append in batch)
+    return sum([append.length for append in batch]) + APPEND_BYTES * len(batch)
+
+
+def _finish(append: _Append, position: int) -> None:
+    """Tell the waiter of an append that is durable and applied."""
+    if append.answer is None:
+        append.future.set_result(position)
+        return
+    try:
+        answer = append.answer()
+    except Exception as error:  # noqa: BLE001  whatever it was, it is what the waiter hears
+        append.future.set_exception(error)
+    else:
+        append.future.set_result(answer)
+
+
+def _fail(error: Exception, batch: Sequence[_Append]) -> None:
+    for append in batch:
+        append.future.set_exception(error)
 
 
 MAX_NAME_BYTES = 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -99,13 +99,27 @@ class Topic(Protocol):
         """The first position still kept; equals `end` when nothing is."""
         ...
 
-    def append(self, buffers: Sequence[Buffer], on_durable: Callable[[int], None] | None = None) -> Future[int]:
-        """Append one record made of the buffers, in order; the future gives its position once it is durable.
+    @property
+    def unapplied(self) -> str:
+        """Why a durable record was not applied, if so. Nothing is written until whoever applies has caught up with the
+        log, and says so by `resume`."""
+        ...
+
+    def resume(self) -> None: ...
+
+    def append(
+        self,
+        buffers: Sequence[Buffer],
+        on_durable: Callable[[int], None] | None = None,
+        answer: Callable[[], Any] | None = None,
+    ) -> Future[Any]:
+        """Append one record made of the buffers, in order; the future gives its position once it is durable, or what
+        `answer` returns when it is asked then. Nobody need write it before the future is waited for.
 
         The buffers are not copied and must not change until the future is done. `on_durable(position)` is called
         in log order, never twice at once for one topic, before the future is done: a waiter that is woken sees its
-        effect. An exception in it ends the topic until it is reopened: what is behind may build on what was not
-        applied. Records of appends that failed are never acknowledged, but may be found after a restart. The future
+        effect. After an exception in it nothing more is written until `resume`: what is behind may build on what was
+        not applied. Records of appends that failed are never acknowledged, but may be found after a restart. The future
         cannot be cancelled.
 
         When too much waits to be written, the call waits, and raises RateLimited if that does not help in time;

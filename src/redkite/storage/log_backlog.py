@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from redkite.env import Tasks
 from redkite.errors import RateLimited
 
 
+class _MakesRoom(threading.local):
+    """Inside of it a thread never waits: it is the one that makes room."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
 class Backlog:
     """Bytes that wait, over all topics of a log. Who came first gets room first."""
 
-    def __init__(self, tasks: Tasks, limit: int, seconds: float) -> None:
+    def __init__(self, tasks: Tasks, limit: int, seconds: float, begin: Callable[[], None]) -> None:
+        """`begin` is called before somebody waits: it has written whatever nobody writes yet."""
         self._tasks = tasks
         self._limit = limit
         self._seconds = seconds
         self._lock = threading.Lock()
         self._waiting: deque[tuple[int, Future[None]]] = deque()
-        self._here = threading.local()
+        self._begin = begin
+        self.here = _MakesRoom()
         self.size = 0
 
     @property
@@ -32,12 +45,13 @@ class Backlog:
     def enter(self, size: int) -> None:
         """Wait for room. What is longer than all the room there is goes alone. Raises RateLimited."""
         with self._lock:
-            if self._has_room(size) or getattr(self._here, "never_waits", False):
+            if self._has_room(size) or self.here.depth:
                 self.size += size
                 return
             turn: Future[None] = self._tasks.future()
             waiting = (size, turn)
             self._waiting.append(waiting)
+        self._begin()
         try:
             turn.result(self._seconds)
         except TimeoutError:
@@ -61,16 +75,6 @@ class Backlog:
                 turns.append(turn)
         for turn in turns:
             turn.set_result(None)
-
-    @contextlib.contextmanager
-    def without_waiting(self) -> Iterator[None]:
-        """Inside, this thread never waits: it is the one that makes room."""
-        before = getattr(self._here, "never_waits", False)
-        self._here.never_waits = True
-        try:
-            yield
-        finally:
-            self._here.never_waits = before
 
     def _has_room(self, size: int) -> bool:
         return not self.size or (not self._waiting and self.size + size <= self._limit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from redkite.env import Buffer, Files
 from redkite.errors import Corruption, ObjectNotFound, StorageError
@@ -115,7 +116,17 @@ class FollowedTopic:
         scan.pass_all()
 
     # -- what only the writer may do ------------------------------------------------------------
-    def append(self, buffers: Sequence[Buffer], on_durable: Callable[[int], None] | None = None) -> Future[int]:  # noqa: ARG002
+    unapplied = ""
+
+    def resume(self) -> None:
+        raise self._refusal("resume")
+
+    def append(
+        self,
+        buffers: Sequence[Buffer],  # noqa: ARG002
+        on_durable: Callable[[int], None] | None = None,  # noqa: ARG002
+        answer: Callable[[], Any] | None = None,  # noqa: ARG002
+    ) -> Future[Any]:
         raise self._refusal("append to")
 
     def truncate(self, position: int) -> None:  # noqa: ARG002

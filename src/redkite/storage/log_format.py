@@ -69,6 +69,15 @@ def decode_file_header(data: bytes) -> FileHeader | None:
     return FileHeader(version, salt, base)
 
 
+def measure(buffers: Sequence[Buffer]) -> tuple[int, int]:
+    """(bytes, checksum) of a payload."""
+    length = crc = 0
+    for buffer in buffers:
+        length += len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+        crc = crc32(buffer, crc)
+    return length, crc
+
+
 def payload_crc(buffers: Sequence[Buffer]) -> int:
     crc = 0
     for buffer in buffers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from redkite.env import Buffer, Files
@@ -58,8 +58,10 @@ def encode_page(base: int, salt: int, records: Sequence[fmt.Entry]) -> list[Buff
 class PageReader:
     """Reads across pages. Safe from any thread."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, over: Container[str] = ()) -> None:
+        """`over`: paths of pages that nobody writes or cuts any more."""
         self._files = files
+        self._over = over
         self._places: OrderedDict[tuple[int, int, int], int] = OrderedDict()
 
     def read(self, pages: Sequence[Page], position: int, end: int) -> Iterator[LogRecord]:
@@ -68,7 +70,7 @@ class PageReader:
             stop = pages[index + 1].base if index + 1 < len(pages) else end
             if position >= stop:
                 continue
-            scan = PageScan(self._files, page.path, page.base)
+            scan = PageScan(self._files, page.path, page.base, is_over=page.path in self._over)
             # The salt tells a page from one of the same name that took its place.
             offset = self._places.get((scan.base, scan.salt, position))
             if offset is not None:

@@ -16,11 +16,13 @@ WINDOW_BYTES = 4 << 20
 class PageScan:
     """A walk over the records of one file. `offset` is the end of the last good record passed."""
 
-    def __init__(self, files: Files, path: str, base: int) -> None:
+    def __init__(self, files: Files, path: str, base: int, *, is_over: bool = False) -> None:
+        """`is_over`: nobody writes or cuts this file any more, so it may be mapped: its records are then where the
+        system has them anyway, rather than copied."""
         self._files = files
         self._path = path
         self._file_bytes = files.size(path)
-        self._window = memoryview(b"")
+        self._window = files.map(path) if is_over else memoryview(b"")
         self._window_at = 0
         self._window_bytes = FIRST_WINDOW_BYTES
         self.salt = _read_header(files, path, base).salt

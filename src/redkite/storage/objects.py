@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from redkite.env import Buffer, Executor, Files, Names
 from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound
-from redkite.storage.checksums import crc32_of, file_crc32
+from redkite.storage.checksums import CHUNK_BYTES, READERS, crc32_of, file_crc32, joined_crc32
 
 MAX_NAME_BYTES = 1024
 _TEMPORARY = ".tmp"
+_ADVICE = "`redkite doctor` says what can be done"
+_FEW_PARTS = 4
+"""So many are read by the caller alone."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
@@ -24,6 +27,14 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     crc32: int
     etag: str
     """Changes with the content; what a conditional put compares."""
+
+
+class FilePart(NamedTuple):
+    """Some bytes of an object, and their checksum."""
+
+    at: int
+    length: int
+    crc32: int
 
 
 class ObjectStore(Protocol):
@@ -51,6 +62,19 @@ class ObjectStore(Protocol):
 
         An object that held once is not read again; a store opened without verification reads none.
         """
+        ...
+
+    def verify_parts(self, name: str, size: int, parts: Sequence[FilePart]) -> None:
+        """The same for some parts of an object, and its size."""
+        ...
+
+    def vouch(self, name: str, size: int, crc32: int) -> None:
+        """All parts of an object were found good: it need not be read as a whole."""
+        ...
+
+    @property
+    def background(self) -> Executor | None:
+        """Who compares what nobody waits for; None: nobody need."""
         ...
 
     def get(self, name: str) -> bytes:
@@ -161,11 +185,45 @@ class FolderObjects:
         try:
             found = file_crc32(self._files, self._path(name), self._readers)
         except ObjectNotFound as error:
-            raise Corruption(f"object '{name}' is missing; `redkite doctor` says what can be done") from error
+            raise Corruption(f"object '{name}' is missing; {_ADVICE}") from error
         if found != (size, crc32):
             what = f"has {found[0]} bytes instead of {size}" if found[0] != size else "does not match its checksum"
-            raise Corruption(f"object '{name}' {what}; `redkite doctor` says what can be done")
+            raise Corruption(f"object '{name}' {what}; {_ADVICE}")
         self._sound[name] = found
+
+    def verify_parts(self, name: str, size: int, parts: Sequence[FilePart]) -> None:
+        if not self._verify or self._sound.get(name, (-1, 0))[0] == size:
+            return
+        path = self._path(name)
+        try:
+            held = self._files.size(path)
+            pieces = [(part.at + at, min(CHUNK_BYTES, part.length - at)) for part in parts for at in _steps(part)]
+            if self._readers is None or len(pieces) < _FEW_PARTS:
+                found = [_read(self._files, path, *piece) for piece in pieces]
+            else:
+                readers = self._readers
+                waiting = [readers.submit(_read_all, self._files, path, pieces[n::READERS]) for n in range(READERS)]
+                shares = [job.result() for job in waiting]
+                found = [shares[n % READERS][n // READERS] for n in range(len(pieces))]
+        except ObjectNotFound as error:
+            raise Corruption(f"object '{name}' is missing; {_ADVICE}") from error
+        if held != size:
+            raise Corruption(f"object '{name}' has {held} bytes instead of {size}; {_ADVICE}")
+        checked = iter(found)
+        for part in parts:
+            crc = 0
+            for _ in _steps(part):
+                crc = joined_crc32(crc, *next(checked))
+            if crc != part.crc32:
+                raise Corruption(f"object '{name}' does not match its checksum; {_ADVICE}")
+
+    def vouch(self, name: str, size: int, crc32: int) -> None:
+        if self._verify:
+            self._sound[name] = (size, crc32)
+
+    @property
+    def background(self) -> Executor | None:
+        return self._readers if self._verify else None
 
     def get(self, name: str) -> bytes:
         return self._files.read(self._path(name))
@@ -208,6 +266,20 @@ class FolderObjects:
     def _path(self, name: str) -> str:
         check_object_name(name)
         return f"{self._root}/{name}"
+
+
+def _steps(part: FilePart) -> range:
+    return range(0, part.length, CHUNK_BYTES)
+
+
+def _read(files: Files, path: str, at: int, length: int) -> tuple[int, int]:
+    """(bytes, checksum) of some bytes of a file."""
+    data = files.read(path, at, length)
+    return len(data), crc32_of([data])[1]
+
+
+def _read_all(files: Files, path: str, pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [_read(files, path, *piece) for piece in pieces]
 
 
 def check_object_name(name: str) -> None:

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from redkite.env import Buffer, Names
+from redkite.env import Buffer, Executor, Names
 from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound, StorageError
 from redkite.storage.checksums import crc32, crc32_of
-from redkite.storage.objects import ObjectInfo, check_object_name, check_object_prefix
+from redkite.storage.objects import FilePart, ObjectInfo, check_object_name, check_object_prefix
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Obstore
@@ -104,6 +104,23 @@ class RemoteObjects:
         if found[:2] != (size, crc32):
             what = f"has {found[0]} bytes instead of {size}" if found[0] != size else "does not match its checksum"
             raise Corruption(f"object '{self._place}/{name}' {what}")
+
+    def verify_parts(self, name: str, size: int, parts: Sequence[FilePart]) -> None:
+        try:
+            whole = self.map(name)
+        except ObjectNotFound as error:
+            raise Corruption(f"object '{self._place}/{name}' is missing") from error
+        if whole.nbytes != size:
+            raise Corruption(f"object '{self._place}/{name}' has {whole.nbytes} bytes instead of {size}")
+        if any(crc32(whole[part.at : part.at + part.length]) != part.crc32 for part in parts):
+            raise Corruption(f"object '{self._place}/{name}' does not match its checksum")
+
+    def vouch(self, name: str, size: int, crc32: int) -> None:
+        """Objects here are read whenever they are asked for."""
+
+    @property
+    def background(self) -> Executor | None:
+        return None
 
     def get(self, name: str) -> bytes:
         return bytes(self.map(name))

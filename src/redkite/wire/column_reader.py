@@ -6,7 +6,7 @@ answers sends scalars *dense*, with a placeholder at each null row, and vectors 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +20,7 @@ from redkite.model.limits import LIMITS
 from redkite.model.types import DataType
 from redkite.wire.messages import schema
 from redkite.wire.numbers import Array, read_integers, read_packed
+from redkite.wire.struct_columns import element_kind, parts_of, read_vector_lists
 
 _MAX_DIM = 8 * LIMITS.max_dimension
 _WITH_DIM = frozenset({
@@ -47,7 +48,7 @@ def read_batch(fields: Iterable[Any], rows: int | None, *, dense: bool) -> pa.Re
     names: list[pa.Field] = []
     columns: list[pa.Array] = []
     seen: set[str] = set()
-    for field in fields:
+    for field in _flat(fields):
         name = field.field_name
         if name in seen:
             raise InvalidParameter(f"duplicated field name {name} found")
@@ -56,8 +57,19 @@ def read_batch(fields: Iterable[Any], rows: int | None, *, dense: bool) -> pa.Re
         rows = len(column)
         columns.append(column)
         nullable = column.null_count > 0 or len(field.valid_data) > 0
-        names.append(arrow_field(name, data_type(field), column.type, nullable=nullable))
+        kind = data_type(field)
+        element = element_kind(field) if kind is DataType._ARRAY_OF_VECTOR else DataType.NONE
+        names.append(arrow_field(name, kind, column.type, nullable=nullable, element=element))
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(names))
+
+
+def _flat(fields: Iterable[Any]) -> Iterator[Any]:
+    """The columns, with those of structs in the place of their struct."""
+    for field in fields:
+        if field.type == DataType._ARRAY_OF_STRUCT:
+            yield from parts_of(field)
+        else:
+            yield field
 
 
 def data_type(field: Any) -> DataType:
@@ -87,7 +99,7 @@ def read_column(field: Any, rows: int | None, *, dense: bool) -> pa.Array:
     if not filled and kind in _WITH_DIM and not field.vectors.dim:
         return pa.nulls(len(valid))  # nothing in the message tells the dimension
     values = reader(field)
-    if dense and not kind.is_vector:
+    if dense and (not kind.is_vector or kind is DataType._ARRAY_OF_VECTOR):
         _check_rows(field, len(values), len(valid))
         return values if filled == len(valid) else pc.if_else(pa.array(valid), values, pa.scalar(None, values.type))
     _check_rows(field, len(values), filled, len(valid))
@@ -324,6 +336,7 @@ _READERS: dict[DataType, Callable[[Any], pa.Array]] = {
     DataType.FLOAT16_VECTOR: _half_vectors("float16_vector", _to_float16),
     DataType.BFLOAT16_VECTOR: _half_vectors("bfloat16_vector", to_bfloat16),
     DataType.SPARSE_FLOAT_VECTOR: _sparse_vectors,
+    DataType._ARRAY_OF_VECTOR: read_vector_lists,
 }
 
 

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import Unimplemented
-from redkite.model.batch import data_type_of
+from redkite.model.batch import data_type_of, list_starts, lists_of
 from redkite.model.schema import META_FIELD
+from redkite.model.structs import runs, split_name
 from redkite.model.types import DataType
 from redkite.wire.messages import schema
 from redkite.wire.numbers import packed, varint, write_packed
+from redkite.wire.struct_columns import write_vector_lists
 
 _VALID_DATA_TAG = b"\x3a"
 """Field 7, length-delimited: `FieldData.valid_data`."""
@@ -30,15 +32,30 @@ Buffer = bytes | memoryview
 
 def write_batch(fields: Any, batch: pa.RecordBatch, *, dense: bool) -> None:
     """Add one FieldData per column to a repeated field."""
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        write_column(fields.add(), field, column, dense=dense)
+    for name, places in runs(batch.schema.names):
+        write_run(fields.add(), name, batch, places, dense=dense)
+
+
+def write_run(out: Any, name: str, batch: pa.RecordBatch, places: list[int], *, dense: bool) -> None:
+    """Fill one FieldData with a column, or with the sub-fields of one array of structs, which is called `name`."""
+    if batch.schema.field(places[0]).name == name:
+        write_column(out, batch.schema.field(places[0]), batch.column(places[0]), dense=dense)
+        return
+    out.type = int(DataType._ARRAY_OF_STRUCT)
+    out.field_name = name
+    out.struct_arrays.SetInParent()
+    for place in places:
+        field = batch.schema.field(place)
+        part = out.struct_arrays.fields.add()
+        write_column(part, field, batch.column(place), dense=dense)
+        part.field_name = split_name(field.name)[1]
 
 
 def write_column(out: Any, field: pa.Field, column: pa.Array, *, dense: bool) -> None:
     """Fill one FieldData. `valid_data` is written for nullable columns only; a column without a declared Milvus type
     (see `batch.arrow_field`) counts as nullable when it has nulls."""
     kind = data_type_of(field)
-    if kind not in _WRITERS:
+    if kind not in _WRITERS and kind is not DataType._ARRAY_OF_VECTOR:
         raise Unimplemented(f"data type {kind.wire_name} of field {field.name} is not supported in this version")
     out.type = int(kind)
     out.field_name = field.name
@@ -50,24 +67,37 @@ def write_column(out: Any, field: pa.Field, column: pa.Array, *, dense: bool) ->
     if pa.types.is_null(column.type):
         return  # nothing but nulls of a kind without a placeholder
     if column.null_count:
-        column = _fill(kind, column) if dense and not kind.is_vector else column.drop_null()
-    _WRITERS[kind](out, column)
+        filled = dense and (not kind.is_vector or kind is DataType._ARRAY_OF_VECTOR)
+        column = _fill(kind, column) if filled else column.drop_null()
+    if kind is DataType._ARRAY_OF_VECTOR:
+        write_vector_lists(out, field, column)
+    else:
+        _WRITERS[kind](out, column)
 
 
-def field_pieces(number: int, field: pa.Field, column: pa.Array) -> list[Buffer]:
-    """A column as one entry of a message's repeated FieldData field `number`, to be appended to the message's bytes. A
-    large block of numbers is one of the pieces as it lies in the column."""
-    if not _is_block(field, column):
+def batch_pieces(number: int, rows: pa.RecordBatch) -> list[Buffer]:
+    """`field_pieces` of all columns, those of a struct in one."""
+    pieces: list[Buffer] = []
+    for name, places in runs(rows.schema.names):
+        pieces += field_pieces(number, name, rows, places)
+    return pieces
+
+
+def field_pieces(number: int, name: str, rows: pa.RecordBatch, places: list[int]) -> list[Buffer]:
+    """A column, or those of a struct of this name, as one entry of a message's repeated FieldData field `number`, to be
+    appended to the message's bytes. A large block of numbers is one of the pieces as it lies in the column."""
+    field, column = rows.schema.field(places[0]), rows.column(places[0])
+    if field.name != name or not _is_block(field, column):
         entry = schema.FieldData()
-        write_column(entry, field, column, dense=False)
+        write_run(entry, name, rows, places, dense=False)
         data = entry.SerializeToString()
         return [varint(number << 3 | 2) + varint(len(data)), data]
     numbers = _numpy(column.flatten()).view(np.uint8).data
     floats = _DATA_TAG + varint(len(numbers)) if len(numbers) else b""
     vectors = _DIM_TAG + varint(column.type.list_size) + _FLOAT_VECTOR_TAG + varint(len(floats) + len(numbers)) + floats
-    name = field.name.encode()
+    label = name.encode()
     head = (
-        _TYPE_TAG + varint(int(DataType.FLOAT_VECTOR)) + _NAME_TAG + varint(len(name)) + name
+        _TYPE_TAG + varint(int(DataType.FLOAT_VECTOR)) + _NAME_TAG + varint(len(label)) + label
         + _VECTORS_TAG + varint(len(vectors) + len(numbers)) + vectors
     )  # fmt: skip
     return [varint(number << 3 | 2) + varint(len(head) + len(numbers)) + head, numbers]
@@ -82,6 +112,8 @@ def _is_block(field: pa.Field, column: pa.Array) -> bool:
 
 def _fill(kind: DataType, column: pa.Array) -> pa.Array:
     """Placeholders instead of nulls."""
+    if kind is DataType._ARRAY_OF_VECTOR:
+        return lists_of(list_starts(column), column.values)
     if kind is DataType.ARRAY:
         return pc.if_else(column.is_valid(), column, pa.scalar([], column.type))
     return column.fill_null(_placeholder(column.type))

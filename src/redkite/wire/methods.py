@@ -9,12 +9,16 @@ from redkite.errors import MilvusException, Unimplemented
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import (
+    access,
     advice,
+    analysis,
     backup,
     collection,
     database,
     evolution,
+    exchange,
     index,
+    inspection,
     partition,
     ranking,
     read,
@@ -30,20 +34,27 @@ from redkite.wire.status import raise_for_status, write_status
 DATABASE_KEY = "dbname"
 """The metadata key (lower case, as gRPC delivers it) that names the caller's database."""
 
-_CODECS: dict[str, Codec[Any, Any]] = {
-    codec.method: codec
+USER_KEY = "redkite-user"
+"""The metadata key by which one process of a server tells another for whom it asks. Nobody else is believed."""
+
+_ALL: tuple[Codec[Any, Any], ...] = tuple(
+    codec
     for module in (
         session, database, collection, evolution, partition, index, write, read, ranking, upkeep, snapshot, backup,
-        advice,
+        advice, access, analysis, exchange, inspection,
     )
     for codec in module.CODECS
-}  # fmt: skip
-_BY_REQUEST: dict[type[Request], Codec[Any, Any]] = {codec.request: codec for codec in _CODECS.values()}
+)  # fmt: skip
+_CODECS: dict[str, Codec[Any, Any]] = {codec.method: codec for codec in reversed(_ALL)}
+"""Of several requests by one RPC the first: they are read alike."""
+_BY_REQUEST: dict[type[Request], Codec[Any, Any]] = {codec.request: codec for codec in _ALL}
 
 METHODS: dict[str, tuple[Any, Any, type[Request]]] = {
     name: (codec.request_class, codec.reply_class, codec.request) for name, codec in _CODECS.items()
 }
 """Method name -> request message class, reply message class, request struct: every RPC that can be answered."""
+REQUESTS: frozenset[type[Request]] = frozenset(_BY_REQUEST)
+"""Every request that has an RPC."""
 PATHS: dict[str, str] = {name: codec.path for name, codec in _CODECS.items()}
 """Method name -> path of its RPC."""
 

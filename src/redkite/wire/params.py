@@ -24,7 +24,6 @@ _UNSERVED: dict[str, frozenset[str]] = {
     "query_iter_last_pk": frozenset({""}),
     "query_iter_last_element_offset": frozenset({""}),
     "cluster_id": frozenset({""}),
-    "analyzer_name": frozenset({""}),
 }
 _PAGE_KEYS = (
     "iterator", "search_iter_v2", "search_iter_batch_size", "search_iter_last_bound", "search_iter_id", "collection_id",
@@ -40,6 +39,7 @@ _SEARCH_KEYS = frozenset({
 _OUTER_KEYS = _SEARCH_KEYS | _UNSERVED.keys()
 """What may stand beside `params`, and is no index parameter when it stands inside."""
 _RANGE_KEYS = frozenset({"radius", "range_filter"})
+_ANALYZER_NAME = "analyzer_name"
 _QUERY_KEYS = frozenset({
     "limit", "offset", "ignore_growing", "as_of", "timezone", "time_fields", "reduce_stop_for_best",
     "iterator", "collection_id", "order_by_fields", "group_by_fields", "explain", "analyze",
@@ -82,6 +82,9 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
     values = {key: value for key, value in given.items() if key in _SEARCH_KEYS} | pairs
     if not pairs.keys() <= _SEARCH_KEYS:
         for key in pairs.keys() - _OUTER_KEYS:
+            if key == _ANALYZER_NAME:
+                index_params[key] = pairs[key]
+                continue
             if key not in _RANGE_KEYS:
                 raise InvalidParameter(f"search parameter {key} is not known")
             index_params.setdefault(key, _number(key, pairs[key]))
@@ -134,6 +137,10 @@ def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
         raise InvalidParameter(f"query parameter {key} is not known")
     # It lets a server stop early while an iterator runs; a complete answer is right with and without it.
     read_flag("reduce_stop_for_best", pairs.get("reduce_stop_for_best", ""))
+    is_page = read_flag("iterator", pairs.get("iterator", ""))
+    for key in ("order_by_fields", "group_by_fields"):
+        if is_page and pairs.get(key):  # pages follow one another by primary key
+            raise InvalidParameter(f"{key.removesuffix('_fields')} is not supported when using query iterator")
     return QueryParams(
         limit=read_integer("limit", pairs["limit"]) if "limit" in pairs else None,
         offset=read_integer("offset", pairs.get("offset", 0)),
@@ -142,7 +149,7 @@ def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
         timezone=pairs.get("timezone", ""),
         time_fields=read_time_parts(pairs.get("time_fields", "")),
         collection_id=read_integer("collection_id", pairs.get("collection_id") or 0),
-        is_page=read_flag("iterator", pairs.get("iterator", "")),
+        is_page=is_page,
     )
 
 

@@ -17,6 +17,8 @@ _KINDS = {
     104: DataType.SPARSE_FLOAT_VECTOR, 105: DataType.INT8_VECTOR, _TEXT: DataType.VARCHAR,
 }  # fmt: skip
 _PLACEHOLDER = {kind: number for number, kind in _KINDS.items()}
+_LISTS = 200
+"""What is added to the number of a kind of vector for lists of them."""
 _ANY_LENGTH = frozenset({DataType.SPARSE_FLOAT_VECTOR, DataType.VARCHAR})
 
 
@@ -35,21 +37,32 @@ def read_queries(data: bytes, nq: int) -> Queries:
         )
     if nq not in (0, count):
         raise InvalidParameter(f"nq [{nq}] does not match the number of query vectors [{count}]")
-    if placeholder.element_level:
-        raise Unimplemented("element-level search is not supported in this version")
-    number = placeholder.type
+    number, elements = placeholder.type, placeholder.element_level
     if number == _FLOAT:
-        return _float_queries(values, count)
+        return _float_queries(values, count, elements)
+    if number - _LISTS in (_FLOAT, *_KINDS):
+        return _list_queries(number - _LISTS, tuple(values), elements)
     if number not in _KINDS:
         raise Unimplemented(f"placeholder type {number} is not supported in this version")
     kind = _KINDS[number]
     raw = tuple(values)
     if kind not in _ANY_LENGTH:
         _check_equal({len(value) for value in raw})
-    return Queries(data_type=kind, raw=raw)
+    return Queries(data_type=kind, raw=raw, of_elements=elements)
 
 
-def _float_queries(values: list[bytes], count: int) -> Queries:
+def _list_queries(number: int, values: tuple[bytes, ...], elements: bool) -> Queries:
+    if elements:
+        raise InvalidParameter("an embedding list is no query for single elements: element_level must be false")
+    kind = DataType.FLOAT_VECTOR if number == _FLOAT else _KINDS[number]
+    if kind in _ANY_LENGTH:
+        raise Unimplemented(f"embedding lists of {kind.wire_name} are not supported in this version")
+    if not all(values):
+        raise InvalidParameter("an embedding list that is searched with must not be empty")
+    return Queries(data_type=kind, raw=values, are_lists=True)
+
+
+def _float_queries(values: list[bytes], count: int, elements: bool) -> Queries:
     raw = values[0]
     size = len(raw)
     if count > 1:
@@ -57,7 +70,8 @@ def _float_queries(values: list[bytes], count: int) -> Queries:
         raw = b"".join(values)
     if not size or size % 4:
         raise InvalidParameter(f"a float query vector of {size} bytes is not a whole number of floats")
-    return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.frombuffer(raw, np.float32).reshape(count, -1))
+    vectors = np.frombuffer(raw, np.float32).reshape(count, -1)
+    return Queries(data_type=DataType.FLOAT_VECTOR, vectors=vectors, of_elements=elements)
 
 
 def _check_equal(sizes: set[int]) -> None:
@@ -70,8 +84,12 @@ def write_queries(queries: Queries) -> bytes:
     if queries.vectors is not None:
         matrix = np.ascontiguousarray(queries.vectors, "<f4")
         number, values = _FLOAT, [row.tobytes() for row in matrix]
+    elif queries.data_type is DataType.FLOAT_VECTOR:
+        number, values = _FLOAT, list(queries.raw)
     else:
         number, values = _PLACEHOLDER[queries.data_type], list(queries.raw)
-    placeholder = common.PlaceholderValue(tag=_TAG, type=number, values=values)
+    if queries.are_lists:
+        number += _LISTS
+    placeholder = common.PlaceholderValue(tag=_TAG, type=number, values=values, element_level=queries.of_elements)
     data: bytes = common.PlaceholderGroup(placeholders=[placeholder]).SerializeToString()
     return data

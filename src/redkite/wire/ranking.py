@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
+from redkite.model.highlighting import Highlighter
 from redkite.model.moments import read_time_parts
 from redkite.model.reading import Grouping
 from redkite.model.tuning import read_explain, write_explain
 from redkite.wire.codec import Codec, codec
-from redkite.wire.functions import read_function_score, write_function_score
+from redkite.wire.functions import read_chains, read_function_score, write_chains, write_function_score
+from redkite.wire.highlighting import pack_highlighter
 from redkite.wire.params import read_flag, read_integer, read_object
 from redkite.wire.read import (
     decode_search,
@@ -37,8 +39,6 @@ _HARMLESS = frozenset({"cluster_id"})
 def _decode_hybrid(message: Any, database: str) -> requests.HybridSearch:
     if message.namespace:
         raise Unimplemented("namespace of a hybrid search is not supported in this version")
-    if message.function_chains:
-        raise Unimplemented("function_chains of a hybrid search are not supported in this version")
     pairs = read_pairs(message.rank_params)
     for key in pairs.keys() - _KEYS:
         if key not in _HARMLESS:
@@ -53,12 +53,14 @@ def _decode_hybrid(message: Any, database: str) -> requests.HybridSearch:
     return requests.HybridSearch(
         database=database,
         collection=message.collection_name,
-        searches=searches,
+        searches=tuple(msgspec.structs.replace(s, highlighter=None) if s.highlighter else s for s in searches),
         limit=read_integer("limit", pairs["limit"]),
         offset=read_integer("offset", pairs.get("offset", 0)),
         strategy=pairs.get("strategy", ""),
         rank_params=read_object(pairs.get("params", "")),
         function_score=read_function_score(message),
+        function_chains=read_chains(message.function_chains),
+        highlighter=_highlighter(searches),
         output_fields=tuple(message.output_fields),
         partitions=tuple(message.partition_names),
         round_decimal=read_integer("round_decimal", pairs.get("round_decimal", -1)),
@@ -71,6 +73,14 @@ def _decode_hybrid(message: Any, database: str) -> requests.HybridSearch:
         timezone=pairs.get("timezone", "") or (first.timezone if first is not None else ""),
         time_fields=read_time_parts(pairs.get("time_fields", "")) or (first.time_fields if first is not None else ()),
     )
+
+
+def _highlighter(searches: Sequence[requests.Search]) -> Highlighter | None:
+    """What is marked in the whole answer; only its searches can say so."""
+    found = list(dict.fromkeys(search.highlighter for search in searches if search.highlighter is not None))
+    if len(found) > 1:
+        raise InvalidParameter("the searches of a hybrid search have different highlighters")
+    return found[0] if found else None
 
 
 def _read_grouping(pairs: Mapping[str, str]) -> Grouping | None:
@@ -87,10 +97,12 @@ def _pack_hybrid(message: Any, request: requests.HybridSearch) -> None:
     message.collection_name = request.collection
     message.output_fields.extend(request.output_fields)
     message.partition_names.extend(request.partitions)
-    for search in request.searches:
+    for number, search in enumerate(request.searches):
         pack_search(message.requests.add(), search)
+        pack_highlighter(message.requests[number], None if number else request.highlighter)
     write_consistency(message, request)
     write_function_score(message, request.function_score)
+    write_chains(message.function_chains, request.function_chains)
     pairs = {"limit": str(request.limit), "round_decimal": str(request.round_decimal)} | write_explain(request.explain)
     if request.strategy or request.rank_params:
         pairs |= {"strategy": request.strategy, "params": msgspec.json.encode(request.rank_params).decode()}

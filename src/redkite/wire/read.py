@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.errors import InvalidParameter, Unimplemented, WireError
@@ -20,9 +22,10 @@ from redkite.wire.collection import read_level
 from redkite.wire.column_reader import read_batch, read_ids
 from redkite.wire.column_writer import write_batch, write_ids
 from redkite.wire.functions import read_chains, read_function_score, write_chains, write_function_score
+from redkite.wire.highlighting import decode_highlighter, encode_highlights, pack_highlighter, read_highlights
 from redkite.wire.kinds import read_query_kinds, read_search_kinds, write_query_kinds, write_search_kinds
 from redkite.wire.numbers import packed, read_integers
-from redkite.wire.params import read_flag, read_query_params, read_search_params, search_values
+from redkite.wire.params import SearchParams, read_flag, read_query_params, read_search_params, search_values
 from redkite.wire.placeholders import read_queries, write_queries
 from redkite.wire.schemas import read_pairs, write_pairs
 from redkite.wire.templates import read_templates, write_templates
@@ -31,7 +34,8 @@ _BOOL_EXPR = 1
 _EXPLANATION = "explain"
 _SCORES_TAG = b"\x22"
 """Field 4, length-delimited: `SearchResultData.scores`."""
-_UNSERVED_MESSAGES = ("highlighter",)
+_KEPT_CHARACTERS = 1024
+"""Pairs of searches of no more are remembered."""
 _UNSERVED_VALUES = ("sub_reqs", "search_by_primary_keys", "namespace")
 
 
@@ -67,20 +71,16 @@ def _moment(as_of: int, guarantee: int, *, paged: bool) -> int:
 # -- search -------------------------------------------------------------------------------------
 def decode_search(message: Any, database: str) -> requests.Search:
     """`SearchRequest` -> Search."""
-    for name in _UNSERVED_MESSAGES:
-        if message.HasField(name):
-            raise Unimplemented(f"{name} of a search is not supported in this version")
     for name in _UNSERVED_VALUES:
         if getattr(message, name):
             raise Unimplemented(f"{name} of a search is not supported in this version")
     if message.dsl and message.dsl_type != _BOOL_EXPR:
         raise InvalidParameter("a search filter must be an expression (dsl_type BoolExprV1)")
     pairs = read_pairs(message.search_params)
-    params, values = read_search_params(pairs), search_values(pairs)
-    kinds = read_search_kinds(values)
+    read = _known_settings if sum(map(len, pairs.values())) <= _KEPT_CHARACTERS else _settings
+    params, kinds, paged = read(tuple(pairs.items()))
     if message.HasField("search_aggregation"):
-        kinds["aggregation"] = read_aggregation(message.search_aggregation)
-    paged = params.page is not None or read_flag("iterator", values.get("iterator", ""))
+        kinds = {**kinds, "aggregation": read_aggregation(message.search_aggregation)}
     return requests.Search(
         database=database,
         collection=message.collection_name,
@@ -93,7 +93,7 @@ def decode_search(message: Any, database: str) -> requests.Search:
         partitions=tuple(message.partition_names),
         offset=params.offset,
         metric=params.metric,
-        params=params.index_params,
+        params={**params.index_params},
         round_decimal=params.round_decimal,
         ignore_growing=params.ignore_growing,
         consistency_level=read_consistency(message),
@@ -106,7 +106,21 @@ def decode_search(message: Any, database: str) -> requests.Search:
         **kinds,
         function_score=read_function_score(message),
         function_chains=read_chains(message.function_chains),
+        highlighter=decode_highlighter(message),
     )
+
+
+def _settings(pairs: tuple[tuple[str, str], ...]) -> tuple[SearchParams, dict[str, Any], bool]:
+    """What the pairs of a search say: its parameters, the fields of a `Search` that say which kind it is, and whether
+    it is a page of an iterator. Nobody changes these."""
+    given = dict(pairs)
+    params, values = read_search_params(given), search_values(given)
+    paged = params.page is not None or read_flag("iterator", values.get("iterator", ""))
+    return params, read_search_kinds(values), paged
+
+
+_known_settings = lru_cache(maxsize=256)(_settings)
+"""Searches come again and again with the same pairs."""
 
 
 def _read_queries(message: Any) -> requests.Queries:
@@ -134,6 +148,7 @@ def pack_search(message: Any, request: requests.Search) -> None:
     write_consistency(message, request)
     write_function_score(message, request.function_score)
     write_chains(message.function_chains, request.function_chains)
+    pack_highlighter(message, request.highlighter)
     pairs = {
         "topk": str(request.limit),
         "round_decimal": str(request.round_decimal),
@@ -177,6 +192,8 @@ def encode_hits(message: Any, result: results.Hits) -> None:
     write_ids(out.ids, result.ids)
     if result.output_fields:
         out.output_fields.extend(result.output_fields)
+    if result.element_indices is not None:
+        out.element_indices.data.extend(result.element_indices.tolist())
     if result.recalls:
         out.recalls.extend(result.recalls)
     if result.page is not None:
@@ -185,6 +202,7 @@ def encode_hits(message: Any, result: results.Hits) -> None:
     _write_explanation(message, result.explanation)
     if result.rows.num_columns:
         write_batch(out.fields_data, result.rows, dense=True)
+    encode_highlights(out, result.highlights)
     if result.groups is not None:
         write_batch(out.group_by_field_values, result.groups, dense=True)
         # Clients from before there could be several fields look here.
@@ -218,8 +236,19 @@ def unpack_hits(message: Any) -> results.Hits:
         page=_read_page_end(found),
         groups=read_batch(found.group_by_field_values, total, dense=True) if found.group_by_field_values else None,
         buckets=_read_buckets(found),
+        element_indices=_read_offsets(found, total),
+        highlights=read_highlights(found, total),
         explanation=_read_explanation(message),
     )
+
+
+def _read_offsets(found: Any, total: int) -> npt.NDArray[np.int64] | None:
+    if not found.HasField("element_indices"):
+        return None
+    offsets: npt.NDArray[np.int64] = read_integers(found.element_indices.data, np.int64)
+    if len(offsets) != total:
+        raise WireError(f"a search reply holds {len(offsets)} element indices for {total} hits")
+    return offsets
 
 
 def _write_explanation(message: Any, explanation: Explanation | None) -> None:

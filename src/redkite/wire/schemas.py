@@ -40,7 +40,7 @@ def read_schema(message: Any) -> CollectionSchema:
         auto_id=message.autoID,
         fields=tuple(read_field(field) for field in message.fields),
         enable_dynamic_field=message.enable_dynamic_field,
-        struct_fields=tuple(_read_struct(field) for field in message.struct_array_fields),
+        struct_fields=tuple(read_struct(field) for field in message.struct_array_fields),
         functions=tuple(read_function(function) for function in message.functions),
         properties=read_pairs(message.properties),
         version=message.version,
@@ -89,7 +89,8 @@ def _read_default(value: Any, name: str) -> DefaultValue:
     return default
 
 
-def _read_struct(message: Any) -> StructFieldSchema:
+def read_struct(message: Any) -> StructFieldSchema:
+    """`schema.StructArrayFieldSchema` -> StructFieldSchema."""
     return StructFieldSchema(
         name=message.name,
         fields=tuple(read_field(field) for field in message.fields),
@@ -129,9 +130,13 @@ def write_schema(out: Any, schema: CollectionSchema) -> None:
     for field in schema.user_fields:
         write_field(out.fields.add(), field)
     for struct in schema.struct_fields:
-        _write_struct(out.struct_array_fields.add(), struct)
+        write_struct(out.struct_array_fields.add(), struct)
     for function in schema.functions:
-        _write_function(out.functions.add(), function, schema)
+        write_function(out.functions.add(), function)
+        ids = {field.name: field.field_id for field in schema.fields}
+        written = out.functions[-1]
+        written.input_field_ids.extend(ids.get(name, 0) for name in function.input_field_names)
+        written.output_field_ids.extend(ids.get(name, 0) for name in function.output_field_names)
 
 
 def write_field(out: Any, field: FieldSchema) -> None:
@@ -165,7 +170,8 @@ def _write_default(out: Any, field: FieldSchema) -> None:
         ) from None
 
 
-def _write_struct(out: Any, struct: StructFieldSchema) -> None:
+def write_struct(out: Any, struct: StructFieldSchema) -> None:
+    """Fill a `schema.StructArrayFieldSchema`."""
     out.fieldID = struct.field_id
     out.name = struct.name
     out.description = struct.description
@@ -175,14 +181,12 @@ def _write_struct(out: Any, struct: StructFieldSchema) -> None:
         write_field(out.fields.add(), field)
 
 
-def _write_function(out: Any, function: FunctionSchema, schema: CollectionSchema) -> None:
+def write_function(out: Any, function: FunctionSchema) -> None:
+    """Fill a `schema.FunctionSchema`, without the ids of fields."""
     out.name = function.name
     out.id = function.function_id
     out.type = int(function.type)
     out.description = function.description
     out.input_field_names.extend(function.input_field_names)
     out.output_field_names.extend(function.output_field_names)
-    ids = {field.name: field.field_id for field in schema.fields}
-    out.input_field_ids.extend(ids.get(name, 0) for name in function.input_field_names)
-    out.output_field_ids.extend(ids.get(name, 0) for name in function.output_field_names)
     write_pairs(out.params, function.params)

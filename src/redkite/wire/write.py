@@ -13,7 +13,7 @@ from redkite.model.one_row import OneRow
 from redkite.model.types import FieldOp
 from redkite.wire.codec import Buffer, Codec, Names, codec, question
 from redkite.wire.column_reader import read_batch, read_ids
-from redkite.wire.column_writer import field_pieces, write_ids
+from redkite.wire.column_writer import batch_pieces, write_ids
 from redkite.wire.messages import message_class, service
 from redkite.wire.numbers import counting, packed
 from redkite.wire.templates import read_templates, write_templates
@@ -104,10 +104,7 @@ def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert], list[
 
     def tail(request: requests.Insert | requests.Upsert) -> list[Buffer]:
         rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
-        pieces: list[Buffer] = []
-        for field, column in zip(rows.schema, rows.columns, strict=True):
-            pieces += field_pieces(number, field, column)
-        return pieces
+        return batch_pieces(number, rows)
 
     return tail
 

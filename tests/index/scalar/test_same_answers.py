@@ -26,7 +26,7 @@ KINDS = [
     ("doc", spec("INVERTED", json_path='["t"]', json_cast_type="ARRAY_VARCHAR")),
     (META_FIELD, spec("HYBRID", json_path='["color"]', json_cast_type="VARCHAR")),
     (META_FIELD, spec("NGRAM", json_path='["title"]', json_cast_type="VARCHAR", min_gram=1, max_gram=3)),
-    ("place", spec("RTREE")),
+    ("place", spec("RTREE")), ("tale", spec("MATCH")),
 ]  # fmt: skip
 
 small = st.integers(-3, 3)
@@ -48,6 +48,7 @@ places = st.sampled_from([
     "POINT (0 0)", "POINT (1 1)", "POINT (179.9 0)", "POINT EMPTY", "POLYGON ((0 0, 2 0, 2 2, 0 2, 0 0))",
     "LINESTRING (0 0, 3 3)", "POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))", "POINT (-179.9 0.1)",
 ])  # fmt: skip
+tales = st.lists(st.sampled_from(["a", "b", "ab", "A", "c1", "-"]), max_size=5).map(" ".join)
 rows = st.fixed_dictionaries(
     {"id": st.integers(0, 50), "city": texts, "reals": st.lists(halves, max_size=3), "place": places,
      "bits": st.lists(st.booleans(), max_size=2)},
@@ -58,7 +59,7 @@ rows = st.fixed_dictionaries(
         "moment": st.integers(-3, 3).map(lambda n: n * 10**12),
         "doc": st.dictionaries(st.sampled_from(["a", "t"]), anything, max_size=2)
         | st.fixed_dictionaries({"b": st.fixed_dictionaries({"c": anything}) | anything}),
-        "color": anything, "title": anything,
+        "color": anything, "title": anything, "tale": tales,
     },
 )  # fmt: skip
 
@@ -77,7 +78,7 @@ JSON_PATHS = st.sampled_from(
 def leaves(draw: st.DrawFn) -> str:
     """One condition, of any kind that some index answers or leaves alone."""
     return draw(draw(st.sampled_from(
-        [numbers(), strings(), booleans(), arrays(), paths(), patterns(), shapes(), times()]
+        [numbers(), strings(), booleans(), arrays(), paths(), patterns(), shapes(), times(), matches()]
     )))  # fmt: skip
 
 
@@ -114,6 +115,16 @@ def strings(draw: st.DrawFn) -> str:
 def patterns(draw: st.DrawFn) -> str:
     field = draw(st.sampled_from(["name", "city", "title", 'doc["a"]', "color"]))
     return f"{field} like {shown(draw(st.text(alphabet='abü%_', max_size=5)))}"
+
+
+@st.composite
+def matches(draw: st.DrawFn) -> str:
+    query, number = shown(draw(tales)), draw(st.integers(0, 3))
+    call = draw(st.sampled_from([
+        f"phrase_match(tale, {query}, {number})", f"text_match(tale, {query}, minimum_should_match={number + 1})",
+        f"text_match_fuzzy(tale, {query}, max_edit_distance={number % 3})", f"text_match(tale, {query})",
+    ]))  # fmt: skip
+    return f"not {call}" if draw(st.booleans()) else call
 
 
 @st.composite

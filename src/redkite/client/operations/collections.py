@@ -230,21 +230,23 @@ def _struct(struct: model.StructFieldSchema) -> dict[str, Any]:
         shown["name"] = field.name.removeprefix(f"{struct.name}[").removesuffix("]")
         shown["type"] = shown.pop("element_type", field.data_type)
         shown["params"].pop("max_capacity", None)
+        shown.pop("nullable", None)
         sub_fields.append(shown)
     capacities = [field.max_capacity for field in struct.fields if "max_capacity" in field.params]
     params = _params(struct.params)
     if capacities:
         params["max_capacity"] = capacities[0]
-    return {
+    shown = {
         "field_id": struct.field_id,
         "name": struct.name,
         "description": struct.description,
         "type": DataType.ARRAY,
         "element_type": DataType.STRUCT,
         "params": params,
-        "nullable": struct.nullable,
-        "struct_fields": sub_fields,
     }
+    if struct.nullable:
+        shown["nullable"] = True
+    return {**shown, "struct_fields": sub_fields}
 
 
 def _function(function: model.FunctionSchema) -> dict[str, Any]:

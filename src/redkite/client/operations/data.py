@@ -46,7 +46,7 @@ def _insert_one(session: Session, name: str, partition: str, row: dict[str, Any]
         database=session.database, collection=name, rows=made, partition=partition, schema_timestamp=plan.timestamp
     )
     try:
-        done = yield from ask(request, results.Mutation)
+        done = yield from ask(request, results.Written)
     except SchemaMismatch:
         return None
     session.last_writes[session.database, name] = done.timestamp
@@ -192,7 +192,12 @@ def wire_bytes(batch: pa.RecordBatch) -> int:
     rows = batch.num_rows
     total = 0
     for column in batch.columns:
-        total += 10 * rows if pa.types.is_integer(column.type) else column.nbytes + 6 * rows
+        if pa.types.is_list(column.type):
+            elements = column.flatten()
+            numbers = 10 * len(elements) if pa.types.is_integer(elements.type) else column.nbytes
+            total += numbers + 24 * rows
+        else:
+            total += 10 * rows if pa.types.is_integer(column.type) else column.nbytes + 6 * rows
     return total
 
 

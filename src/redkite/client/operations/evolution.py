@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redkite.client import arguments
-from redkite.client.schema import FieldSchema
+from redkite.client.index_params import IndexParams
+from redkite.client.schema import FieldSchema, Function, StructFieldSchema
 from redkite.client.session import Operation, Session, ask
 from redkite.errors import ParamError
 from redkite.model import requests, results
@@ -26,6 +27,27 @@ def add_collection_field(
     )
 
 
+def add_collection_struct_field(
+    session: Session, collection_name: str, field_name: str, struct_schema: StructFieldSchema, max_capacity: int,
+    desc: str | None,
+) -> Operation[None]:  # fmt: skip
+    """Add an array of structs; it is null in the rows that are there."""
+    name = arguments.name("collection_name", collection_name)
+    if not isinstance(struct_schema, StructFieldSchema):
+        raise ParamError("struct_schema must be StructFieldSchema")
+    struct = struct_schema.copy()
+    struct.name = arguments.name("field_name", field_name)
+    struct.max_capacity = arguments.integer("max_capacity", max_capacity)
+    struct.nullable = True
+    struct.description = desc or struct.description
+    struct.verify()
+    yield from _told(
+        session,
+        name,
+        requests.AddCollectionStructField(database=session.database, collection=name, field=struct.to_model()),
+    )
+
+
 def drop_collection_field(session: Session, collection_name: str, field_name: str, field_id: int) -> Operation[None]:
     """Drop a field by its name, or by its id; its values can no longer be read."""
     name = arguments.name("collection_name", collection_name)
@@ -34,6 +56,53 @@ def drop_collection_field(session: Session, collection_name: str, field_name: st
     if bool(field) == bool(number):
         raise ParamError("give either field_name or field_id")
     request = requests.DropCollectionField(database=session.database, collection=name, field=field, field_id=number)
+    yield from _told(session, name, request)
+
+
+def add_function_field(
+    session: Session, collection_name: str, field_schema: FieldSchema, func: Function, index_params: IndexParams | None
+) -> Operation[None]:
+    """Add a function with the field it fills, and an index over that."""
+    name = arguments.name("collection_name", collection_name)
+    if not isinstance(field_schema, FieldSchema):
+        raise arguments.wrong_type("field_schema", FieldSchema, field_schema)
+    if not isinstance(func, Function):
+        raise arguments.wrong_type("func", Function, func)
+    given = list(index_params or ())
+    if len(given) > 1 or any(param.field_name != field_schema.name for param in given):
+        raise ParamError(f"index_params must hold one index, of the field `{field_schema.name}`")
+    request = requests.AddFunctionField(
+        database=session.database,
+        collection=name,
+        field=field_schema.to_model(),
+        function=func.to_model(),
+        index_name=given[0].index_name if given else "",
+        index_params=arguments.texts("params", given[0].get_index_configs()) if given else {},
+    )
+    yield from _told(session, name, request)
+
+
+def alter_collection_function(
+    session: Session, collection_name: str, function_name: str, function: Function
+) -> Operation[None]:
+    """Give a function that asks a model other parameters."""
+    name = arguments.name("collection_name", collection_name)
+    if not isinstance(function, Function):
+        raise arguments.wrong_type("function", Function, function)
+    request = requests.AlterFunction(
+        database=session.database,
+        collection=name,
+        name=arguments.name("function_name", function_name),
+        function=function.to_model(),
+    )
+    yield from _told(session, name, request)
+
+
+def drop_function_field(session: Session, collection_name: str, function_name: str) -> Operation[None]:
+    """Drop a function, the field it fills and the field's index."""
+    name = arguments.name("collection_name", collection_name)
+    function = arguments.name("function_name", function_name)
+    request = requests.DropFunctionField(database=session.database, collection=name, function=function)
     yield from _told(session, name, request)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from redkite.client import arguments
+from redkite.client.highlighting import LexicalHighlighter, highlighter_of
 from redkite.client.operations.kinds import explain_of, tuning_of
 from redkite.client.operations.reads import Moment, TimeFields, flat_params, guarantee
+from redkite.client.operations.scoring import chains_of
 from redkite.client.ranking import AnnSearchRequest, BaseRanker, FunctionScore, function_score
 from redkite.client.results import SearchResult
 from redkite.client.schema import Function
@@ -16,6 +18,9 @@ from redkite.client.vectors import queries
 from redkite.errors import ParamError
 from redkite.model import requests, results
 from redkite.model.reading import Grouping
+
+if TYPE_CHECKING:
+    from redkite.client.chains import FunctionChain
 
 Ranker = BaseRanker | Function | FunctionScore | None
 _OF_ONE = ("metric_type", "ignore_growing", "round_decimal")
@@ -45,6 +50,10 @@ class HybridOptions(TypedDict, total=False):
     """Hits of each group, at most."""
     strict_group_size: bool | None
     """Fill every group as far as there are rows."""
+    function_chains: FunctionChain | Sequence[FunctionChain] | None
+    """Steps that score and order the hits anew. A `merge` step takes the place of the ranker."""
+    highlighter: LexicalHighlighter | None
+    """Marks words in the texts of the hits: `hit["highlight"]`."""
     rank_group_scorer: str | None
     """What ranks a group, of its hits' scores: `max`, `sum` or `avg`."""
     consistency_level: str | int | None
@@ -101,7 +110,9 @@ def hybrid_search(
         as_of=arguments.moment("as_of", options.get("as_of")),
         timezone=arguments.optional_name("timezone", options.get("timezone")),
         time_fields=arguments.time_fields(options.get("time_fields")),
+        highlighter=highlighter_of(options.get("highlighter")),
         **_ranking(ranker),
+        **_chains(ranker, options.get("function_chains")),
     )
     hits = yield from ask(request, results.Hits)
     return SearchResult(hits, decimals)
@@ -140,6 +151,14 @@ def _ranking(ranker: Ranker) -> Mapping[str, Any]:
     if isinstance(ranker, Function | FunctionScore):
         return {"function_score": function_score(ranker)}
     raise ParamError("The hybrid search rerank must be a Function or a Ranker.")
+
+
+def _chains(ranker: Ranker, given: FunctionChain | Sequence[FunctionChain] | None) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if isinstance(ranker, Function | FunctionScore):
+        raise ParamError("function_chains and a ranker function cannot be used together")
+    return {"function_chains": chains_of(given)} if given != [] else {}
 
 
 def _grouping(options: Mapping[str, Any]) -> Grouping | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.client import arguments
+from redkite.client.highlighting import highlighter_of
 from redkite.client.operations.scoring import ranking_of
 from redkite.errors import InvalidParameter, ParamError
 from redkite.model.orderings import given_orderings, split_names
@@ -19,6 +20,7 @@ from redkite.model.types import DataType
 if TYPE_CHECKING:
     from redkite.client.aggregation import SearchAggregation
     from redkite.client.chains import FunctionChain
+    from redkite.client.highlighting import LexicalHighlighter
     from redkite.client.operations.data import Ids
     from redkite.client.ranking import FunctionScore
     from redkite.client.schema import Function
@@ -68,6 +70,8 @@ class SearchOptions(TypedDict, total=False):
     """A function of type RERANK that scores the hits anew, or several."""
     function_chains: FunctionChain | Sequence[FunctionChain] | None
     """Steps that score and order the hits anew; instead of a ranker."""
+    highlighter: LexicalHighlighter | None
+    """Marks words in the texts of the hits: `hit["highlight"]`."""
     search_aggregation: SearchAggregation | None
     """Buckets of hits, in `.agg_buckets` of the result."""
     page_retain_order: bool | None
@@ -119,6 +123,8 @@ def search_kinds(options: Mapping[str, Any], params: dict[str, Any]) -> dict[str
     kinds: dict[str, Any] = {"order_by": given_orderings(given.get("order_by_fields")), **ranking_of(given)}
     kinds["grouping"] = _grouping(given)
     kinds["aggregation"] = _aggregation(given)
+    if "highlighter" in given:
+        kinds["highlighter"] = highlighter_of(given["highlighter"])
     kinds["tuning"] = tuning_of(given)
     if "page_retain_order" in given:
         kinds["in_order"] = _flag("page_retain_order", given["page_retain_order"])

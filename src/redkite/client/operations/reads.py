@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any
+
+from msgspec import structs
 
 from redkite.client import arguments
 from redkite.client.operations.data import Ids, id_list
@@ -22,6 +25,7 @@ TimeFields = str | Sequence[str] | None
 """Parts of times, as one text or a list."""
 _EVERYTHING = ("*",)
 _NOTHING: Mapping[str, Any] = {}
+_NOT_GIVEN = (NoneType,) * 10
 _OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal", "as_of", "timezone", "time_fields")
 
 
@@ -47,14 +51,58 @@ def search(
     options: Mapping[str, Any] = _NOTHING,
 ) -> Operation[SearchResult]:
     """Find the rows closest to each query vector."""
-    name = arguments.name("collection_name", collection_name)
     params = flat_params(search_params) if search_params else {}
+    rest = (
+        partition_names, offset, round_decimal, filter_params, consistency_level, ignore_growing, guarantee_timestamp,
+        as_of, timezone, time_fields,
+    )  # fmt: skip
+    key: tuple[Any, ...] | None = None
+    known: requests.Search | None = None
+    if not options and data is not None and tuple(map(type, rest)) == _NOT_GIVEN:
+        fields = tuple(output_fields) if type(output_fields) is list else output_fields
+        # Numbers of several types are equal, and not all of them are good for a setting.
+        kinds = map(type, params.values())
+        key = session.database, collection_name, filter, limit, type(limit), fields, anns_field, *params.items(), *kinds
+        try:
+            known = session.searches.get(key)
+        except TypeError:  # one of them is a list or a dict
+            key = None
+    if known is not None:
+        request = structs.replace(known, queries=queries(data, known.anns_field))
+    else:
+        request = _search(
+            session, collection_name, data, filter, limit, output_fields, params, anns_field, rest, options
+        )  # fmt: skip
+        if key is not None:
+            session.keep(key, request)
+    hits = yield from ask(request, results.Hits)
+    return SearchResult(hits, request.round_decimal)
+
+
+def _search(
+    session: Session,
+    collection_name: str,
+    data: Any,
+    filter: str | None,
+    limit: int,
+    output_fields: Sequence[str] | None,
+    params: dict[str, Any],
+    anns_field: str | None,
+    rest: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> requests.Search:
+    """The request, once all arguments are found to be good. Takes its own settings out of the search parameters."""
+    (
+        partition_names, offset, round_decimal, filter_params, consistency_level, ignore_growing, guarantee_timestamp,
+        as_of, timezone, time_fields,
+    ) = rest  # fmt: skip
+    name = arguments.name("collection_name", collection_name)
     kinds = search_kinds(options, params) if options or params else {}
     own = {key: params.pop(key) for key in _OWN_SETTINGS if key in params} if params else {}
     digits = arguments.integer("round_decimal", _one("round_decimal", round_decimal, own, -1))
     field = arguments.optional_name("anns_field", anns_field)
     level = arguments.consistency(consistency_level)
-    request = requests.Search(
+    return requests.Search(
         database=session.database,
         collection=name,
         queries=_queries(data, options.get("ids"), field),
@@ -76,8 +124,6 @@ def search(
         time_fields=arguments.time_fields(_one("time_fields", time_fields, own, None)),
         **kinds,
     )
-    hits = yield from ask(request, results.Hits)
-    return SearchResult(hits, digits)
 
 
 def _queries(data: Any, ids: Ids | None, field: str) -> requests.Queries:

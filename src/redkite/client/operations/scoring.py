@@ -15,7 +15,7 @@ def ranking_of(given: Mapping[str, Any]) -> dict[str, Any]:
     if chains is not None and chains != []:
         if ranker is not None:
             raise ParamError("function_chains and ranker cannot be used together")
-        return {"function_chains": _chains(chains)}
+        return {"function_chains": chains_of(chains)}
     if ranker is None:
         return {}
     from redkite.client.ranking import FunctionScore, function_score
@@ -26,7 +26,8 @@ def ranking_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"function_score": function_score(ranker)}
 
 
-def _chains(given: Any) -> tuple[Any, ...]:
+def chains_of(given: Any) -> tuple[Any, ...]:
+    """Chains as requests hold them."""
     from redkite.client.chains import FunctionChain
 
     chains = [given] if isinstance(given, FunctionChain) else given

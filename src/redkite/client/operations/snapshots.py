@@ -8,6 +8,13 @@ from redkite.client import arguments
 from redkite.client.session import Operation, Session, ask
 from redkite.errors import ParamError
 from redkite.model import requests, results
+from redkite.model.exchange import (
+    ExportInfo,
+    ExportSnapshot,
+    ExportStarted,
+    GetExportSnapshotState,
+    RestoreExternalSnapshot,
+)
 from redkite.model.types import JobState
 
 _STATES = {
@@ -47,6 +54,26 @@ class RestoreSnapshotJobInfo:
     reason: str
     start_time: int
     time_cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSnapshotJobInfo:
+    """One export. `snapshot_metadata_uri` is what `restore_external_snapshot` takes; `progress` in percent;
+    `start_time` and `time_cost` in milliseconds."""
+
+    job_id: int
+    snapshot_name: str
+    db_name: str
+    collection_name: str
+    state: str
+    progress: int
+    reason: str
+    start_time: int
+    time_cost: int
+    total_files: int
+    copied_files: int
+    total_bytes: int
+    snapshot_metadata_uri: str
 
 
 def create_snapshot(
@@ -138,6 +165,51 @@ def list_restore_snapshot_jobs(
     )
     found = yield from ask(request, results.RestoreJobInfos)
     return [_shown(job) for job in found.jobs]
+
+
+def export_snapshot(
+    session: Session, snapshot_name: str, collection_name: str, target_path: str, db_name: str
+) -> Operation[int]:
+    request = ExportSnapshot(
+        database=_database(session, db_name),
+        collection=arguments.name("collection_name", collection_name),
+        name=arguments.name("snapshot_name", snapshot_name),
+        target=arguments.name("target_path", target_path),
+    )
+    started = yield from ask(request, ExportStarted)
+    return started.job_id
+
+
+def get_export_snapshot_state(session: Session, job_id: int) -> Operation[ExportSnapshotJobInfo]:
+    request = GetExportSnapshotState(database=session.database, job_id=_positive("job_id", job_id))
+    job = yield from ask(request, ExportInfo)
+    return ExportSnapshotJobInfo(
+        job_id=job.job_id,
+        snapshot_name=job.snapshot,
+        db_name=job.database,
+        collection_name=job.collection,
+        state=_STATES[job.state].replace("Restore", "Export"),
+        progress=job.progress,
+        reason=job.reason,
+        start_time=job.started_ms,
+        time_cost=job.took_ms,
+        total_files=job.files,
+        copied_files=job.copied_files,
+        total_bytes=job.bytes,
+        snapshot_metadata_uri=job.uri,
+    )
+
+
+def restore_external_snapshot(
+    session: Session, snapshot_metadata_uri: str, target_collection_name: str, target_db_name: str
+) -> Operation[int]:
+    request = RestoreExternalSnapshot(
+        database=_database(session, target_db_name),
+        uri=arguments.name("snapshot_metadata_uri", snapshot_metadata_uri),
+        target_collection=arguments.name("target_collection_name", target_collection_name),
+    )
+    job = yield from ask(request, results.JobStarted)
+    return job.job_id
 
 
 def pin_snapshot_data(

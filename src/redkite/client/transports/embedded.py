@@ -24,8 +24,8 @@ MAX_READERS = 8
 class EmbeddedTransport:
     """Answers in the caller's thread. A deadline bounds the wait for a write, not a read that is already running."""
 
-    def __init__(self, path: str, read_only: bool = False, memory_limit: int = 0) -> None:
-        self._engine = acquire(path, read_only, memory_limit)
+    def __init__(self, path: str, read_only: bool = False, memory_limit: int = 0, verify: bool = True) -> None:
+        self._engine = acquire(path, read_only, memory_limit, verify)
         self._leave = weakref.finalize(self, release, self._engine)
 
     def call(self, request: Request, deadline: float | None) -> Result:
@@ -48,10 +48,8 @@ class AsyncEmbeddedTransport:
     take well under a millisecond are answered on the spot, which is less than handing them over would cost; all others
     run in a few threads, so that the loop never waits for one. The database is opened by the first call."""
 
-    def __init__(self, path: str, read_only: bool = False, memory_limit: int = 0) -> None:
-        self._path = path
-        self._read_only = read_only
-        self._memory_limit = memory_limit
+    def __init__(self, path: str, read_only: bool = False, memory_limit: int = 0, verify: bool = True) -> None:
+        self._open_as = (path, read_only, memory_limit, verify)
         self._engine: Engine | None = None
         self._opening: Future[Engine] | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -93,7 +91,7 @@ class AsyncEmbeddedTransport:
         """Open the database in a thread, once for all tasks that want it; a failure is every waiting task's own."""
         opening = self._opening
         if opening is None:
-            opening = self._opening = self._pool().submit(acquire, self._path, self._read_only, self._memory_limit)
+            opening = self._opening = self._pool().submit(acquire, *self._open_as)
         try:
             engine: Engine = await self._here().wait(opening)
         except Exception:  # whatever it was: the next call tries again

@@ -30,6 +30,7 @@ class Engine:
         self.service: Service = handle.service
         self._handle = handle
         self.memory_limit = 0
+        self.verify = True
         self._users = 0
         self.orphaned = False
 
@@ -79,26 +80,34 @@ def open_handle(path: str, **options: Any) -> Handle:
     if options.pop("read_only", False):
         from redkite.cluster.reading import open_for_reading
 
-        return open_for_reading(path)
+        return open_for_reading(path, **options)
     from redkite.cluster.local import open_database
 
     return open_database(path, **options)
 
 
-def acquire(path: str, read_only: bool = False, memory_limit: int = 0) -> Engine:
+def acquire(path: str, read_only: bool = False, memory_limit: int = 0, verify: bool = True) -> Engine:
     """The engine of an absolute path, opened if it is not yet. Each `acquire` wants one `release`. Raises ParamError
-    when the engine is open already with another memory limit."""
+    when the engine is open already with another memory limit, or without comparing checksums when that is not asked
+    for now."""
     with _LOCK:
         engine = _OPEN.get((path, read_only))
         if engine is None:
             asked: dict[str, Any] = {"read_only": read_only, "memory_limit": memory_limit}
             options = {name: value for name, value in asked.items() if value}
+            if not verify:
+                options["verify"] = False
             engine = _OPEN[path, read_only] = Engine(path, read_only, open_handle(path, **options))
             engine.memory_limit = memory_limit
+            engine.verify = verify
         elif memory_limit not in (0, engine.memory_limit):
             raise ParamError(
                 f"{path} is open in this process with memory_limit={engine.memory_limit}, not {memory_limit}: "
                 "clients of one file share one database"
+            )
+        elif verify and not engine.verify:
+            raise ParamError(
+                f"{path} is open in this process with verify='off': clients of one file share one database"
             )
         engine.join()
         return engine

@@ -15,6 +15,7 @@ from redkite.client.transports import retry
 from redkite.errors import ConnectError, MilvusException, Timeout, Unavailable, Unimplemented, from_code
 from redkite.model.requests import Connect, Request
 from redkite.model.results import Result, ServerInfo
+from redkite.wire.methods import USER_KEY
 
 CONNECT_TIMEOUT = 10.0
 _NEVER_SENT = "failed to connect"
@@ -58,9 +59,10 @@ class Speech:
 
     def metadata(self, request: Request) -> Metadata:
         number = ("client-request-id", f"{self._prefix}-{next(self._numbers)}")
+        asker: Metadata = ((USER_KEY, request.user),) if request.user else ()
         if request.database:
-            return (("dbname", request.database), number, *self._fixed, *self._identifier)
-        return (number, *self._fixed, *self._identifier)
+            return (("dbname", request.database), number, *asker, *self._fixed, *self._identifier)
+        return (number, *asker, *self._fixed, *self._identifier)
 
     def connected(self, info: Result) -> None:
         if isinstance(info, ServerInfo):

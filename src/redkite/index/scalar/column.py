@@ -10,9 +10,8 @@ import numpy.typing as npt
 from redkite.filter import bound
 from redkite.filter.columns import Columns
 from redkite.filter.evaluate import evaluate
-from redkite.filter.indexed import IndexedLeaf, look_cost, source_of
+from redkite.filter.indexed import FieldLeaf, IndexedLeaf, look_cost, source_of
 from redkite.filter.numbers import Mask, settled
-from redkite.filter.spatial import Spatial
 from redkite.filter.syntax import Comparison
 from redkite.index.scalar.keys import Keys
 from redkite.index.scalar.postings import Postings, unpacked
@@ -61,7 +60,7 @@ class ColumnIndex:
 
     def answer(self, leaf: IndexedLeaf, columns: Columns, limit: float) -> Mask | None:  # noqa: ARG002
         """See `FieldIndex.answer`. The rows themselves are not looked at."""
-        if isinstance(leaf, Spatial) or not isinstance(source_of(leaf), bound.Column):
+        if isinstance(leaf, FieldLeaf) or not isinstance(source_of(leaf), bound.Column):
             return None
         return self._values.mask(leaf, look_cost(leaf), limit)
 

@@ -13,18 +13,20 @@ from redkite.errors import Corruption
 from redkite.filter.columns import Columns
 from redkite.filter.indexed import FieldIndex
 from redkite.filter.lists import element_values, list_offsets
-from redkite.index.scalar import ngram
+from redkite.index.scalar import match, ngram
 from redkite.index.scalar.column import ColumnIndex, ListIndex, ValueIndex
 from redkite.index.scalar.flat import TOGETHER, flat_arrays, open_flat
 from redkite.index.scalar.keys import Keys, number_keys, open_number_keys, open_text_keys, text_keys
 from redkite.index.scalar.layout import Array, Facts, Stored, pack, prefixed, unpack
+from redkite.index.scalar.match import match_arrays, open_match
 from redkite.index.scalar.ngram import NgramIndex, ngram_arrays
 from redkite.index.scalar.paths import Cast, open_path, path_arrays
 from redkite.index.scalar.postings import build_postings, open_postings, packed
 from redkite.index.scalar.rtree import open_rtree, rtree_arrays
 from redkite.model.schema import FieldSchema
-from redkite.model.segments import IndexSpec
+from redkite.model.segments import MATCH, IndexSpec
 from redkite.model.types import DataType
+from redkite.text.specs import field_analyzer
 
 MOST_BITMAPS = {"BITMAP": 1_000, "HYBRID": 100}
 """Up to so many distinct values each gets a bitmap; above, rows are listed."""
@@ -61,6 +63,9 @@ def build_scalar(
             strings = columns.json_path(field.name, spec.path or ()).strings
         found = ngram_arrays(strings, int(spec.build[LEAST_GRAM]), int(spec.build[MOST_GRAM]), wanted)
         arrays = None if found is None else dict(found)
+    elif spec.kind == MATCH:
+        occurrences = match_arrays(columns.strings(field.name), field_analyzer(field), wanted)
+        arrays = None if occurrences is None else dict(occurrences)
     elif field.data_type is DataType.JSON and cast_of(spec) is Cast.JSON:
         flat = flat_arrays(columns.stored(field.name), spec.path or (), most, wanted)
         arrays = None
@@ -85,6 +90,8 @@ def open_scalar(spec: IndexSpec, data: memoryview, properties: Mapping[str, str]
     keeps = properties.get(OFFSET_CACHE, "").lower() == "true"
     if stored.kind == "rtree":
         return open_rtree(stored)
+    if stored.kind == "match":
+        return open_match(stored)
     if stored.kind == "ngram":
         return NgramIndex(
             spec.path,
@@ -111,6 +118,8 @@ def build_memory(spec: IndexSpec, column_bytes: int, rows: int) -> int:
     """Memory that building and storing an index takes at most, about."""
     if spec.kind == "NGRAM":
         return ngram.build_memory(column_bytes, int(spec.build[LEAST_GRAM]), int(spec.build[MOST_GRAM]))
+    if spec.kind == MATCH:
+        return match.build_memory(column_bytes)
     paths = TOGETHER if spec.build.get(CAST) == Cast.JSON else 1
     return 3 * column_bytes + _BYTES_A_ROW * rows * paths
 
@@ -121,7 +130,7 @@ def cast_of(spec: IndexSpec) -> Cast:
 
 # -- fields -------------------------------------------------------------------------------------
 def _family_of(spec: IndexSpec, field: FieldSchema) -> str:
-    if spec.kind in ("RTREE", "NGRAM"):
+    if spec.kind in ("RTREE", "NGRAM", MATCH):
         return spec.kind.lower()
     if field.data_type is DataType.JSON:
         return "flat" if cast_of(spec) is Cast.JSON else "path"

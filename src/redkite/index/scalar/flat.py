@@ -13,10 +13,9 @@ import pyarrow as pa
 
 from redkite.filter import bound
 from redkite.filter.columns import Columns
-from redkite.filter.indexed import IndexedLeaf, source_of
+from redkite.filter.indexed import FieldLeaf, IndexedLeaf, source_of
 from redkite.filter.json_column import JsonPath, shred
 from redkite.filter.numbers import Mask
-from redkite.filter.spatial import Spatial
 from redkite.index.scalar.layout import Array, Facts, Stored, prefixed
 from redkite.index.scalar.paths import Cast, PathIndex, open_path, path_arrays
 
@@ -42,7 +41,7 @@ class FlatIndex:
 
     def answer(self, leaf: IndexedLeaf, columns: Columns, limit: float) -> Mask | None:
         """See `FieldIndex.answer`."""
-        source = None if isinstance(leaf, Spatial) else source_of(leaf)
+        source = None if isinstance(leaf, FieldLeaf) else source_of(leaf)
         if not isinstance(source, bound.Path):
             return None
         found = self._indexes.get(source.path)

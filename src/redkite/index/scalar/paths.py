@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 
 from redkite.filter import bound, texts
 from redkite.filter.columns import Columns
-from redkite.filter.indexed import IndexedLeaf, ValueLeaf, look_cost, source_of
+from redkite.filter.indexed import FieldLeaf, IndexedLeaf, ValueLeaf, look_cost, source_of
 from redkite.filter.json_column import BOOL, DOUBLE, INT, NULL, STRING, JsonColumn, JsonPath
 from redkite.filter.numbers import Mask, settled
-from redkite.filter.spatial import Spatial
 from redkite.filter.syntax import Comparison
 from redkite.index.scalar.column import ValueIndex, rows_containing
 from redkite.index.scalar.json_keys import json_keys, open_json_keys
@@ -79,8 +78,8 @@ class PathIndex:
 
     def answer(self, leaf: IndexedLeaf, columns: Columns, limit: float) -> Mask | None:  # noqa: ARG002
         """See `FieldIndex.answer`."""
-        source = None if isinstance(leaf, Spatial) else source_of(leaf)
-        if isinstance(leaf, Spatial) or not isinstance(source, bound.Path) or source.path != self.path:
+        source = None if isinstance(leaf, FieldLeaf) else source_of(leaf)
+        if isinstance(leaf, FieldLeaf) or not isinstance(source, bound.Path) or source.path != self.path:
             return None
         if isinstance(leaf, bound.Exists):
             filled = unpacked(self._filled, self.rows)

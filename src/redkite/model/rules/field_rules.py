@@ -11,6 +11,8 @@ from redkite.errors import InvalidParameter, MissingParameter, Unimplemented
 from redkite.model.limits import Limits
 from redkite.model.moments import BadMoment, in_utc, parse_moment
 from redkite.model.rules.numbers import truth, whole_number
+from redkite.model.rules.property_rules import check_warmup
+from redkite.model.rules.text_rules import check_match
 from redkite.model.schema import FieldSchema
 from redkite.model.shapes import need_library, normalized_text
 from redkite.model.types import DataType
@@ -33,7 +35,8 @@ _STORED = ELEMENT_TYPES | {
 _BYTES_PER_LIMIT = 8
 """A binary vector may have this many times the dimensions of a float one."""
 _ANALYZER_SWITCHES = ("enable_analyzer", "enable_match")
-_PARAMS_NOT_BUILT = frozenset({"analyzer_params", "multi_analyzer_params", "warmup", "field.skipLoad"})
+_ANALYZERS = ("analyzer_params", "multi_analyzer_params", "analyzer.files")
+_PARAMS_NOT_BUILT = frozenset({"field.skipLoad"})
 
 
 def check_field(collection: str, field: FieldSchema, limits: Limits) -> None:
@@ -120,13 +123,15 @@ def _check_max_length(collection: str, field: FieldSchema, most: int) -> None:
 
 
 def _allowed_params(field: FieldSchema) -> set[str]:
-    allowed = {"mmap.enabled", *_ANALYZER_SWITCHES}
+    allowed = {"mmap.enabled", "warmup", *_ANALYZER_SWITCHES}
     if field.data_type.is_vector:
         allowed.add("dim")
     if field.data_type is DataType.ARRAY:
         allowed.add("max_capacity")
     if field.data_type.is_string or field.element_type is DataType.VARCHAR:
         allowed.add("max_length")
+    if field.data_type.is_string:
+        allowed.update(_ANALYZERS)
     return allowed
 
 
@@ -137,8 +142,12 @@ def _check_params(field: FieldSchema) -> None:
             raise Unimplemented(f"field {field.name}: the type param {key} is not built in this version")
         if key not in allowed:
             raise InvalidParameter(f"type param {key} is not supported for the field {field.name}")
-        if key in _ANALYZER_SWITCHES and _flag(field, key, value):
-            raise Unimplemented(f"field {field.name}: the type param {key} is not built in this version")
+        if key == "warmup":
+            check_warmup(f"warmup of field {field.name}", value)
+        if key == "enable_analyzer" and _flag(field, key, value) and not field.data_type.is_string:
+            raise InvalidParameter(f"type param {key} is only for VarChar and Text fields, field name = {field.name}")
+        if key == "enable_match" and _flag(field, key, value):
+            check_match(field)
         if key == "mmap.enabled" and not _flag(field, key, value):
             raise Unimplemented(
                 f"field {field.name}: mmap.enabled=false is not built in this version, sealed data is always mapped"

@@ -24,9 +24,15 @@ RETENTION_SECONDS = "collection.retention.seconds"
 DEFAULT_RETENTION_SECONDS = 3600
 AUTO_COMPACTION = "collection.autocompaction.enabled"
 """`false`: segments are compacted only on request."""
+NO_FUNCTION_CHECK = "disable_func_runtime_check"
+"""`true`: a new collection's embedding functions are not tried before it is made."""
+WARMUPS = ("warmup.scalarField", "warmup.scalarIndex", "warmup.vectorField", "warmup.vectorIndex")
+"""When the columns and indexes of a collection are read that do not say it themselves."""
+_WARMUP_KINDS = ("sync", "async", "disable")
 _MMAP = "mmap.enabled"
 _BUILT = frozenset({
-    ALLOW_INSERT_AUTO_ID, TTL_SECONDS, TTL_FIELD, TIMEZONE, RETENTION_SECONDS, AUTO_COMPACTION, _MMAP,
+    ALLOW_INSERT_AUTO_ID, TTL_SECONDS, TTL_FIELD, TIMEZONE, RETENTION_SECONDS, AUTO_COMPACTION,
+    NO_FUNCTION_CHECK, _MMAP, *WARMUPS,
 })  # fmt: skip
 _NOT_BUILT = frozenset({
     "partitionkey.isolation", "dynamicfield.enabled",
@@ -35,9 +41,8 @@ _NOT_BUILT = frozenset({
     "collection.queryRate.max.qps", "collection.queryRate.min.qps", "collection.searchRate.max.vps",
     "collection.searchRate.min.vps", "collection.diskProtection.diskQuota.mb",
     "partition.diskProtection.diskQuota.mb", "collection.replica.number", "collection.resource_groups",
-    "collection.description", "consistency_level", "warmup.scalarField", "warmup.scalarIndex", "warmup.vectorField",
-    "warmup.vectorIndex", "query_mode", "namespace.mode", "collection.function.allowInsertNonBM25FunctionOutputs",
-    "disable_func_runtime_check",
+    "collection.description", "consistency_level", "query_mode", "namespace.mode",
+    "collection.function.allowInsertNonBM25FunctionOutputs",
 })  # fmt: skip
 
 
@@ -53,16 +58,24 @@ def check_properties(properties: Mapping[str, str], limits: Limits, fields: Iter
         elif key == _MMAP:
             if not _flag(key, value):
                 raise Unimplemented("mmap.enabled=false is not built in this version, sealed data is always mapped")
-        elif key in (ALLOW_INSERT_AUTO_ID, AUTO_COMPACTION):
+        elif key in (ALLOW_INSERT_AUTO_ID, AUTO_COMPACTION, NO_FUNCTION_CHECK):
             _flag(key, value)
         elif key == RETENTION_SECONDS:
             _check_retention(value, limits)
+        elif key in WARMUPS:
+            check_warmup(key, value)
         elif key in _NOT_BUILT:
             raise Unimplemented(f"the collection property {key} is not built in this version")
         else:
             raise InvalidParameter(f"unknown collection property {key}")
     if TTL_FIELD in properties and int(properties.get(TTL_SECONDS, 0)) > 0:
         raise InvalidParameter(f"{TTL_SECONDS} and {TTL_FIELD} exclude each other, set one of them")
+
+
+def check_warmup(key: str, value: str) -> None:
+    """Raise unless it says when something is read."""
+    if value not in _WARMUP_KINDS:
+        raise InvalidParameter(f"the value for {key} must be one of {', '.join(_WARMUP_KINDS)}, but got {value}")
 
 
 def check_property_keys(keys: Iterable[str]) -> None:

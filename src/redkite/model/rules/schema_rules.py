@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from redkite.errors import IllegalSchema, InvalidParameter, MissingParameter, Unimplemented
+from redkite.errors import IllegalSchema, InvalidParameter, MissingParameter
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.rules.field_rules import check_field
+from redkite.model.rules.function_rules import check_functions
 from redkite.model.rules.names import check_collection_name, check_field_name
 from redkite.model.rules.property_rules import check_properties
+from redkite.model.rules.struct_rules import check_struct
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 
@@ -28,7 +30,7 @@ def check_schema(schema: CollectionSchema, limits: Limits = LIMITS, partitions: 
     _check_counts(schema, limits, shards)
     check_collection_name(schema.name, limits)
     check_description("collection", schema.description, limits)
-    _check_duplicates(schema.fields)
+    _check_duplicates([*(f.name for f in schema.fields), *(s.name for s in schema.struct_fields)])
     _check_primary(schema)
     for field in schema.fields:
         _check_flags(field)
@@ -38,7 +40,10 @@ def check_schema(schema: CollectionSchema, limits: Limits = LIMITS, partitions: 
         check_field_name(field.name, limits)
         check_description(f"field {field.name}", field.description, limits)
         check_field(schema.name, field, limits)
-    _check_not_built(schema)
+    for struct in schema.struct_fields:
+        check_description(f"field {struct.name}", struct.description, limits)
+        check_struct(schema.name, struct, limits)
+    check_functions(schema.functions, schema.fields)
     check_properties(schema.properties, limits, schema.fields)
 
 
@@ -50,10 +55,10 @@ def _check_counts(schema: CollectionSchema, limits: Limits, shards: int) -> None
     fields = len(schema.fields) + sum(len(struct.fields) for struct in schema.struct_fields)
     if fields > limits.max_fields:
         raise InvalidParameter(f"maximum field's number should be limited to {limits.max_fields}")
-    vectors = len(schema.vector_fields)
+    vectors = len(schema.vector_fields) + sum(f.data_type.is_vector for s in schema.struct_fields for f in s.fields)
     if vectors > limits.max_vector_fields:
         raise InvalidParameter(f"maximum vector field's number should be limited to {limits.max_vector_fields}")
-    if vectors == 0 and not any(f.data_type.is_vector for struct in schema.struct_fields for f in struct.fields):
+    if vectors == 0:
         raise InvalidParameter("schema does not contain vector field")
 
 
@@ -66,10 +71,9 @@ def check_description(owner: str, text: str, limits: Limits) -> None:
         )
 
 
-def _check_duplicates(fields: Iterable[FieldSchema]) -> None:
+def _check_duplicates(names: Iterable[str]) -> None:
     seen: set[str] = set()
-    for field in fields:
-        name = field.name.strip()
+    for name in map(str.strip, names):
         if name in seen:
             raise InvalidParameter(f"duplicated field name {name} found")
         seen.add(name)
@@ -133,15 +137,3 @@ def _check_clustering_key(schema: CollectionSchema) -> None:
         if key.data_type not in _CLUSTERING_TYPES:
             kind = key.data_type.wire_name
             raise IllegalSchema(f"clustering key field {key.name} has unsupported data type {kind}{end}")
-
-
-def _check_not_built(schema: CollectionSchema) -> None:
-    for struct in schema.struct_fields:
-        raise Unimplemented(f"struct array field {struct.name}: struct arrays are not built in this version")
-    for function in schema.functions:
-        raise Unimplemented(
-            f"function {function.name}: functions of type {function.type.name} are not built in this version"
-        )
-    for field in schema.fields:
-        if field.is_function_output:
-            raise InvalidParameter(f"field {field.name} is marked as a function output, but no function writes it")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from redkite.errors import InvalidParameter, Unimplemented
-from redkite.model.schema import CollectionSchema, FunctionSchema
+from redkite.filter import compile_filter
+from redkite.model.limits import LIMITS, Limits
+from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
 from redkite.model.scoring import ChainColumn, ChainExpr, ChainOp, FunctionChain, FunctionChainStage
 from redkite.model.types import DataType, FunctionType
 from redkite.proxy.rules.model_rules import read_model
-from redkite.proxy.rules.ranking_rules import read_slope
-from redkite.proxy.rules.values import as_text, number_of, one_of, only_known
+from redkite.proxy.rules.ranking_rules import read_slope, read_strategy
+from redkite.proxy.rules.values import as_text, flag_of, number_of, one_of, only_known
 from redkite.query.chains import (
     COMBINES,
     ID,
@@ -20,71 +24,197 @@ from redkite.query.chains import (
     CombineExpr,
     DecayExpr,
     Expr,
+    FilterStep,
+    GroupStep,
     LimitStep,
     MapStep,
+    MergeStep,
     ModelExpr,
     RoundExpr,
+    SelectStep,
     SortStep,
+    Stages,
     Step,
+    TreesExpr,
 )
+from redkite.query.fusion import MODES
+from redkite.query.ranked_groups import GroupRule
+from redkite.query.trees import forest_of
 
 MAX_DECIMALS = 6
+MAX_GROUP_SIZE = 10
 _EARLY = (FunctionChainStage.L0_RERANK, FunctionChainStage.L1_RERANK)
 _OWNER = "function chain"
-_UNSERVED_OPS = frozenset({"filter", "merge", "group_by", "select"})
-_COLUMNS = (*(t for t in DataType if t.is_number), DataType.TIMESTAMPTZ, DataType.VARCHAR, DataType.TEXT)
+_COLUMNS = (*(t for t in DataType if t.is_number), DataType.BOOL, DataType.TIMESTAMPTZ, DataType.VARCHAR, DataType.TEXT)
+_NO_NUMBERS = (DataType.BOOL, DataType.VARCHAR, DataType.TEXT)
+_GROUPS = (*(t for t in DataType if t.is_integer), DataType.BOOL, DataType.TIMESTAMPTZ, DataType.VARCHAR)
+_MERGES: tuple[str, ...] = ("rrf", "weighted", *MODES)
 
 
-def read_chains(chains: Sequence[FunctionChain], schema: CollectionSchema, nq: int) -> tuple[Chain, ...]:
-    """The chains in the order of their stages. Raises Unimplemented for stages, steps and functions that are known and
-    not built, else InvalidParameter."""
-    reader = _Reader(schema, nq)
-    return tuple(reader.chain(chain) for chain in sorted(chains, key=lambda chain: chain.stage))
+def no_files(name: str) -> bytes:
+    """Where there are no file resources."""
+    raise InvalidParameter(f"file resource {name} not found")
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What the chains of one request are read with."""
+
+    schema: CollectionSchema
+    nq: int
+    lists: int = 1
+    """How many searches there are."""
+    filter_params: Mapping[str, Any] = {}
+    limits: Limits = LIMITS
+    read_file: Callable[[str], bytes] = no_files
+    """The bytes of a file resource."""
+
+
+def read_chains(chains: Sequence[FunctionChain], given: Given) -> Stages:
+    """The chains in the order of their stages. Raises Unimplemented for stages and functions that are known and not
+    built, else InvalidParameter."""
+    reader = _Reader(given)
+    for chain in sorted(chains, key=lambda chain: chain.stage):
+        reader.add(chain)
+    return Stages(tuple(reader.early), reader.merge, tuple(reader.late), tuple(reader.post))
 
 
 class _Reader:
-    """Of the chains of one search: knows which columns there are so far."""
+    """Of the chains of one request: knows which columns there are so far."""
 
-    def __init__(self, schema: CollectionSchema, nq: int) -> None:
-        self._schema = schema
-        self._nq = nq
-        self._made: set[str] = {SCORE}
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._schema = given.schema
+        self._made: dict[str, None] = {}
+        self._selected: tuple[str, ...] | None = None
+        """What a step has left of the columns; None: no step has dropped any."""
         self._fields: dict[str, None] = {}
+        self.early: list[Chain] = []
+        self.late: list[Chain] = []
+        self.post: list[Chain] = []
+        self.merge: MergeStep | None = None
 
-    def chain(self, given: FunctionChain) -> Chain:
-        early = given.stage in _EARLY
-        if not early and given.stage is not FunctionChainStage.L2_RERANK:
-            raise Unimplemented(
-                f"stage {given.stage.name} of function chain '{given.name}' is not supported in this version: "
-                "L0_RERANK, L1_RERANK and L2_RERANK are"
-            )
+    def add(self, given: FunctionChain) -> None:
         if not given.ops:
             raise InvalidParameter(f"function chain '{given.name}' has no steps")
-        steps = tuple(map(self._step, given.ops))
-        if early and not all(isinstance(step, MapStep) for step in steps):
-            raise Unimplemented(f"stage {given.stage.name} takes map steps only in this version")
-        return Chain(steps, tuple(self._fields), early)
+        self._fields = {}
+        stages = {FunctionChainStage.L2_RERANK: self.late, FunctionChainStage.POST_PROCESS: self.post}
+        stages |= dict.fromkeys(_EARLY, self.early)
+        if given.stage in stages:
+            steps = self._steps(given)
+            stages[given.stage].append(Chain(steps, tuple(self._fields)))
+        else:
+            raise Unimplemented(
+                f"stage {given.stage.name} of function chain '{given.name}' is not supported in this version: "
+                "L0_RERANK, L1_RERANK, L2_RERANK and POST_PROCESS are"
+            )
 
     # -- steps ----------------------------------------------------------------------------------
+    def _steps(self, given: FunctionChain) -> tuple[Step, ...]:
+        ops = given.ops
+        if ops[0].op == "merge":
+            if given.stage is not FunctionChainStage.L2_RERANK or self.late:
+                raise InvalidParameter(f"{_OWNER}: merge must be the first step of the first L2_RERANK chain")
+            self.merge = self._merge(ops[0])
+            ops = ops[1:]
+        return tuple(map(self._step, ops))
+
     def _step(self, op: ChainOp) -> Step:
-        if op.op == "map":
-            return self._map(op)
-        if op.expr is not None:
+        readers: dict[str, Callable[[ChainOp], Step]] = {
+            "map": self._map,
+            "filter": self._filter,
+            "sort": self._sort,
+            "limit": self._limit,
+            "group_by": self._group,
+            "select": self._select,
+        }
+        if op.op == "merge":
+            raise InvalidParameter(f"{_OWNER}: merge must be the first step of the first L2_RERANK chain")
+        if op.op not in readers:
+            raise InvalidParameter(f"{_OWNER}: step {op.op} is not known")
+        if op.expr is not None and op.op not in ("map", "filter"):
             raise InvalidParameter(f"{_OWNER}: step {op.op} takes no expression")
-        if op.op == "sort":
-            only_known(f"{_OWNER} sort", op.params, ("column", "desc", "tie_break_col"))
-            return SortStep(
-                self._column(op.params.get("column")),
-                _truth("desc", op.params.get("desc", True)),
-                self._column(op.params["tie_break_col"]) if "tie_break_col" in op.params else "",
-            )
-        if op.op == "limit":
-            only_known(f"{_OWNER} limit", op.params, ("limit", "offset"))
-            offset = _whole("offset", op.params.get("offset", 0), 0)
-            return LimitStep(_whole("limit", op.params.get("limit"), 1), offset)
-        if op.op in _UNSERVED_OPS:
-            raise Unimplemented(f"step {op.op} of a function chain is not supported in this version")
-        raise InvalidParameter(f"{_OWNER}: step {op.op} is not known")
+        if op.outputs and op.op != "map":
+            raise InvalidParameter(f"{_OWNER}: step {op.op} has no outputs")
+        return readers[op.op](op)
+
+    def _sort(self, op: ChainOp) -> SortStep:
+        only_known(f"{_OWNER} sort", op.params, ("column", "desc", "tie_break_col"))
+        return SortStep(
+            self._column(_named(op, "column")),
+            _truth("desc", op.params.get("desc", True)),
+            self._column(op.params["tie_break_col"]) if "tie_break_col" in op.params else "",
+        )
+
+    @staticmethod
+    def _limit(op: ChainOp) -> LimitStep:
+        only_known(f"{_OWNER} limit", op.params, ("limit", "offset"))
+        offset = _whole("offset", op.params.get("offset", 0), 0)
+        return LimitStep(_whole("limit", op.params.get("limit"), 1), offset)
+
+    def _filter(self, op: ChainOp) -> FilterStep:
+        only_known(f"{_OWNER} filter", op.params, ("filter", "column"))
+        text = op.params.get("filter")
+        column = _named(op, "column")
+        if sum(one is not None for one in (text, op.expr, column)) != 1:
+            raise InvalidParameter(f"{_OWNER}: filter needs a condition, an expression or a column, and only one")
+        if op.expr is not None:
+            return FilterStep(expr=self._expr(op.expr))
+        if column is not None:
+            field = self._schema.field(self._column(column))
+            if field is not None and field.data_type in (DataType.VARCHAR, DataType.TEXT):
+                raise InvalidParameter(f"{_OWNER}: filter by column {column}, which holds texts: give a condition")
+            return FilterStep(column=column)
+        return self._condition(text)
+
+    def _condition(self, text: Any) -> FilterStep:
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidParameter(f"{_OWNER}: the condition of filter must be a text, got {text!r:.80}")
+        made = [FieldSchema(name=name, data_type=DataType.DOUBLE, nullable=True) for name in (SCORE, *self._made)]
+        key = FieldSchema(name=ID, data_type=self._schema.primary.data_type)
+        fields = [field for field in self._schema.fields if self._selected is None or field.name in self._selected]
+        if self._schema.primary not in fields:
+            fields.append(self._schema.primary)
+        schema = msgspec.structs.replace(self._schema, fields=(*fields, *made, key))
+        condition = compile_filter(text, schema, self._given.filter_params, limits=self._given.limits)
+        if condition.sample is not None:
+            raise InvalidParameter(f"random_sample cannot stand in the filter of a chain: {text[:100]}")
+        self._fields |= dict.fromkeys(
+            name for name in sorted(condition.fields) if name not in (SCORE, ID) and name not in self._made
+        )
+        return FilterStep(condition=condition, schema=schema)
+
+    def _group(self, op: ChainOp) -> GroupStep:
+        only_known(f"{_OWNER} group_by", op.params, ("field", "group_size", "limit", "scorer"))
+        name = _named(op, "field")
+        field = self._schema.field(self._column(name))
+        if field is None or field.data_type not in _GROUPS:
+            raise InvalidParameter(f"{_OWNER}: group_by needs a field of truths, integers or texts, got {name}")
+        size = _whole("group_size", op.params.get("group_size", 1), 1)
+        if size > MAX_GROUP_SIZE:
+            raise InvalidParameter(f"{_OWNER}: group_size {size} exceeds the largest, {MAX_GROUP_SIZE}")
+        limit = _whole("limit", op.params.get("limit", self._given.limits.max_topk), 1)
+        return GroupStep(field.name, GroupRule(size, one_of("scorer", op.params.get("scorer", "max"), MODES)), limit)
+
+    def _select(self, op: ChainOp) -> SelectStep:
+        only_known(f"{_OWNER} select", op.params, ("columns",))
+        names = op.params.get("columns", list(op.inputs))
+        if not isinstance(names, list | tuple) or not names:
+            raise InvalidParameter(f"{_OWNER}: select needs a list of columns")
+        columns = tuple(map(self._column, names))
+        self._made = {name: None for name in self._made if name in columns}
+        self._selected = columns
+        return SelectStep(columns)
+
+    def _merge(self, op: ChainOp) -> MergeStep:
+        if op.expr is not None or op.inputs or op.outputs:
+            raise InvalidParameter(f"{_OWNER}: merge takes parameters only")
+        strategy = one_of(f"{_OWNER} merge strategy", op.params.get("strategy", "rrf"), _MERGES)
+        params = {key: value for key, value in op.params.items() if key != "strategy"}
+        if strategy in ("rrf", "weighted"):
+            return MergeStep(read_strategy(strategy, params, self._given.lists))
+        only_known(f"{_OWNER} merge", params, ("norm_score",))
+        norm = flag_of(f"{_OWNER} merge", "norm_score", params.get("norm_score", False))
+        return MergeStep(one_of("merge strategy", strategy, MODES), norm)
 
     def _map(self, op: ChainOp) -> MapStep:
         only_known(f"{_OWNER} map", op.params, ())
@@ -94,18 +224,18 @@ class _Reader:
         if output == ID or (output != SCORE and self._schema.field(output) is not None):
             raise InvalidParameter(f"{_OWNER}: map cannot write to {output}")
         step = MapStep(output, self._expr(op.expr))
-        self._made.add(output)
+        if output != SCORE:
+            self._made[output] = None
         return step
 
     # -- expressions ----------------------------------------------------------------------------
     def _expr(self, expr: ChainExpr) -> Expr:
-        if expr.name == "xgboost":
-            raise Unimplemented("function xgboost of a function chain is not supported in this version")
         readers: dict[str, Callable[[ChainExpr], Expr]] = {
             "decay": self._decay,
             "num_combine": self._combine,
             "round_decimal": self._round,
             "rerank_model": self._model,
+            "xgboost": self._trees,
         }
         if expr.name not in readers:
             raise InvalidParameter(f"{_OWNER}: function {expr.name} is not known")
@@ -136,6 +266,20 @@ class _Reader:
         numbers = [number_of("num_combine", "weights", weight) for weight in weights or ()]
         return CombineExpr(columns, mode, tuple(numbers))
 
+    def _trees(self, expr: ChainExpr) -> TreesExpr:
+        only_known("xgboost", expr.params, ("model_resource", "output"))
+        name = expr.params.get("model_resource")
+        if not isinstance(name, str) or not name:
+            raise InvalidParameter("xgboost: model_resource must name a file resource")
+        output = one_of("xgboost output", expr.params.get("output", "default"), ("default", "raw"))
+        columns = tuple(map(self._number, self._args(expr)))
+        forest = forest_of(self._given.read_file(name))
+        if len(columns) != forest.features:
+            raise InvalidParameter(
+                f"xgboost: model {name} takes {forest.features} features, got {len(columns)} columns"
+            )
+        return TreesExpr(columns, forest, output == "raw")
+
     def _model(self, expr: ChainExpr) -> ModelExpr:
         column = self._args(expr, 1)[0]
         params: Mapping[str, str] = {
@@ -144,8 +288,8 @@ class _Reader:
         function = FunctionSchema(
             name="rerank_model", type=FunctionType.RERANK, input_field_names=(column,), output_field_names=()
         )
-        model = read_model(function, params, self._schema, self._nq)
-        self._fields[column] = None
+        model = read_model(function, params, self._schema, self._given.nq)
+        self._column(column)
         return ModelExpr(model)
 
     @staticmethod
@@ -162,9 +306,11 @@ class _Reader:
         """A column that there is at this point."""
         if not isinstance(name, str) or not name:
             raise InvalidParameter(f"{_OWNER}: a column must be named, got {name!r:.80}")
-        if name in self._made or name == ID:
+        if name in self._made or name in (SCORE, ID):
             return name
         field = self._schema.field(name)
+        if field is not None and self._selected is not None and name not in self._selected:
+            raise InvalidParameter(f"{_OWNER}: column {name} is not among those that an earlier step selected")
         if field is None:
             raise InvalidParameter(f"{_OWNER}: column {name} is neither a field nor made by an earlier step")
         if field.data_type not in _COLUMNS:
@@ -176,10 +322,15 @@ class _Reader:
         """A column of numbers."""
         self._column(name)
         field = self._schema.primary if name == ID else self._schema.field(name)
-        if name not in self._made and field is not None and field.data_type in (DataType.VARCHAR, DataType.TEXT):
+        if name not in self._made and field is not None and field.data_type in _NO_NUMBERS:
             kind = field.data_type.wire_name
             raise InvalidParameter(f"{_OWNER}: column {name} must be numeric, but it is of type {kind}")
         return name
+
+
+def _named(op: ChainOp, param: str) -> Any:
+    """A column that a step names among its parameters, or as its first input; None when it names none."""
+    return op.params.get(param, op.inputs[0] if op.inputs else None)
 
 
 def _truth(key: str, value: Any) -> bool:

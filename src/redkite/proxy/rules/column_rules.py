@@ -17,8 +17,10 @@ from redkite.model.moments import FIRST_MOMENT, LAST_MOMENT, BadMoment, parse_mo
 from redkite.model.rules.field_rules import INTEGER_RANGES
 from redkite.model.schema import META_FIELD, FieldSchema
 from redkite.model.shapes import normalized
+from redkite.model.structs import elements_of
 from redkite.model.types import DataType
 from redkite.proxy.rules.finite import check_finite
+from redkite.proxy.rules.struct_columns import check_capacity, fit_lists, whole_lists
 
 _SMALL_INTEGERS = frozenset({DataType.INT8, DataType.INT16, DataType.INT32})
 _TEXTS = frozenset({DataType.VARCHAR, DataType.TEXT})
@@ -32,7 +34,7 @@ _BYTES_TO_DIM = {DataType.FLOAT16_VECTOR: (1, 2), DataType.BFLOAT16_VECTOR: (1, 
 _EXPONENT = {DataType.FLOAT16_VECTOR: 0x7C00, DataType.BFLOAT16_VECTOR: 0x7F80}
 """All exponent bits set: infinity or NaN."""
 _SPARSE_ENTRY = 8
-_MAX_SPARSE_INDEX = (1 << 32) - 2
+MAX_SPARSE_INDEX = (1 << 32) - 2
 
 
 # -- types --------------------------------------------------------------------------------------
@@ -44,6 +46,8 @@ def fit(field: FieldSchema, kind: DataType, column: pa.Array, wanted: pa.DataTyp
         raise _mismatch(field, kind.wire_name)
     if kind is DataType.GEOMETRY and pa.types.is_string(column.type):
         return normalized(column)
+    if kind is DataType._ARRAY_OF_VECTOR:
+        return fit_lists(field, whole_lists(column), wanted)
     if column.type == wanted:
         return column
     if kind in _DENSE:
@@ -129,6 +133,9 @@ def check_values(field: FieldSchema, column: pa.Array, static_names: frozenset[s
         _check_documents(field, column, static_names, limits)
     elif kind is DataType.ARRAY:
         _check_array(field, column)
+    elif kind is DataType._ARRAY_OF_VECTOR:
+        check_capacity(field, column)
+        check_values(field.element, elements_of(column), static_names, limits)
     elif kind is DataType.SPARSE_FLOAT_VECTOR:
         check_sparse(column)
     elif kind is DataType.INT8_VECTOR:
@@ -264,8 +271,8 @@ def check_sparse(column: pa.Array) -> None:
     raw = np.frombuffer(column.buffers()[2], np.uint8)[start : start + entries * _SPARSE_ENTRY]
     pairs = np.frombuffer(raw.tobytes(), "<u4").reshape(entries, 2)
     indexes, values = pairs[:, 0], np.ascontiguousarray(pairs[:, 1]).view("<f4")
-    if indexes.max() > _MAX_SPARSE_INDEX:
-        raise _sparse(f"index {indexes.max()} should be less than {_MAX_SPARSE_INDEX + 1}")
+    if indexes.max() > MAX_SPARSE_INDEX:
+        raise _sparse(f"index {indexes.max()} should be less than {MAX_SPARSE_INDEX + 1}")
     rises = indexes[1:] > indexes[:-1]
     begins = np.cumsum(lengths)[:-1] // _SPARSE_ENTRY
     rises[begins[(begins > 0) & (begins < entries)] - 1] = True

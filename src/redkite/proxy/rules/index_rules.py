@@ -18,10 +18,20 @@ from redkite.proxy.rules.index_types import AUTOINDEX, FIELD_TYPES, FLOAT_METRIC
 from redkite.proxy.rules.scalar_index_rules import check_scalar_index, could_mean_key, own_properties
 
 MMAP, WARMUP = "mmap.enabled", "warmup"
-WARMUPS = ("sync", "disable")
+WARMUPS = ("sync", "async", "disable")
 """Whether an index is read through when it is opened, or as searches come to its parts."""
 _COMMON = frozenset({"index_type", "metric_type", "params"})
+_LIST_METRICS = frozenset(metric for metric in Metric if metric.is_of_lists)
+MINHASH_BITS = 32
+"""Of an element of what a MinHash function writes."""
+_BAND_ELEMENTS = 4
 _METRIC_MARKS = {"expected": "valid index params", "actual": "invalid index params"}
+
+
+_ABSENT = {
+    "AISAQ": "its graph would lie on disk with the codes in it: DISKANN is for vectors larger than memory",
+}
+_SVS = "SVS_"
 
 
 def check_index(field: FieldSchema, params: Mapping[str, str], limits: Limits = LIMITS, key: str = "") -> IndexSpec:
@@ -32,7 +42,12 @@ def check_index(field: FieldSchema, params: Mapping[str, str], limits: Limits = 
     """
     flat = _flatten(params, limits)
     index_type = flat.get("index_type", "") or AUTOINDEX
+    if field.data_type is DataType._ARRAY_OF_VECTOR:
+        return _lists_index(field, index_type, flat, limits)
     fields = FIELD_TYPES.get(index_type)
+    if index_type in _ABSENT or index_type.startswith(_SVS):
+        why = _ABSENT.get(index_type, "it is built by Intel's SVS library: HNSW_SQ is nearest to it")
+        raise Unimplemented(f"index type {index_type} is not built in this version, {why}; field name = {field.name}")
     if fields is None:
         text = f"invalid index type: {index_type}"
         raise InvalidParameter(text, expected="valid index", actual=text)
@@ -53,10 +68,33 @@ def check_index(field: FieldSchema, params: Mapping[str, str], limits: Limits = 
     own = {key: value for key, value in flat.items() if key not in _COMMON and not is_property(key)}
     if index_type == AUTOINDEX and own:
         raise InvalidParameter("only metric type can be passed when use AutoIndex")
-    metric = _metric(field, index_type, flat.get("metric_type", ""))
-    build = read_build_params(index_type, VECTOR_TYPES[index_type].build, own)
+    metric, built = _metric(field, index_type, flat.get("metric_type", "")), index_type
+    if metric is Metric.MHJACCARD and _holds_signatures(field):
+        own = _signature_params(field, index_type, own)
+        built = "MINHASH_LSH"
+    build = read_build_params(index_type, VECTOR_TYPES[built].build, own)
     _check_shape(field, index_type, build)
+    for key in ("bm25_k1", "bm25_b"):
+        if key in build and metric is not Metric.BM25:
+            raise InvalidParameter(f"index param {key} is of indexes with metric BM25, not {metric}")
     return IndexSpec(index_type=index_type, metric=metric, build=build, kind=_stands_for(field, index_type, metric))
+
+
+def _lists_index(field: FieldSchema, index_type: str, params: Mapping[str, str], limits: Limits) -> IndexSpec:
+    """Of a vector sub-field: with a metric of lists, which AUTOINDEX takes when none is named, for searches with lists
+    of vectors; with one of single vectors for searches among the elements."""
+    if index_type == "MINHASH_LSH" or index_type.startswith("GPU_"):
+        raise InvalidParameter(f"data type {field.data_type.wire_name} can't build with this index {index_type}")
+    name = params.get("metric_type", "").upper()
+    if not name and index_type == AUTOINDEX:
+        name = f"MAX_SIM_{_DEFAULT_METRICS[field.element_type]}"
+    listed = Metric(name) if name in _LIST_METRICS else None
+    if listed is not None:
+        params = {**params, "metric_type": str(listed.of_elements)}
+    spec = check_index(field.element, params, limits)
+    if spec.metric in SET_METRICS:
+        raise InvalidParameter(f"array of vector index does not support metric type: {spec.metric}", **_METRIC_MARKS)
+    return spec if listed is None else msgspec.structs.replace(spec, metric=listed)
 
 
 def means_key(params: Mapping[str, str], limits: Limits = LIMITS) -> bool:
@@ -88,10 +126,11 @@ def _metric(field: FieldSchema, index_type: str, name: str) -> Metric:
     kind = field.data_type
     if not name:
         if index_type == AUTOINDEX:
-            return _DEFAULT_METRICS[kind]
+            filled = _FILLED_METRICS.get(kind) if field.is_function_output else None
+            return filled or _DEFAULT_METRICS[kind]
         raise InvalidParameter("metric type not set for vector index", **_METRIC_MARKS)
     if kind is DataType.SPARSE_FLOAT_VECTOR:
-        return _sparse_metric(name)
+        return _sparse_metric(name, _holds_words(field))
     known = VECTOR_TYPES[index_type].binary_metrics if kind is DataType.BINARY_VECTOR else FLOAT_METRICS
     if name.upper() not in known:
         noun = {DataType.BINARY_VECTOR: "binary", DataType.INT8_VECTOR: "int"}.get(kind, "float")
@@ -99,7 +138,35 @@ def _metric(field: FieldSchema, index_type: str, name: str) -> Metric:
     return Metric(name.upper())
 
 
-def _sparse_metric(name: str) -> Metric:
+def _holds_words(field: FieldSchema) -> bool:
+    """Whether the BM25 function fills it: no other one fills sparse vectors."""
+    return field.is_function_output and field.data_type is DataType.SPARSE_FLOAT_VECTOR
+
+
+def _holds_signatures(field: FieldSchema) -> bool:
+    """Whether the MinHash function fills it: no other one fills binary vectors."""
+    return field.is_function_output and field.data_type is DataType.BINARY_VECTOR
+
+
+def _signature_params(field: FieldSchema, index_type: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters with the width that a MinHash function writes; AUTOINDEX cuts bands of few elements, which texts
+    share that are alike by a third."""
+    width = given.get("mh_element_bit_width", str(MINHASH_BITS))
+    if width != str(MINHASH_BITS):
+        raise InvalidParameter(
+            f"param 'mh_element_bit_width' ({width}) should be {MINHASH_BITS} on a field that a MinHash function fills"
+        )
+    bands = {"mh_lsh_band": str(max(1, field.dim // MINHASH_BITS // _BAND_ELEMENTS))} if index_type == AUTOINDEX else {}
+    return {**bands, **given, "mh_element_bit_width": width}
+
+
+def _sparse_metric(name: str, words: bool) -> Metric:
+    if words and name.upper() != Metric.BM25:
+        raise InvalidParameter(
+            f"index metric type of BM25 function output field must be BM25, got {name}", **_METRIC_MARKS
+        )
+    if words:
+        return Metric.BM25
     if name.upper() == Metric.BM25:
         raise InvalidParameter("only BM25 Function output field support BM25 metric type", **_METRIC_MARKS)
     if name.upper() != Metric.IP:
@@ -107,6 +174,8 @@ def _sparse_metric(name: str) -> Metric:
     return Metric.IP
 
 
+_FILLED_METRICS = {DataType.SPARSE_FLOAT_VECTOR: Metric.BM25, DataType.BINARY_VECTOR: Metric.MHJACCARD}
+"""Of fields that functions fill."""
 _DEFAULT_METRICS = {
     DataType.FLOAT_VECTOR: Metric.COSINE, DataType.FLOAT16_VECTOR: Metric.COSINE,
     DataType.BFLOAT16_VECTOR: Metric.COSINE, DataType.INT8_VECTOR: Metric.COSINE,
@@ -143,6 +212,11 @@ def _check_shape(field: FieldSchema, index_type: str, build: Mapping[str, Value]
         raise InvalidParameter("param 'refine_type' wants param 'refine' to be true")
     if index_type == "MINHASH_LSH":
         _check_signature(dim, build)
+    if index_type == "GPU_IVF_PQ":
+        parts, bits = build["m"], build["nbits"]
+        assert isinstance(parts, int) and isinstance(bits, int)
+        if parts * bits % 8:
+            raise InvalidParameter(f"'m' ({parts}) times 'nbits' ({bits}) should be a multiple of 8 for {index_type}")
     if index_type == "GPU_CAGRA":
         wide, narrow = build["intermediate_graph_degree"], build["graph_degree"]
         assert isinstance(wide, int) and isinstance(narrow, int)

@@ -63,6 +63,7 @@ _SPARSE_SEARCH: tuple[Param, ...] = (
     Whole("refine_factor", 1),
 )
 _DROP_BUILD = Decimal("drop_ratio_build", 0, 1, open_end=True)
+_BM25: tuple[Param, ...] = (Decimal("bm25_k1", 0, 3), Decimal("bm25_b", 0, 1))
 _GPU_TOP = 65_536
 
 VECTOR_TYPES: dict[str, VectorIndexType] = {
@@ -92,9 +93,9 @@ VECTOR_TYPES: dict[str, VectorIndexType] = {
     "ANNOY": VectorIndexType((Whole("n_trees", 1, 1024, 8),), (Whole("search_k", -1),)),
     "BIN_IVF_FLAT": VectorIndexType((_NLIST,), (_NPROBE,)),
     "SPARSE_INVERTED_INDEX": VectorIndexType(
-        (Choice("inverted_index_algo", SPARSE_ALGORITHMS, SPARSE_ALGORITHMS[0]), _DROP_BUILD), _SPARSE_SEARCH
+        (Choice("inverted_index_algo", SPARSE_ALGORITHMS, SPARSE_ALGORITHMS[0]), _DROP_BUILD, *_BM25), _SPARSE_SEARCH
     ),
-    "SPARSE_WAND": VectorIndexType((_DROP_BUILD,), _SPARSE_SEARCH),
+    "SPARSE_WAND": VectorIndexType((_DROP_BUILD, *_BM25), _SPARSE_SEARCH),
     "MINHASH_LSH": VectorIndexType(
         (
             Whole("mh_element_bit_width", 8, 256, 8),

@@ -70,6 +70,8 @@ def source_of(schema: CollectionSchema, name: str) -> Source:
     text = name.strip()
     field = schema.field(text)
     keys: tuple[str | int, ...] = ()
+    if schema.struct(text) is not None:
+        raise InvalidParameter(f"struct array field {text} has no value to group or sort by")
     if field is None:
         word, keys = _parsed(text)
         field = schema.field(word)
@@ -195,6 +197,21 @@ def check_kinds(request: Search, field: FieldSchema) -> None:
     scored = request.function_score is not None or request.function_chains
     if request.order_by and scored:
         raise InvalidParameter("order_by and function_score cannot be used together")
+
+
+def check_struct_kinds(request: Search, field: FieldSchema, schema: CollectionSchema) -> None:
+    """Which kinds a search of a vector sub-field may not be of; `field` is what is compared, lists or elements."""
+    grouped = request.grouping is not None
+    if field.data_type is DataType._ARRAY_OF_VECTOR:
+        if grouped or request.aggregation is not None:
+            raise InvalidParameter("not support search_group_by operation based on embedding list column")
+        return
+    if request.aggregation is not None:
+        raise InvalidParameter("search_aggregation is not supported by element-level search")
+    if request.grouping is not None and request.grouping.fields != (schema.primary.name,):
+        raise InvalidParameter("element-level search can only be grouped by the primary key")
+    if request.function_score is not None or request.function_chains:
+        raise InvalidParameter("rerank functions are not supported by element-level search")
 
 
 def _check_aggregation_alone(request: Search) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from redkite.errors import InvalidParameter
+from redkite.functions.endpoints import checked_endpoint
+from redkite.functions.providers.base import HF_ROUTE
 from redkite.model.rules.numbers import truth, whole_number
 from redkite.model.schema import CollectionSchema, FunctionSchema
 from redkite.model.types import DataType
@@ -71,15 +72,10 @@ def _queries(params: Mapping[str, str], nq: int) -> tuple[str, ...]:
 
 
 def _endpoint(name: str, provider: Provider, given: str) -> str:
-    endpoint = given.strip() or provider.home
-    parts = urlsplit(endpoint)
-    try:
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if not usable:
-        raise InvalidParameter(f"rerank model {name}: endpoint [{given[:200]}] is invalid, should be an http(s) URL")
-    return endpoint.rstrip("/").removesuffix(provider.path)
+    """Empty for the provider's own."""
+    if not given.strip() and provider.home:
+        return ""
+    return checked_endpoint(f"rerank model {name}", given)
 
 
 def _batch(text: str) -> int:
@@ -103,6 +99,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "truncate": truth,
     "truncation": truth,
     "truncate_prompt_tokens": whole_number,
+    "hf_provider": lambda text: text if text == HF_ROUTE else None,
     "max_tokens_per_doc": whole_number,
     "max_chunks_per_doc": whole_number,
     "overlap_tokens": whole_number,

@@ -9,10 +9,13 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.requests import Search
+from redkite.model.rules.function_rules import bm25_outputs
 from redkite.model.schema import META_FIELD, VERSION_FIELD, CollectionSchema, FieldSchema
 from redkite.model.timestamps import physical_ms
 from redkite.model.types import Metric
 
+_ONE_METRIC = {Metric.MAX_SIM, Metric.MAX_SIM_COSINE}
+"""Two names of it."""
 COUNT = "count(*)"
 EVERYTHING = "*"
 MAX_DECIMALS = 6
@@ -92,7 +95,7 @@ def choose_vector_field(schema: CollectionSchema, name: str) -> FieldSchema:
 
 def check_metric(asked: str, metric: Metric) -> None:
     """The metric a search names (empty: none) must be the index's."""
-    if asked and asked.upper() != metric:
+    if asked and asked.upper() != metric and not {asked.upper(), metric} <= _ONE_METRIC:
         raise InvalidParameter("metric type not match", expected=metric, actual=asked)
 
 
@@ -122,17 +125,24 @@ def expand_output_fields(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(columns to fetch, names to show) for the output fields asked for.
 
-    `*` is every field; with a dynamic field also `$meta`. A name that no field has is a dynamic key: `$meta` is fetched
-    and the key shown. `with_primary` adds the primary key where it was not asked for, as queries always show it.
+    `*` is every field but those of words; with a dynamic field also `$meta`. A name that no field has is a dynamic key:
+    `$meta` is fetched and the key shown. `with_primary` adds the primary key where it was not asked for, as queries
+    always show it.
     """
     fetch: dict[str, None] = {}
     show: dict[str, None] = {}
+    unread = bm25_outputs(schema) if schema.functions else ()
     for given in names:
         name = given.strip()
         if name == EVERYTHING:
-            everything = dict.fromkeys(field.name for field in schema.fields)
-            fetch |= everything
-            show |= everything
+            readable = [field for field in schema.fields if field.name not in unread]
+            fetch |= dict.fromkeys(field.name for field in readable)
+            show |= dict.fromkeys(field.struct_name or field.name for field in readable)
+        elif parts := _parts(schema, name):
+            fetch |= dict.fromkeys(parts)
+            show[name.partition("[")[0]] = None
+        elif name in unread:
+            raise InvalidParameter(f"not allowed to retrieve raw data of field {name}")
         elif schema.field(name) is not None or name == VERSION_FIELD:
             fetch[name] = show[name] = None
         elif name and schema.dynamic_field is not None and _NOT_IN_A_KEY.isdisjoint(name):
@@ -143,6 +153,12 @@ def expand_output_fields(
         fetch.setdefault(schema.primary.name)
         show.setdefault(schema.primary.name)
     return tuple(fetch), tuple(show)
+
+
+def _parts(schema: CollectionSchema, name: str) -> list[str]:
+    """The columns of an array of structs, or the one of a sub-field; none for any other name."""
+    struct = schema.struct(name.partition("[")[0])
+    return [] if struct is None else [part.name for part in struct.fields if name in (struct.name, part.name)]
 
 
 # -- when ---------------------------------------------------------------------------------------

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import UTC, tzinfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter
+from redkite.functions.base import FieldFunction
+from redkite.functions.registry import Functions
 from redkite.model.batch import EMPTY_OBJECT, absent_column, arrow_type, batch_field, data_type_of, default_scalar
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.rules.property_rules import allows_insert_auto_id
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 from redkite.proxy.rules.column_rules import check_values, fit
+from redkite.proxy.rules.struct_columns import check_element_type, check_structs
+
+_NO_FUNCTIONS: Mapping[str, FieldFunction] = {}
 
 
 class RowRules:
     """The rules of one version of a schema, worked out once. Safe from any thread."""
 
-    def __init__(self, schema: CollectionSchema, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, schema: CollectionSchema, limits: Limits = LIMITS, functions: Mapping[str, FieldFunction] = _NO_FUNCTIONS
+    ) -> None:
+        """`functions`: those of the schema, by the field that each fills."""
         self.schema = schema
         self.limits = limits
+        self.functions = functions
         self._primary = schema.primary
         self._names = frozenset(field.name for field in schema.fields)
-        self._static_names = frozenset(field.name for field in schema.user_fields)
+        self._static_names = frozenset(
+            field.struct_name or field.name for field in schema.fields if not field.is_dynamic
+        )
         self._types = {field.name: arrow_type(field) for field in schema.fields}
         self._arrow = pa.schema([batch_field(field) for field in schema.fields])
         self._allows_auto_id = allows_insert_auto_id(schema.properties)
@@ -52,41 +63,60 @@ class RowRules:
             if auto_ids is None or len(auto_ids) != rows.num_rows:
                 raise ValueError("rows of a collection with automatic keys need one generated key each")
             given[self._primary.name] = (self._primary.data_type, auto_ids.cast(self._types[self._primary.name]))
-        columns = [self._column(field, given, rows.num_rows, zone) for field in self.schema.fields]
-        batch = pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+        columns = {
+            field.name: self._column(field, given, rows.num_rows, zone)
+            for field in self.schema.fields
+            if field.name not in self.functions
+        }
+        check_structs(self.schema, columns)
         if upsert:
-            self._check_unique(batch)
-        return batch
+            self._check_unique(columns[self._primary.name])
+        for name, function in self.functions.items():
+            columns[name] = function.fill([columns[key] for key in function.inputs])
+        return pa.RecordBatch.from_arrays([columns[name] for name in self._arrow.names], schema=self._arrow)
 
     def check_part(self, rows: pa.RecordBatch, zone: tzinfo = UTC) -> pa.RecordBatch:
-        """The rows of a partial upsert: the given columns only, checked as `check` does, the primary key among them."""
+        """The rows of a partial upsert: the given columns only, checked as `check` does, the primary key among them;
+        and what functions make of these columns alone."""
         if rows.num_rows == 0:
             raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
         given = self._given(rows)
         self._check_primary(given, upsert=True)
-        fields = [field for field in self.schema.fields if field.name in given]
-        columns = [self._column(field, given, rows.num_rows, zone) for field in fields]
-        batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema([batch_field(field) for field in fields]))
-        if len(pc.unique(batch.column(self._primary.name))) != rows.num_rows:
-            raise InvalidParameter("duplicate primary keys are not allowed in the same batch")
-        return batch
+        columns = {
+            field.name: self._column(field, given, rows.num_rows, zone)
+            for field in self.schema.fields
+            if field.name in given
+        }
+        check_structs(self.schema, columns)
+        self._check_unique(columns[self._primary.name])
+        for name, function in self.functions.items():
+            if columns.keys() >= set(function.inputs):
+                columns[name] = function.fill([columns[key] for key in function.inputs])
+        fields = [batch_field(field) for field in self.schema.fields if field.name in columns]
+        return pa.RecordBatch.from_arrays([columns[field.name] for field in fields], schema=pa.schema(fields))
 
     def check_merged(self, rows: pa.RecordBatch, given: Container[str]) -> pa.RecordBatch:
         """Whole rows of a partial upsert, of which only the `given` fields are new. The others are as they are stored,
         and stay so whatever the schema has come to refuse since: longer texts, dynamic keys that are fields now."""
-        columns = []
+        columns = {}
         for field in self.schema.fields:
             column = rows.column(field.name)
-            if column.null_count:
-                column = self._without_nulls(field, column, self._types[field.name])
-            if field.name in given:
-                check_values(field, column, frozenset(), self.limits)
-            columns.append(column)
-        return pa.RecordBatch.from_arrays(columns, schema=self._arrow)
+            if field.name not in self.functions:
+                if column.null_count:
+                    column = self._without_nulls(field, column, self._types[field.name])
+                if field.name in given:
+                    check_values(field, column, frozenset(), self.limits)
+            columns[field.name] = column
+        for name, function in self.functions.items():
+            changed = any(key in given for key in function.inputs)
+            if columns[name].null_count or (changed and name not in given):
+                columns[name] = function.fill([columns[key] for key in function.inputs])
+        return pa.RecordBatch.from_arrays(list(columns.values()), schema=self._arrow)
 
     def absent(self, field: FieldSchema, rows: int) -> pa.Array:
-        """The column of a field that no row was given a value for; raises when it needs one."""
-        return self._absent(field, rows)
+        """The column of a field that no row was given a value for; raises when it needs one. Null where a function is
+        to fill it."""
+        return pa.nulls(rows, self._types[field.name]) if field.name in self.functions else self._absent(field, rows)
 
     def _given(self, rows: pa.RecordBatch) -> dict[str, tuple[DataType, pa.Array]]:
         """The columns by field name, each with the type it says it has."""
@@ -100,7 +130,12 @@ class RowRules:
                 raise InvalidParameter(
                     f"fieldName {name} not exist in collection schema, fieldType {claimed}, fieldId 0"
                 )
-            given[name] = (self._claimed(field), column)
+            if name in self.functions:
+                raise InvalidParameter(f"Attempt to insert an unexpected function output field `{name}` to collection")
+            kind = self._claimed(field)
+            given[name] = (kind, column)
+            if kind is DataType._ARRAY_OF_VECTOR and (known := self.schema.field(name)) is not None:
+                check_element_type(known, field)
         return given
 
     def _claimed(self, column: pa.Field) -> DataType:
@@ -157,8 +192,8 @@ class RowRules:
         row = pc.index(column.is_null(), True).as_py()
         raise InvalidParameter(f"the field({field.name}) does not support null, but row {row} is null")
 
-    def _check_unique(self, batch: pa.RecordBatch) -> None:
-        keys = batch.column(self._arrow.get_field_index(self._primary.name))
+    @staticmethod
+    def _check_unique(keys: pa.Array) -> None:
         if len(pc.unique(keys)) != len(keys):
             raise InvalidParameter("duplicate primary keys are not allowed in the same batch")
 
@@ -167,13 +202,14 @@ _recent: dict[int, RowRules] = {}
 _MAX_RECENT = 256
 
 
-def rules_of(schema: CollectionSchema, limits: Limits = LIMITS) -> RowRules:
+def rules_of(schema: CollectionSchema, limits: Limits = LIMITS, functions: Functions | None = None) -> RowRules:
     """The rules of a schema, kept while the schema is in use: the same struct gives the same rules."""
+    ready = _NO_FUNCTIONS if functions is None or not schema.functions else functions.of(schema)
     found = _recent.get(id(schema))
-    if found is None or found.schema is not schema or found.limits is not limits:
+    if found is None or found.schema is not schema or found.limits is not limits or found.functions is not ready:
         if len(_recent) >= _MAX_RECENT:
             _recent.clear()
-        found = _recent[id(schema)] = RowRules(schema, limits)
+        found = _recent[id(schema)] = RowRules(schema, limits, ready)
     return found
 
 

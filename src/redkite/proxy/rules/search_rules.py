@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from redkite.errors import InvalidParameter, Unimplemented
+from redkite.index.effort import MEASURED
+from redkite.index.ivf import BOTH, REORDERED
 from redkite.model.segments import IndexSpec
 from redkite.proxy.rules.index_params import Value, out_of_range, read_search_params
 from redkite.proxy.rules.index_types import AUTOINDEX, VECTOR_TYPES
@@ -14,7 +16,7 @@ GRAPH_LEAST_EF = 16
 DEFAULT_NPROBE = 8
 AUTOINDEX_LEAST_EF = 48
 SCANN_REORDER = 4
-SCANN_LEAST_REORDER = 64
+SCANN_LEAST_REORDER = REORDERED
 CAGRA_LEAST_TOPK = 64
 GPU_MAX_TOPK = {"GPU_BRUTE_FORCE": 2048, "GPU_IVF_FLAT": 1024, "GPU_IVF_PQ": 2048, "GPU_CAGRA": 1024}
 _AUTOINDEX_EFFORT = ("ef", "nprobe", "search_list")
@@ -41,8 +43,10 @@ def check_search_params(spec: IndexSpec, params: Mapping[str, Any], limit: int) 
       many times `limit` candidates are then compared by all of them; `dim_max_score_ratio`: upper bounds times this |
     | MINHASH_LSH | `mh_search_with_jaccard`: of the rows that share a band, `refine_k` that share most are compared,
       rather than the first `limit` taken; `mh_lsh_batch_search`: queries are looked up together |
-    | AUTOINDEX | `level` 1 to 10: that many times the larger of `limit` and 48 candidates; `ef`, `nprobe` and
-      `search_list`, the efforts of other index types, each ask for at least so many candidates |
+    | all | `measured` beside a default effort: the index raises it where building it has shown that more is needed |
+    | AUTOINDEX | `level` 1 to 10: that many times the larger of `limit` and 48 candidates, or for signatures that many
+      times `limit`; `ef`, `nprobe` and `search_list`, the efforts of other index types, each ask for at least so many
+      candidates. Over sparse vectors and under SUBSTRUCTURE and SUPERSTRUCTURE it finds everything at any level |
     """
     for key in _RANGE:
         if params.get(key) is not None:
@@ -70,7 +74,9 @@ def _check_codes(spec: IndexSpec, given: Mapping[str, Any]) -> None:
 
 
 def _graph(_: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, Value]:
-    ef = values.setdefault("ef", max(limit, GRAPH_LEAST_EF))
+    if "ef" not in values:
+        return {**values, "ef": max(limit, GRAPH_LEAST_EF), MEASURED: "ef"}
+    ef = values["ef"]
     assert isinstance(ef, int)
     if ef < limit:
         raise InvalidParameter(f"ef({ef}) should be larger than k({limit})")
@@ -81,7 +87,9 @@ def _lists(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, V
     del limit
     lists = spec.build["nlist"]
     assert isinstance(lists, int)
-    probed = values.setdefault("nprobe", min(DEFAULT_NPROBE, lists))
+    if "nprobe" not in values:
+        return {**values, "nprobe": min(DEFAULT_NPROBE, lists), MEASURED: "nprobe"}
+    probed = values["nprobe"]
     assert isinstance(probed, int)
     if probed > lists:
         raise out_of_range("nprobe", probed, 1, lists)
@@ -89,10 +97,13 @@ def _lists(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, V
 
 
 def _scann(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, Value]:
-    _lists(spec, values, limit)
+    values = _lists(spec, values, limit)
     if spec.build.get("with_raw_data") is False:
         return values
-    reordered = values.setdefault("reorder_k", max(SCANN_REORDER * limit, SCANN_LEAST_REORDER))
+    if "reorder_k" not in values:
+        measured: dict[str, Value] = {MEASURED: BOTH} if MEASURED in values else {}
+        return {**values, "reorder_k": max(SCANN_REORDER * limit, SCANN_LEAST_REORDER), **measured}
+    reordered = values["reorder_k"]
     assert isinstance(reordered, int)
     if reordered < limit:
         raise InvalidParameter(f"reorder_k({reordered}) should be larger than k({limit})")
@@ -101,7 +112,9 @@ def _scann(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, V
 
 def _diskann(_: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, Value]:
     name = "search_list" if "search_list" in values else "search_list_size"
-    wanted = values.get(name, max(limit, GRAPH_LEAST_EF))
+    if name not in values:
+        return {"search_list": max(limit, GRAPH_LEAST_EF), MEASURED: "search_list"}
+    wanted = values[name]
     assert isinstance(wanted, int)
     if wanted < limit:
         raise InvalidParameter(f"{name}({wanted}) should be larger than k({limit})")
@@ -113,12 +126,14 @@ def _annoy(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, V
     assert isinstance(trees, int) and isinstance(asked, int)
     if asked == 0 or 0 < asked < limit:
         raise InvalidParameter(f"search_k({asked}) should be -1 or larger than k({limit})")
-    return {"ef": max(limit, GRAPH_LEAST_EF, trees * limit if asked < 0 else asked)}
+    if asked < 0:
+        return {"ef": max(limit, GRAPH_LEAST_EF, trees * limit), MEASURED: "ef"}
+    return {"ef": max(limit, GRAPH_LEAST_EF, asked)}
 
 
 def _autoindex(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, Value]:
     if spec.kind == "MINHASH_LSH":
-        values = _signatures(spec, values, limit)
+        values = {"refine_k": int(values["level"]) * limit, **_signatures(spec, values, limit)}
     if spec.kind in _OWN_SEARCH:
         return {key: value for key, value in values.items() if key not in ("level", *_AUTOINDEX_EFFORT)}
     if spec.kind == "BIN_FLAT":
@@ -126,7 +141,7 @@ def _autoindex(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[st
     level = values["level"]
     assert isinstance(level, int)
     efforts = [value for key in _AUTOINDEX_EFFORT if isinstance(value := values.get(key), int)]
-    return {"ef": max(level * max(limit, AUTOINDEX_LEAST_EF), *efforts, 1)}
+    return {"ef": max(level * max(limit, AUTOINDEX_LEAST_EF), *efforts, 1), MEASURED: "ef"}
 
 
 def _on_gpu(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, Value]:
@@ -134,7 +149,8 @@ def _on_gpu(spec: IndexSpec, values: dict[str, Value], limit: int) -> dict[str, 
     if limit > most:
         raise InvalidParameter(f"topk [{limit}] is invalid for {spec.index_type}, it should be in range [1, {most}]")
     if spec.index_type != "GPU_CAGRA":
-        return _lists(spec, values, limit) if "nlist" in spec.build else values
+        probed = _lists(spec, values, limit) if "nlist" in spec.build else values
+        return {key: value for key, value in probed.items() if key != MEASURED}
     wanted = values.setdefault("itopk_size", max(limit, CAGRA_LEAST_TOPK))
     assert isinstance(wanted, int)
     if wanted < limit:

@@ -9,17 +9,29 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from redkite.errors import InvalidParameter, MilvusException, ParameterTooLarge, Timeout, Unimplemented
+from redkite.errors import (
+    InvalidParameter,
+    MilvusException,
+    ParameterTooLarge,
+    PermissionDenied,
+    Timeout,
+    Unauthenticated,
+    Unexpected,
+    Unimplemented,
+)
+from redkite.logs import CURRENT
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.server.calls import Calls, as_milvus
-from redkite.server.metrics import Metrics
+from redkite.server.guard import Guard
+from redkite.server.observer import Call, Observer, shown_address
 from redkite.server.rest import (
+    access,
     aliases,
+    analysis,
     collections,
     databases,
     entities,
@@ -45,7 +57,19 @@ _LARGE_BODY = 65_536
 
 _ENDPOINTS: dict[str, Endpoint] = {
     BASE + path: endpoint
-    for module in (collections, databases, entities, hybrid, evolution, partitions, indexes, aliases, keeping)
+    for module in (
+        collections,
+        databases,
+        entities,
+        hybrid,
+        evolution,
+        partitions,
+        indexes,
+        aliases,
+        keeping,
+        access,
+        analysis,
+    )
     for path, endpoint in module.ENDPOINTS.items()
 }
 _UNSERVED = frozenset(BASE + path for path in UNSERVED)
@@ -57,6 +81,7 @@ _COMMON_HEADERS = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_WHO = failure(MilvusException("user hasn't authenticated", 1800))
 _JSON = b"application/json; charset=utf-8"
 _TEXT = b"text/plain; charset=utf-8"
 
@@ -64,9 +89,10 @@ _TEXT = b"text/plain; charset=utf-8"
 class RestApp:
     """REST v2 as an ASGI application. One per server; it keeps nothing between calls."""
 
-    def __init__(self, calls: Calls, metrics: Metrics, limits: Limits = LIMITS) -> None:
+    def __init__(self, calls: Calls, observer: Observer, limits: Limits = LIMITS, guard: Guard | None = None) -> None:
         self._calls = calls
-        self._metrics = metrics
+        self._guard = guard
+        self._observer = observer
         self._max_body = limits.max_receive_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,40 +100,48 @@ class RestApp:
         if method == "OPTIONS":
             await _send(send, 204, _TEXT, b"")
         elif method == "POST" and path in _ENDPOINTS:
-            status, content = await self._answer(path, dict(scope["headers"]), receive)
-            await _send(send, status, _JSON, content)
+            call = Call("rest", path.removeprefix(BASE), 0, shown_address(scope.get("client")))
+            CURRENT.set(call)  # in the context of this request's task
+            status, content = await self._answer(call, path, dict(scope["headers"]), receive)
+            await _send(send, status, _JSON, content, call.request_id)
         elif method == "POST" and path in _UNSERVED:
             error = Unimplemented(f"service unimplemented: {path} is not served in this version")
             await _send(send, 200, _JSON, failure(error))
         else:
             await _send(send, 404, _TEXT, b"404 page not found")
 
-    async def _answer(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
+    async def _answer(self, call: Call, path: str, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         """HTTP status and body of one call. Never raises."""
-        started = time.monotonic()
-        status, failed = 200, True
+        status = 200
+        failed: MilvusException | None = None
         try:
             async with asyncio.timeout(_timeout(headers)):
-                content = await self._run(path, headers, receive)
-            failed = False
+                content = await self._run(call, path, headers, receive)
+        except Unauthenticated as error:
+            status, content, failed = 401, _WHO, error
+        except PermissionDenied as error:
+            failed = error
+            status, content = 403, failure(Unexpected(f"rpc error: code = PermissionDenied desc = {error.message}"))
         except TimeoutError as error:
-            if isinstance(error, MilvusException):
-                content = failure(error)
-            else:
-                status, content = 408, failure(Timeout("request timeout"))
+            status = 200 if isinstance(error, MilvusException) else 408
+            failed = error if isinstance(error, MilvusException) else Timeout("request timeout")
+            content = failure(failed)
         except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
-            content = failure(as_milvus(error))
-        self._metrics.of("rest", path.removeprefix(BASE)).observe(time.monotonic() - started, failed)
+            failed = as_milvus(error)
+            content = failure(failed)
+        self._observer.finished(call, failed, len(content))
         return status, content
 
-    async def _run(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _run(self, call: Call, path: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         endpoint = _ENDPOINTS[path]
+        user = call.user = "" if self._guard is None else await self._guard.rest_caller(self._calls, headers)
         data = await self._read(receive)
+        call.received = len(data)
         read = functools.partial(read_body, endpoint.body, data)
         body = await self._calls.run(read) if len(data) > _LARGE_BODY else read()
         database = body.db_name or headers.get(b"db-name", b"").decode(errors="replace") or DEFAULT_DATABASE
         as_text = headers.get(b"accept-type-allow-int64", b"").lower() in (b"false", b"0", b"f")
-        return await endpoint.handle(Exchange(self._calls, self._metrics, database, as_text), body)
+        return await endpoint.handle(Exchange(self._calls, call, database, as_text, user), body)
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body. Raises ParameterTooLarge as soon as it is known to be over the limit."""
@@ -138,11 +172,11 @@ def _timeout(headers: dict[bytes, bytes]) -> float:
     return seconds if seconds > 0 else TIMEOUT_SECONDS
 
 
-async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+async def _send(send: Send, status: int, content_type: bytes, body: bytes, request_id: str = "") -> None:
     headers = [
         (b"content-type", content_type),
         (b"content-length", b"%d" % len(body)),
-        (b"x-milvus-trace-id", os.urandom(16).hex().encode()),
+        (b"x-milvus-trace-id", request_id.encode() or os.urandom(16).hex().encode()),
         *_COMMON_HEADERS,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -111,6 +111,22 @@ class FieldBody(Part, frozen=True):
     external_field: str = ""
 
 
+class StructFieldBody(Part, frozen=True):
+    required = ("field_name", "fields")
+    title = "StructArrayFieldSchema"
+    field_name: str = ""
+    fields: tuple[FieldBody, ...] = ()
+    nullable: bool = False
+    element_type_params: dict[str, Any] = {}
+    description: str = ""
+
+
+class CollectionStructFieldReq(Body, frozen=True):
+    required = ("collection_name",)
+    collection_name: str = ""
+    schema: StructFieldBody = StructFieldBody()
+
+
 class CollectionFieldReqWithSchema(Body, frozen=True):
     required = ("collection_name",)
     collection_name: str = ""
@@ -130,7 +146,7 @@ class FunctionBody(Part, frozen=True):
 
 class SchemaBody(Part, frozen=True):
     fields: tuple[FieldBody, ...] = ()
-    struct_fields: tuple[Any, ...] = ()
+    struct_fields: tuple[StructFieldBody, ...] = ()
     functions: tuple[FunctionBody, ...] = ()
     auto_id: bool = msgspec.field(default=False, name="autoID")
     auto_id_other: bool = msgspec.field(default=False, name="autoId")
@@ -266,6 +282,7 @@ class HybridSearchReq(Body, frozen=True):
     search: tuple[SubSearchReq, ...] = ()
     rerank: Rerank = Rerank()
     function_score: FunctionScoreBody | None = None
+    function_chains: tuple[Any, ...] = ()
     explain: bool = False
     analyze: bool = False
     limit: int = 100
@@ -274,6 +291,7 @@ class HybridSearchReq(Body, frozen=True):
     group_size: int = 0
     strict_group_size: bool = False
     rank_group_scorer: str = ""
+    highlighter: dict[str, Any] = {}
     output_fields: tuple[str, ...] = ()
     partition_names: tuple[str, ...] = ()
     consistency_level: str = ""
@@ -303,6 +321,7 @@ class SearchReqV2(Body, frozen=True):
     function_score: FunctionScoreBody | None = None
     function_chains: tuple[Any, ...] = ()
     search_aggregation: dict[str, Any] = {}
+    highlighter: dict[str, Any] = {}
     as_of: int = 0
     timezone: str = ""
     time_fields: str = ""
@@ -346,6 +365,27 @@ class IndexParamReq(Body, frozen=True):
     required = ("collection_name", "index_params")
     collection_name: str = ""
     index_params: tuple[IndexParam, ...] = ()
+
+
+class FunctionFieldReq(Body, frozen=True):
+    required = ("collection_name", "function", "output_field", "index_params")
+    collection_name: str = ""
+    function: FunctionBody = FunctionBody()
+    output_field: FieldBody = FieldBody()
+    index_params: IndexParam = IndexParam()
+
+
+class AlterFunctionReq(Body, frozen=True):
+    required = ("collection_name", "function_name", "function")
+    collection_name: str = ""
+    function_name: str = ""
+    function: FunctionBody = FunctionBody()
+
+
+class DropFunctionFieldReq(Body, frozen=True):
+    required = ("collection_name", "function_name")
+    collection_name: str = ""
+    function_name: str = ""
 
 
 # -- aliases ------------------------------------------------------------------------------------

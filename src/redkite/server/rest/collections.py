@@ -19,7 +19,14 @@ from redkite.server.rest.bodies import (
 )
 from redkite.server.rest.exchange import DONE, Endpoint, Exchange, MissingKeys, answer, consistency, texts
 from redkite.server.rest.indexes import create_request, indexes_of
-from redkite.server.rest.schemas import custom_schema, described_fields, described_functions, pairs, quick_schema
+from redkite.server.rest.schemas import (
+    custom_schema,
+    described_fields,
+    described_functions,
+    described_structs,
+    pairs,
+    quick_schema,
+)
 
 _PROPERTIES = {
     "ttlSeconds": "collection.ttl.seconds", "ttlField": "ttl_field", "partitionKeyIsolation": "partitionkey.isolation",
@@ -51,14 +58,14 @@ async def _describe(exchange: Exchange, body: CollectionNameReq) -> bytes:
 
 def _described(info: rs.CollectionInfo, load: LoadState, indexes: tuple[rs.IndexInfo, ...]) -> dict[str, Any]:
     schema = info.schema
-    first_vector = schema.vector_fields[0].name if schema.vector_fields else ""
+    first_vector = next((field.name for field in schema.with_parts.vector_fields), "")
     return {
         "collectionName": schema.name,
         "collectionID": info.collection_id,
         "description": schema.description,
         "autoId": schema.auto_id,
         "fields": described_fields(info),
-        "structFields": [],
+        "structFields": described_structs(info),
         "functions": described_functions(info),
         "aliases": info.aliases,
         "indexes": [
@@ -112,7 +119,7 @@ async def _create(exchange: Exchange, body: CollectionReq) -> bytes:
         schema, index = quick_schema(body)
         indexes = (index,)
     for index in indexes:
-        if schema.field(index.field_name) is None:
+        if schema.with_parts.field(index.field_name) is None:
             raise MissingKeys(f"`{index.field_name}` hasn't defined in schema")
     level = consistency(body.consistency_level or str(body.params.get("consistencyLevel", "")))
     await exchange.tell(

@@ -27,9 +27,9 @@ from redkite.server.rest.exchange import (
     MissingKeys,
     answer,
     consistency,
-    refuse_unserved,
 )
-from redkite.server.rest.functions import function_score
+from redkite.server.rest.functions import function_chains, function_score
+from redkite.server.rest.highlighting import add_highlights, highlighter_of
 from redkite.server.rest.kinds import bucket_rows, explained, query_kinds, search_kinds, stored_ids
 from redkite.server.rest.rows import key_list, query_rows, read_ids, read_queries, read_rows, search_rows
 
@@ -108,7 +108,6 @@ async def _rows(exchange: Exchange, body: CollectionDataReq, *, upsert: bool, pa
     given = body.data if isinstance(body.data, list) else [body.data]
     inline = len(given) <= _INLINE_ROWS
     batch = await _run(exchange, lambda: read_rows(info, given, upsert=upsert, partial=partial), inline)
-    exchange.metrics.rows_written += len(given)
     return batch, info
 
 
@@ -166,7 +165,7 @@ async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.Collectio
         rows = query_rows(found, info.schema, exchange.integers_as_text)
         return answer(rows, cost=0, **explained(found.explanation))
 
-    return await exchange.calls.call(request, finish)
+    return await exchange.finished(request, finish)
 
 
 async def _queries(exchange: Exchange, body: SearchReqV2, schema: CollectionSchema) -> rq.Queries:
@@ -183,7 +182,6 @@ async def _queries(exchange: Exchange, body: SearchReqV2, schema: CollectionSche
 
 
 async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
-    refuse_unserved(body, "function_chains")
     if body.ids is None and not body.data:
         raise MissingKeys("either 'ids' (for primary key search) or 'data' (for vector search) must be provided")
     info = await _info(exchange, body.collection_name)
@@ -215,6 +213,8 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         timezone=body.timezone,
         time_fields=read_time_parts(body.time_fields),
         function_score=function_score(body.function_score),
+        function_chains=function_chains(body.function_chains),
+        highlighter=highlighter_of(body.highlighter),
     )
 
     def finish(found: rs.Result) -> bytes:
@@ -222,11 +222,11 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         if found.buckets is not None:
             buckets = bucket_rows(found.buckets, info.schema, exchange.integers_as_text)
             return answer(buckets, cost=0, aggTopks=[len(some) for some in found.buckets])
-        rows = search_rows(found, info.schema, exchange.integers_as_text)
+        rows = add_highlights(search_rows(found, info.schema, exchange.integers_as_text), found)
         more = {"recalls": found.recalls} if found.recalls else {}
         return answer(rows, cost=0, topks=found.topks, **more, **explained(found.explanation))
 
-    return await exchange.calls.call(request, finish)
+    return await exchange.finished(request, finish)
 
 
 def _vectors(data: list[Any]) -> list[Any]:

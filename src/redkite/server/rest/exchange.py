@@ -16,10 +16,11 @@ from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.model.types import ConsistencyLevel
 from redkite.server.calls import Calls
-from redkite.server.metrics import Metrics
+from redkite.server.observer import WRITES, Call
 from redkite.server.rest.bodies import Body, Part
 
 R = TypeVar("R", bound=Result)
+T = TypeVar("T")
 
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `([^`]*)`")
 
@@ -70,21 +71,38 @@ class Exchange:
     """What an endpoint knows of its call besides the body."""
 
     calls: Calls
-    metrics: Metrics
+    call: Call
+    """What is noted of it."""
     database: str
     integers_as_text: bool
     """Int64 values of the answer are JSON strings."""
+    user: str = ""
+    """Who asks; empty when nobody need say."""
 
     async def ask(self, request: Request, result: type[R]) -> R:
         """A result of the service."""
-        answer = await self.calls.call(request, _as_is)
+        answer = await self.finished(request, _as_is)
         assert isinstance(answer, result)
         return answer
 
     async def tell(self, request: Request) -> bytes:
         """Have the service do something, and answer that it is done."""
-        await self.calls.call(request, _as_is)
+        await self.finished(request, _as_is)
         return DONE
+
+    async def finished(self, request: Request, finish: Callable[[Result], T]) -> T:
+        """What `finish` makes of a result, where the call runs."""
+        if self.user:
+            request = msgspec.structs.replace(request, user=self.user)
+        self.call.asks(request)
+        if type(request) not in WRITES:
+            return await self.calls.call(request, finish)
+
+        def noted(result: Result) -> T:
+            self.call.answered(result)
+            return finish(result)
+
+        return await self.calls.call(request, noted)
 
 
 Handler = Callable[[Exchange, Any], Awaitable[bytes]]

@@ -13,7 +13,8 @@ from redkite.model.reading import Grouping
 from redkite.model.tuning import TUNING_KEYS, read_tuning
 from redkite.server.rest.bodies import HybridSearchReq, SubSearchReq
 from redkite.server.rest.exchange import Endpoint, Exchange, answer, consistency
-from redkite.server.rest.functions import function_score
+from redkite.server.rest.functions import function_chains, function_score
+from redkite.server.rest.highlighting import add_highlights, highlighter_of
 from redkite.server.rest.kinds import explained
 from redkite.server.rest.rows import read_queries, search_rows
 
@@ -36,6 +37,8 @@ async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> bytes:
         strategy=body.rerank.strategy,
         rank_params=body.rerank.params,
         function_score=function_score(body.function_score),
+        function_chains=function_chains(body.function_chains),
+        highlighter=highlighter_of(body.highlighter),
         output_fields=body.output_fields,
         partitions=body.partition_names,
         grouping=_grouping(body),
@@ -49,10 +52,10 @@ async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> bytes:
 
     def finish(found: rs.Result) -> bytes:
         assert isinstance(found, rs.Hits)
-        rows = search_rows(found, info.schema, exchange.integers_as_text)
+        rows = add_highlights(search_rows(found, info.schema, exchange.integers_as_text), found)
         return answer(rows, cost=0, topks=found.topks, **explained(found.explanation))
 
-    return await exchange.calls.call(request, finish)
+    return await exchange.finished(request, finish)
 
 
 def _searches(database: str, body: HybridSearchReq, info: rs.CollectionInfo) -> tuple[rq.Search, ...]:

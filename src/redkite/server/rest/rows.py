@@ -21,10 +21,11 @@ from redkite.client.rows import RowPlan
 from redkite.client.values import Dynamic, matrix_of
 from redkite.client.vectors import queries, vector_column
 from redkite.errors import InvalidParameter, MilvusException, ParamError
-from redkite.model.batch import typed_rows
+from redkite.model.batch import list_starts, typed_rows
 from redkite.model.requests import Queries
 from redkite.model.results import CollectionInfo, Hits, Rows
-from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema, StructFieldSchema
+from redkite.model.structs import elements_of, runs, split_name
 from redkite.model.types import DataType
 from redkite.server.rest.exchange import BadPrimaryKey, BadRows, NotJson
 
@@ -42,6 +43,8 @@ def read_rows(info: CollectionInfo, rows: list[Row], *, upsert: bool, partial: b
             convert, native = _READERS.get(field.data_type, _AS_IS)
             if convert is not None:
                 _convert(field, rows, convert, native)
+        for struct in info.schema.struct_fields:
+            _convert_structs(struct, rows)
         return typed_rows(RowPlan.of(info).batch(rows, upsert=upsert, partial=partial), info.schema)
     except MilvusException as error:
         raise BadRows(error.message) from None
@@ -59,6 +62,17 @@ def _convert(field: FieldSchema, rows: list[Row], convert: Reader, native: froze
         value = row.get(name)
         if type(value) not in native:
             row[name] = convert(field, value)
+
+
+def _convert_structs(struct: StructFieldSchema, rows: list[Row]) -> None:
+    """The same for the structs of all rows, sub-field by sub-field."""
+    lists = [row[struct.name] for row in rows if isinstance(row.get(struct.name), list)]
+    items = [item for each in lists for item in each if isinstance(item, dict)]
+    for part in struct.fields:
+        convert, native = _READERS.get(part.element_type, _AS_IS)
+        if convert is not None and items:
+            given = [item for item in items if part.sub_name in item]
+            _convert(msgspec.structs.replace(part.element, name=part.sub_name), given, convert, native)
 
 
 def _whole_number(_field: FieldSchema, value: Any) -> Any:
@@ -126,8 +140,13 @@ _READERS: dict[DataType, tuple[Reader | None, frozenset[type]]] = {
 
 def read_queries(schema: CollectionSchema, anns_field: str, data: list[Any]) -> Queries:
     """The `data` of a search -> query vectors of the searched field's type. Raises NotJson."""
-    field = schema.field(anns_field) if anns_field else next(iter(schema.vector_fields), None)
+    whole = schema.with_parts
+    field = whole.field(anns_field) if anns_field else next(iter(whole.vector_fields), None)
     try:
+        if field is not None and field.data_type is DataType._ARRAY_OF_VECTOR:
+            return _array_queries(field, data)
+        if field is not None and field.is_function_output and all(isinstance(value, str) for value in data):
+            return queries(data, anns_field)
         if field is None or field.data_type is DataType.FLOAT_VECTOR or not field.data_type.is_vector:
             return queries(data, anns_field)
         if field.data_type is DataType.SPARSE_FLOAT_VECTOR:
@@ -137,6 +156,20 @@ def read_queries(schema: CollectionSchema, anns_field: str, data: list[Any]) -> 
         text = error.message if isinstance(error, MilvusException) else str(error)
         raise NotJson(f"the query vectors cannot be read: {text}") from None
     return Queries(data_type=field.data_type, raw=tuple(_raw_values(column)))
+
+
+def _array_queries(field: FieldSchema, data: list[Any]) -> Queries:
+    """Queries of a vector sub-field: lists of vectors, or vectors for its elements."""
+    element = msgspec.structs.replace(field.element, nullable=False)
+    lists = all(isinstance(value, list) and value and isinstance(value[0], list | str) for value in data)
+    if not lists:
+        column = vector_column(element, [_bytes(element, value) for value in data])
+        if element.data_type is DataType.FLOAT_VECTOR:
+            return queries(data, field.name)
+        return Queries(data_type=element.data_type, raw=tuple(_raw_values(column)))
+    columns = [vector_column(element, [_bytes(element, value) for value in values]) for values in data]
+    raw = tuple(b"".join(_raw_values(column)) for column in columns)
+    return Queries(data_type=element.data_type, raw=raw, are_lists=True)
 
 
 def _raw_values(column: pa.Array) -> list[bytes]:
@@ -173,7 +206,11 @@ def search_rows(found: Hits, schema: CollectionSchema, integers_as_text: bool) -
     else:
         fields = [{} for _ in ids]
     primary = found.primary_field
-    return [{"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)]
+    hits = [{"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)]
+    if found.element_indices is None:
+        return hits
+    offsets = found.element_indices.tolist()
+    return [{"offset": offset, **hit} for offset, hit in zip(offsets, hits, strict=True)]
 
 
 def key_list(keys: pa.Array, integers_as_text: bool) -> list[Any]:
@@ -187,14 +224,39 @@ def key_list(keys: pa.Array, integers_as_text: bool) -> list[Any]:
 def _row_objects(
     rows: pa.RecordBatch, output_fields: Sequence[str], schema: CollectionSchema, integers_as_text: bool
 ) -> list[Row]:
-    names = [name for name in rows.schema.names if name != META_FIELD]
-    columns = [_cells(rows.column(name), schema.field(name), integers_as_text) for name in names]
+    known = schema.with_parts
+    names, columns = [], []
+    for name, places in runs(rows.schema.names):
+        if name == META_FIELD:
+            continue
+        names.append(name)
+        if rows.schema.names[places[0]] == name:
+            columns.append(_cells(rows.column(places[0]), known.field(name), integers_as_text))
+        else:
+            columns.append(_struct_cells(rows, places, known, integers_as_text))
     objects = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     if META_FIELD not in rows.schema.names:
         return objects
     dynamic = Dynamic(tuple(output_fields), names)
     metas = [dynamic.pick(orjson.loads(meta or b"{}")) for meta in rows.column(META_FIELD).to_pylist()]
     return [{**meta, **row} for meta, row in zip(metas, objects or [{} for _ in metas], strict=True)]
+
+
+def _struct_cells(
+    rows: pa.RecordBatch, places: list[int], schema: CollectionSchema, integers_as_text: bool
+) -> list[Any]:
+    """One list of JSON objects, or null, per row."""
+    parts = [schema.field(rows.schema.names[place]) for place in places]
+    names = [split_name(rows.schema.names[place])[1] for place in places]
+    values = [
+        _cells(elements_of(rows.column(place)), None if part is None else part.element, integers_as_text)
+        for place, part in zip(places, parts, strict=True)
+    ]
+    objects = [dict(zip(names, each, strict=True)) for each in zip(*values, strict=True)]
+    first = rows.column(places[0])
+    starts = (list_starts(first) - list_starts(first)[0]).tolist()
+    valid = first.is_valid().to_pylist()
+    return [objects[starts[at] : starts[at + 1]] if present else None for at, present in enumerate(valid)]
 
 
 def _cells(column: pa.Array, field: FieldSchema | None, integers_as_text: bool) -> list[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from redkite.errors import InvalidParameter
 from redkite.model.results import CollectionInfo
-from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
+from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema, StructFieldSchema
 from redkite.model.types import BY_WIRE_NAME, DataType, FunctionType
-from redkite.server.rest.bodies import CollectionReq, FieldBody, FunctionBody, IndexParam
+from redkite.server.rest.bodies import CollectionReq, FieldBody, FunctionBody, IndexParam, StructFieldBody
 from redkite.server.rest.exchange import MissingKeys, refuse_unserved, texts
 
 _QUICK_METRICS = {
@@ -65,13 +67,14 @@ def custom_schema(body: CollectionReq) -> CollectionSchema:
         if given:
             raise InvalidParameter(f"{name} goes without a schema; with one, it belongs to the field or the index")
     schema = body.schema
-    refuse_unserved(schema, "struct_fields", "external_source", "external_spec")
+    refuse_unserved(schema, "external_source", "external_spec")
     auto_id = schema.auto_id or schema.auto_id_other or body.auto_id or body.auto_id_other
     outputs = {name for function in schema.functions for name in function.output_field_names}
     fields = tuple(_field(field, auto_id, field.field_name in outputs) for field in schema.fields)
     functions = tuple(_function(function) for function in schema.functions)
     dynamic = schema.enable_dynamic_field or _flag(body.params, "enableDynamicField", False)
-    return _schema(body, fields, functions, dynamic)
+    made = _schema(body, fields, functions, dynamic)
+    return msgspec.structs.replace(made, struct_fields=tuple(map(struct_field, schema.struct_fields)))
 
 
 def _schema(
@@ -90,7 +93,7 @@ def _schema(
 def _field(body: FieldBody, auto_id: bool, is_function_output: bool) -> FieldSchema:
     refuse_unserved(body, "external_field")
     kind = _data_type(body.data_type, body.field_name)
-    if body.element_data_type and kind is not DataType.ARRAY:
+    if body.element_data_type and kind not in (DataType.ARRAY, DataType._ARRAY_OF_VECTOR):
         raise InvalidParameter(f"elementDataType is for Array fields, field name = {body.field_name}")
     return FieldSchema(
         name=body.field_name,
@@ -108,9 +111,31 @@ def _field(body: FieldBody, auto_id: bool, is_function_output: bool) -> FieldSch
     )
 
 
+def added_function(body: FunctionBody) -> FunctionSchema:
+    """A function that is added to a collection."""
+    return _function(body)
+
+
 def added_field(body: FieldBody) -> FieldSchema:
     """A field that is added to a collection."""
     return _field(body, auto_id=False, is_function_output=False)
+
+
+def struct_field(body: StructFieldBody) -> StructFieldSchema:
+    """An array of structs. Its sub-fields say `Array` or `ArrayOfVector` and their element type, or only that one; what
+    they share, `max_capacity` above all, may stand at the array."""
+    shared = texts(body.element_type_params)
+    parts = []
+    for given in body.fields:
+        part = _field(given, auto_id=False, is_function_output=False)
+        if part.element_type is DataType.NONE:
+            kind = DataType._ARRAY_OF_VECTOR if part.data_type.is_vector else DataType.ARRAY
+            part = msgspec.structs.replace(part, data_type=kind, element_type=part.data_type)
+        name = f"{body.field_name}[{given.field_name}]"
+        parts.append(msgspec.structs.replace(part, name=name, params={**shared, **part.params}))
+    return StructFieldSchema(
+        name=body.field_name, fields=tuple(parts), description=body.description, nullable=body.nullable
+    )
 
 
 def _default(body: FieldBody) -> bool | int | float | str | None:
@@ -154,6 +179,20 @@ def described_fields(info: CollectionInfo) -> list[dict[str, Any]]:
     return [_described(field) for field in info.schema.user_fields]
 
 
+def described_structs(info: CollectionInfo) -> list[dict[str, Any]]:
+    """`structFields` of a description."""
+    return [
+        {
+            "name": struct.name,
+            "id": struct.field_id,
+            "description": struct.description,
+            "nullable": struct.nullable,
+            "fields": [{**_described(part), "name": part.sub_name} for part in struct.fields],
+        }
+        for struct in info.schema.struct_fields
+    ]
+
+
 def _described(field: FieldSchema) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": field.name,
@@ -168,7 +207,7 @@ def _described(field: FieldSchema) -> dict[str, Any]:
     }
     if field.params:
         described["params"] = pairs(field.params)
-    if field.data_type is DataType.ARRAY:
+    if field.element_type is not DataType.NONE:
         described["elementType"] = field.element_type.wire_name
     if field.default_value is not None:
         described["defaultValue"] = field.default_value

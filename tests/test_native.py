@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import float32, types
 
-from redkite.index import native
+from redkite import native
 
 
 def double(values: Any) -> None:

@@ -1,0 +1,40 @@
+"""What the catalog keeps of jobs: that they were asked for, and how they ended. So a job that a restart cut off is told
+as what it is, rather than as one that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from redkite.errors import MilvusException
+from redkite.logs import get_logger
+from redkite.storage.catalog import Catalog
+
+log = get_logger(__name__)
+
+KEPT_JOBS: Final = 256
+"""Finished jobs of a kind that can still be asked for."""
+
+
+class JobRecords:
+    """Of one kind of jobs, by their ids. Safe from any thread."""
+
+    def __init__(self, catalog: Catalog, kind: str) -> None:
+        self._catalog = catalog
+        self._prefix = f"{kind}-job/"
+
+    def all(self) -> list[tuple[int, bytes]]:
+        """Ids and records, the oldest first."""
+        found = [(int(key.removeprefix(self._prefix)), value) for key, value in self._catalog.scan(self._prefix)]
+        return sorted(found)
+
+    def save(self, job_id: int, record: bytes, gone: Iterable[int] = ()) -> None:
+        """Remember a job, and forget others; durable on return."""
+        self._catalog.commit({f"{self._prefix}{job_id}": record}, [f"{self._prefix}{i}" for i in gone])
+
+    def note(self, job_id: int, record: bytes) -> None:
+        """Remember how a job goes on. When that cannot be written now, it is told as cut off after a restart."""
+        try:
+            self.save(job_id, record)
+        except MilvusException as error:
+            log.warning("how job %d ended could not be noted: %s", job_id, error.message)

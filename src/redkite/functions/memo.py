@@ -1,0 +1,115 @@
+"""What has become of words before: the same come again and again, in texts that are stored and that are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from redkite.model.sparse import SparseRows
+from redkite.text.analyzer import Pipeline
+from redkite.text.tokens import Tokens, token_hash
+
+MAX_WORDS = 1 << 18
+"""Words whose hashes are kept."""
+Hashes = npt.NDArray[np.uint32]
+Codes = npt.NDArray[Any]
+
+MAX_KEPT = 1 << 16
+MAX_CHARACTERS = 64
+"""Longer pieces are not kept."""
+MAX_TEXT = 2048
+"""Longer texts are read as a whole."""
+
+
+class TermMemo:
+    """For analyzers whose words are the same with and without the text beyond a space. Safe from any thread."""
+
+    def __init__(self, analyze: Callable[[Sequence[str]], Tokens]) -> None:
+        self._analyze = analyze
+        self._known: dict[str, tuple[int, ...]] = {"": ()}
+
+    def rows(self, texts: Sequence[str]) -> SparseRows | None:
+        """The terms of each text and how often it has them; None for texts that are too long for this."""
+        starts, dims, counts = [0], list[int](), list[int]()
+        for text in texts:
+            if len(text) > MAX_TEXT:
+                return None
+            terms = self._terms(text.split(" "))
+            for term in sorted(terms):
+                dims.append(term)
+                counts.append(terms[term])
+            starts.append(len(dims))
+        return SparseRows(np.array(starts, np.int64), np.array(dims, np.uint32), np.array(counts, np.float32))
+
+    def _terms(self, pieces: list[str]) -> dict[int, int]:
+        known, found = self._known, dict[int, int]()
+        try:
+            for piece in pieces:
+                for term in known[piece]:
+                    found[term] = found.get(term, 0) + 1
+        except KeyError:
+            return self._terms_of_new(pieces)
+        return found
+
+    def _terms_of_new(self, pieces: list[str]) -> dict[int, int]:
+        """The same where some have not been asked for before."""
+        known = self._known
+        fresh = sorted({piece for piece in pieces if piece not in known})
+        tokens = self._analyze(fresh)
+        hashes = tokens.hashes()[tokens.codes].tolist()
+        bounds = tokens.starts.tolist()
+        made = {piece: tuple(hashes[bounds[at] : bounds[at + 1]]) for at, piece in enumerate(fresh)}
+        found = dict[int, int]()
+        for piece in pieces:
+            for term in made[piece] if piece in made else known[piece]:
+                found[term] = found.get(term, 0) + 1
+        kept = {piece: terms for piece, terms in made.items() if len(piece) <= MAX_CHARACTERS}
+        if len(known) + len(kept) > MAX_KEPT:
+            self._known = {"": (), **kept}  # who is looking keeps the one that it has
+        else:
+            known.update(kept)
+        return found
+
+
+class HashMemo:
+    """The hashes of what an analyzer makes of words. Safe from any thread."""
+
+    def __init__(self, analyzer: Pipeline) -> None:
+        self._analyzer = analyzer
+        self._known: dict[str, int | tuple[int, ...]] = {}
+
+    def hashed(self, texts: pa.Array | Sequence[str | None]) -> tuple[Codes, Codes, Hashes]:
+        """Where the words of each text begin (and the last end), which each of them is, and the hashes of all."""
+        raw = self._analyzer.cut(texts)
+        vocabulary, known = raw.vocabulary, self._known
+        try:
+            found = list(map(known.__getitem__, vocabulary))
+        except KeyError:
+            found = list(map(self._with_new(vocabulary).__getitem__, vocabulary))
+        try:
+            return raw.starts, raw.codes, np.fromiter(found, np.uint32, len(found))
+        except TypeError:  # not one of each: words were dropped, or became several
+            return _expanded(raw, [one if isinstance(one, tuple) else (one,) for one in found])
+
+    def _with_new(self, vocabulary: list[str]) -> dict[str, int | tuple[int, ...]]:
+        known = self._known
+        if len(known) + len(vocabulary) > MAX_WORDS:
+            self._known = known = {}  # who is looking keeps the one that it has
+        fresh = [word for word in vocabulary if word not in known]
+        for word, made in zip(fresh, self._analyzer.made_of(fresh), strict=True):
+            known[word] = token_hash(made[0]) if len(made) == 1 else tuple(map(token_hash, made))
+        return known
+
+
+def _expanded(raw: Tokens, hashes: list[tuple[int, ...]]) -> tuple[Codes, Codes, Hashes]:
+    counts = np.array(list(map(len, hashes)), np.int64)
+    firsts = np.cumsum(counts) - counts
+    made = counts[raw.codes]
+    total = np.concatenate([np.zeros(1, np.int64), np.cumsum(made)])
+    of = np.repeat(np.arange(len(made)), made)
+    codes = firsts[raw.codes[of]] + np.arange(len(of)) - total[of]
+    return total[raw.starts], codes, np.array([term for each in hashes for term in each], np.uint32)

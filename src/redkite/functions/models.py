@@ -1,0 +1,88 @@
+"""What functions need to ask models: services over HTTP, models in a folder, callables of this process.
+
+Nothing of it is imported before it is wanted: most databases have no function that asks a model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from redkite.env import Env
+from redkite.model.calling import FOLDER_VARIABLE, ModelSettings
+from redkite.model.embeddings import RegisterEmbedding
+
+if TYPE_CHECKING:
+    from redkite.functions.http import Http
+    from redkite.functions.local import LocalModel, Place
+    from redkite.functions.targets import Targets
+
+
+class Models:
+    """Of one engine. Safe from any thread. `variables` is the environment."""
+
+    def __init__(
+        self, env: Env, settings: ModelSettings | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self._env = env
+        self._variables = os.environ if variables is None else variables
+        self.settings = settings or ModelSettings()
+        if self.settings.any_folder and not self.settings.folder:
+            folder = self._variables.get(FOLDER_VARIABLE, "")
+            self.settings = msgspec.structs.replace(self.settings, folder=folder)
+        self._lock = Lock()
+        self._http: Http | None = None
+        self._targets: Targets | None = None
+        self._callables: dict[str, RegisterEmbedding] = {}
+        self._local: dict[Place, LocalModel] = {}
+
+    @property
+    def http(self) -> Http:
+        """The one way to services."""
+        with self._lock:
+            if self._http is None:
+                from redkite.functions.http import Http
+
+                self._http = Http(self._env, self.settings)
+            return self._http
+
+    @property
+    def targets(self) -> Targets:
+        """Where services are, and their keys."""
+        http = self.http
+        with self._lock:
+            if self._targets is None:
+                from redkite.functions.keys import Keys
+                from redkite.functions.targets import Targets
+
+                self._targets = Targets(self._env, self.settings, http, Keys(self.settings, self._variables))
+            return self._targets
+
+    def register(self, name: str, embedding: RegisterEmbedding) -> None:
+        """Make an embedding of this process known; one of the same name is replaced."""
+        with self._lock:
+            self._callables = {**self._callables, name: embedding}
+
+    def registered(self, name: str) -> RegisterEmbedding | None:
+        return self._callables.get(name)
+
+    def local(self, place: Place) -> LocalModel:
+        """A model of this machine, loaded once. Raises InvalidParameter when there is none that can be used."""
+        from redkite.functions.local import load
+
+        with self._lock:
+            model = self._local.get(place)
+            if model is None:
+                model = self._local[place] = load(place)
+            return model
+
+    def close(self) -> None:
+        with self._lock:
+            http, self._http, self._targets = self._http, None, None
+            self._local.clear()
+        if http is not None:
+            http.close()

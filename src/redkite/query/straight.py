@@ -1,0 +1,103 @@
+"""The straight way: a search of sealed segments whose indexes hold every row, none of them deleted.
+
+Searches come like that again and again by one plan, and then much of a small one would go into finding out what can be
+known before. Here it is known. Whatever is not quite so is for `execute.py` to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redkite.env import Executor
+from redkite.index.base import VectorIndex, Vectors
+from redkite.index.dense import DenseColumn
+from redkite.index.faiss_index import FaissIndex
+from redkite.index.threads import shared_out
+from redkite.query.plan import SearchPartial, SearchPlan
+from redkite.query.reduce import Found, assemble_hits, hits_of_one
+from redkite.query.sharing import pays_to_share
+from redkite.segment.base import Segment
+
+_EVER = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One segment, and what is asked of it."""
+
+    segment: Segment
+    index: VectorIndex
+    column: DenseColumn
+
+    def search(self, queries: Vectors, plan: SearchPlan) -> Found | None:
+        """Its best rows; None when the index found fewer than there are."""
+        wanted = min(plan.limit, self.column.rows)
+        _, candidates = self.index.search(queries, wanted, plan.params, None)
+        scores, rows = self.column.ranked(queries, candidates, plan.limit, plan.metric)
+        last = rows[:, wanted - 1]
+        if last[0] < 0 or (len(last) > 1 and bool((last < 0).any())):
+            return None
+        return Found(self.segment, scores, rows)
+
+
+class Straight:
+    """One plan over some segments. Safe from any thread."""
+
+    __slots__ = ("_newest", "_parts", "_pool", "plan")
+
+    def __init__(self, parts: Sequence[_Part], plan: SearchPlan, pool: Executor | None) -> None:
+        self.plan = plan
+        self._parts = parts
+        self._pool = pool
+        self._newest = max(int(part.segment.timestamps(part.column.rows)[-1]) for part in parts)
+
+    def stands(self) -> bool:
+        """Whether the segments have still these indexes, and nothing deleted."""
+        field = self.plan.field
+        for part in self._parts:
+            if part.segment.deletes.count or part.segment.index(field) is not part.index:
+                return False
+        return True
+
+    def search(self, queries: Vectors, timestamp: int) -> SearchPartial | None:
+        """The answer as of `timestamp`, if the way stood after that was taken; None when an index found too few."""
+        if timestamp < self._newest:
+            return None
+        plan, parts = self.plan, self._parts
+        if len(parts) == 1:
+            found = parts[0].search(queries, plan)
+            return None if found is None else hits_of_one(found, plan)
+        works = [p.index.work(len(queries), plan.params) if isinstance(p.index, FaissIndex) else 0 for p in parts]
+        if self._pool is not None and pays_to_share(works):
+            every = shared_out(self._pool, lambda part: part.search(queries, plan), parts)
+        else:
+            every = [part.search(queries, plan) for part in parts]
+        whole = [found for found in every if found is not None]
+        return assemble_hits(whole, plan, len(queries)) if len(whole) == len(parts) else None
+
+
+def is_plain(plan: SearchPlan) -> bool:
+    """Whether a plan may go the straight way."""
+    return (
+        plan.filter is None
+        and plan.grouping is None
+        and plan.after is None
+        and plan.within is None
+        and plan.expiry is None
+        and not (plan.exact or plan.explain or plan.in_order or plan.lazy_filter or plan.elements)
+    )
+
+
+def straight_way(segments: Sequence[Segment], plan: SearchPlan, pool: Executor | None) -> Straight | None:
+    """The way of a plain plan through sealed segments as they are now; None when there is none."""
+    parts = []
+    for segment in segments:
+        rows, index = segment.rows_at(_EVER), segment.index(plan.field)
+        if not rows or index is None or index.rows != rows or segment.deletes.count:
+            return None
+        column, valid = segment.vectors(plan.field, rows)
+        if valid is not None or not isinstance(column, DenseColumn):
+            return None
+        parts.append(_Part(segment, index, column))
+    return Straight(parts, plan, pool) if parts else None

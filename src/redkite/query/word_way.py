@@ -1,0 +1,79 @@
+"""The straight way of a search by words: one sealed segment is the whole collection, and none of its rows is deleted.
+
+What the collection says about words is in the segment's inverted lists then, so statistics and search are one call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from redkite.index.base import NO_ROW, Scores
+from redkite.index.bm25 import Bm25
+from redkite.index.sparse import SparseColumn
+from redkite.index.sparse_lists import SparseLists
+from redkite.model.sparse import SparseRows
+from redkite.query.comparing import lists_of
+from redkite.query.plan import SearchPartial, SearchPlan
+from redkite.query.reduce import Found, hits_of_one
+from redkite.query.text_counts import count_segments
+from redkite.segment.base import Segment
+
+_EVER = (1 << 63) - 1
+_NO_DIMS = np.empty(0, np.uint32)
+
+
+class WordWay:
+    """One plan over one segment. Safe from any thread."""
+
+    def __init__(self, segment: Segment, column: SparseColumn, lists: SparseLists, plan: SearchPlan) -> None:
+        from redkite.index.best import sort_best
+        from redkite.index.word_search import search_words
+
+        scoring = plan.scoring
+        assert scoring is not None, "the caller has looked"
+        self.plan = plan
+        self._segment = segment
+        self._index = segment.index(plan.field)
+        self._newest = int(segment.timestamps(lists.count)[-1])
+        counts = count_segments([segment], plan, _NO_DIMS, _EVER)
+        average = counts.tokens / counts.rows if counts.rows else 0.0
+        norms = column.scored_by(Bm25(counts.rows, average, scoring.k1, scoring.b), lists).norms
+        self._search, self._sort = search_words, sort_best
+        self._lists = lists.dims, lists.starts, lists.rows, lists.values, norms.lengths
+        self._formula = counts.rows, scoring.k1, norms.base, norms.slope
+        self._wanted = min(plan.limit, lists.count)
+
+    def stands(self) -> bool:
+        """Whether the segment has still this index, and nothing deleted."""
+        segment = self._segment
+        return not segment.deletes.count and segment.index(self.plan.field) is self._index
+
+    def search(self, queries: SparseRows, timestamp: int) -> SearchPartial | None:
+        """The answer as of `timestamp`, if the way stood after that was taken; None for an earlier time."""
+        if timestamp < self._newest:
+            return None
+        scores = np.zeros((len(queries), self._wanted), np.float32)
+        rows = np.full((len(queries), self._wanted), NO_ROW, np.int64)
+        for at in range(len(queries)):
+            self._best(*queries.row(at), scores[at], rows[at])
+        return hits_of_one(Found(self._segment, scores, rows), self.plan)
+
+    def _best(
+        self, dims: npt.NDArray[np.uint32], frequencies: Scores, scores: Scores, rows: npt.NDArray[np.int64]
+    ) -> None:
+        found = self._search(*self._lists, dims, frequencies, *self._formula, scores, rows)
+        self._sort(scores, rows, found)
+
+
+def word_way(segment: Segment, plan: SearchPlan) -> WordWay | None:
+    """The way of a plain plan through a sealed segment as it is now; None when there is none."""
+    scoring = plan.scoring
+    rows = segment.rows_at(_EVER)
+    if scoring is None or scoring.partitions != plan.partitions or plan.params or plan.ignore_growing:
+        return None
+    if not rows or segment.deletes.count:
+        return None
+    column = segment.vectors(plan.field, rows).column
+    lists = lists_of(column, segment.index(plan.field)) if isinstance(column, SparseColumn) else None
+    return None if lists is None or not isinstance(column, SparseColumn) else WordWay(segment, column, lists, plan)

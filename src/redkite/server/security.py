@@ -1,0 +1,107 @@
+"""How a server is closed to strangers: who has to say who they are, and what a connection is encrypted with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import ssl
+from ipaddress import ip_address
+
+from redkite.config import Settings
+from redkite.coordinator.access import AccessRules
+from redkite.errors import InvalidParameter
+from redkite.logs import get_logger
+
+_log = get_logger(__name__)
+_DEFAULT_PASSWORD = "Milvus"
+_PASSWORD_FILE = "root-password"
+_PASSWORD_BYTES = 18
+
+
+def needs_users(settings: Settings) -> bool:
+    """Whether callers have to say who they are. By default only those of other machines could be strangers."""
+    if settings.authorization == "auto":
+        return not is_loopback(settings.host)
+    return settings.authorization == "on"
+
+
+def access_rules(settings: Settings) -> AccessRules:
+    """What the settings say about users. Where other machines can reach the server, root's first password is made up
+    and kept in a file that only the owner of the data can read, unless the settings name one."""
+    password = settings.root_password
+    if not password:
+        open_to_others = needs_users(settings) and not is_loopback(settings.host)
+        password = _made_up(settings.data) if open_to_others else _DEFAULT_PASSWORD
+    names = (name.strip() for name in settings.super_users.split(","))
+    return AccessRules(
+        root_password=password,
+        super_users=frozenset(name for name in names if name),
+        public=settings.public_privileges,
+        root_is_bound=settings.root_needs_roles,
+    )
+
+
+def _made_up(folder: str) -> str:
+    path = f"{folder}/{_PASSWORD_FILE}"
+    os.makedirs(folder, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        with open(path) as handle:
+            return handle.read().strip()
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(password + "\n")
+    _log.warning("the password of root was made up; it is in %s", path)
+    return password
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What connections are encrypted with; None when they are not. Raises InvalidParameter for files that do not do."""
+    if not settings.tls_cert and not settings.tls_key:
+        if settings.tls_client_ca:
+            raise InvalidParameter("tls_client_ca goes with tls_cert and tls_key")
+        return None
+    if not settings.tls_cert or not settings.tls_key:
+        raise InvalidParameter("tls_cert and tls_key go together")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidParameter(
+            f"the TLS certificate {settings.tls_cert} with the key {settings.tls_key} cannot be used: {_said(error)}"
+        ) from error
+    if settings.tls_client_ca:
+        try:
+            context.load_verify_locations(settings.tls_client_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidParameter(
+                f"the certificates {settings.tls_client_ca} cannot be used: {_said(error)}"
+            ) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def warn_if_open(settings: Settings, port: int) -> None:
+    """Say what strangers may do, where they can reach the server."""
+    if is_loopback(settings.host):
+        return
+    if not needs_users(settings):
+        _log.warning("no password is asked for: whoever reaches %s:%d may read and write", settings.host, port)
+    elif not settings.tls_cert:
+        _log.warning(
+            "connections are not encrypted: whoever listens on the way to %s:%d reads along", settings.host, port
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,1 @@
+"""What are the words of a text? Tokenizers, filters and the analyzers made of them."""

@@ -1,0 +1,77 @@
+"""Threads for calls that take their time."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from redkite.env import away
+from redkite.server.workers import Workers
+
+
+def until(done: threading.Event) -> bool:
+    return done.wait(5)
+
+
+def test_no_more_threads_than_allowed_work_at_once() -> None:
+    workers = Workers(3, "test")
+    release, running, most = threading.Event(), [0], [0]
+    lock = threading.Lock()
+
+    def work() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        release.wait(5)
+        with lock:
+            running[0] -= 1
+
+    for _ in range(20):
+        workers.submit(work)
+    time.sleep(0.1)
+    assert most[0] == 3
+    release.set()
+    finished = threading.Event()
+    workers.submit(finished.set)
+    assert until(finished)
+    workers.close()
+
+
+def test_threads_that_wait_for_others_keep_nobody_waiting() -> None:
+    workers = Workers(2, "test")
+    release = threading.Event()
+
+    def ask() -> None:
+        with away():
+            release.wait(5)
+
+    for _ in range(30):
+        workers.submit(ask)
+    finished = threading.Event()
+    workers.submit(finished.set)
+    assert until(finished), "thirty calls wait for a service, and a thirty-first is done"
+    release.set()
+    workers.close()
+
+
+def test_work_that_goes_away_makes_room_for_what_already_waits() -> None:
+    workers = Workers(1, "test")
+    begin, release, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def ask() -> None:
+        begin.wait(5)
+        with away():
+            release.wait(5)
+
+    workers.submit(ask)
+    workers.submit(finished.set)
+    assert not finished.wait(0.05)
+    begin.set()
+    assert until(finished)
+    release.set()
+    workers.close()
+
+
+def test_outside_of_a_pool_being_away_is_nothing() -> None:
+    with away():
+        assert threading.active_count() >= 1
