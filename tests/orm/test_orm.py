@@ -131,7 +131,9 @@ def test_hybrid_search_and_iterators(way: Way, things: Any) -> None:
     pages.close()
     assert sizes == [4, 4, 2]
     hits = things.search_iterator([[0.0] * DIM], "vector", SEARCH, batch_size=4, limit=6)
-    assert [[hit.id for hit in hits.next()] for _ in range(2)] == [[0, 1, 2, 3], [4, 5]]
+    page = hits.next()
+    assert list(page.ids()) == [0, 1, 2, 3] and list(page.distances())[1] == 4
+    assert list(hits.next().ids()) == [4, 5]
     hits.close()
 
 

@@ -19,6 +19,7 @@ from redkite.errors import (
 from redkite.orm.connections import connections
 from redkite.orm.index import Index, flat
 from redkite.orm.mutation import MutationResult, Pending, run
+from redkite.orm.pages import SearchPages
 from redkite.orm.partition import Partition
 from redkite.orm.schemas import schema_of_description, schema_of_frame
 
@@ -244,12 +245,13 @@ class Collection:
         timeout: float | None = None,
         round_decimal: int = -1,
         **options: Any,
-    ) -> Any:
-        return self.client.search_iterator(
+    ) -> SearchPages:
+        pages = self.client.search_iterator(
             self._name, data, batch_size=batch_size, filter=expr, limit=limit, output_fields=output_fields,
             search_params=param, timeout=timeout, partition_names=partition_names, anns_field=anns_field,
             round_decimal=round_decimal, **options,
         )  # fmt: skip
+        return SearchPages(pages)
 
     def query_iterator(
         self,
