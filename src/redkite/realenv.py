@@ -396,7 +396,14 @@ class ThreadExecutor:
                 name = f"{self._name}-{next(self._numbers)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system has no more threads for us
+                    self._threads.discard(thread)
+                    if not self._threads:
+                        self._queued -= 1
+                        self._jobs.get_nowait()
+                        raise Unavailable(f"executor '{self._name}' has no thread: {error}") from error
         return future
 
     def shutdown(self, wait: bool = True) -> None:

@@ -113,3 +113,38 @@ async def test_it_can_be_awaited(tmp_path: Path) -> None:
     await client.insert("birds", [{"id": 1, "vector": [1, 2]}])
     assert (await client.sql("SELECT id FROM birds"))[0] == {"id": 1}
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "WITH x AS (SELECT id, kind, price FROM birds) SELECT id FROM x WHERE id = 7",
+        "SELECT id FROM (SELECT id, kind FROM birds) q WHERE id = 7",
+        "SELECT * EXCLUDE (v, kind, price) FROM birds WHERE id = 7",
+        "SELECT id FROM birds b WHERE id = 7 AND EXISTS (SELECT legs FROM kinds k WHERE k.id = 0)",
+        "SELECT id FROM birds WHERE (true OR price = 1) AND id = 7",
+    ],
+)
+def test_columns_that_are_named_and_not_read_do_no_harm(client: redkite.MilvusClient, statement: str) -> None:
+    assert list(client.sql(statement)) == [{"id": 7}]
+
+
+def test_json_is_text_for_the_functions_of_sql(tmp_path: Path) -> None:
+    with redkite.MilvusClient(str(tmp_path / "json.db")) as client:
+        kinds = redkite.DataType
+        schema = client.create_schema()
+        schema.add_field("id", kinds.INT64, is_primary=True)
+        schema.add_field("j", kinds.JSON, nullable=True)
+        schema.add_field("v", kinds.FLOAT_VECTOR, dim=2)
+        client.create_collection("re", schema=schema)  # called like a module of Python
+        index = client.prepare_index_params()
+        index.add_index("v", index_type="FLAT", metric_type="L2")
+        client.create_index("re", index)
+        client.load_collection("re")
+        client.insert("re", [{"id": 1, "j": {"k": "a"}, "v": [1, 1]}, {"id": 2, "j": None, "v": [1, 1]}])
+        assert list(client.sql("SELECT id, j->>'k' AS k FROM re ORDER BY id")) == [
+            {"id": 1, "k": "a"},
+            {"id": 2, "k": None},
+        ]
+        with pytest.raises(InvalidParameter, match="no valid Unicode"):
+            client.sql("SELECT '\ud800'")

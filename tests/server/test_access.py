@@ -385,7 +385,7 @@ def test_every_request_that_can_be_sent_is_in_a_table_or_for_admins_alone() -> N
     for_admins = {
         ac.CreateApiKey, ac.DropApiKey, ac.ListApiKeys, ac.CreateRowPolicy, ac.DropRowPolicy, ac.ListRowPolicies,
         rq.CreateBackup, rq.RestoreBackup, rq.VerifyBackup,
-        rq.DeleteBackup, rq.ListBackups, rq.GetBackupJob, rq.GetRestoreSnapshotState,
+        rq.DeleteBackup, rq.ListBackups, rq.GetBackupJob,
     }  # fmt: skip
     sent = {request for _, _, request in METHODS.values()} | {MeasureRecall, AdviseIndex}
     assert sent - OPEN - NEEDS.keys() <= for_admins

@@ -124,10 +124,10 @@ class Exchange:
             jobs.progress(job.job_id, 0)
             restore(self._topology, place, name, targets, _Progress(self, job.job_id))
             jobs.complete(job.job_id)
-        except MilvusException as error:
+        except Exception as error:  # whoever waits for the job has to learn that it is over
             if not self._closing:
-                log.warning("snapshot %s could not be brought from %s: %s", name, place, error.message)
-            jobs.fail(job.job_id, error.message)
+                log.warning("snapshot %s could not be brought from %s", name, place, exc_info=error)
+            jobs.fail(job.job_id, error.message if isinstance(error, MilvusException) else repr(error))
 
     @property
     def closing(self) -> bool:

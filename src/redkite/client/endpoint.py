@@ -64,6 +64,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: int = 0
     verify: bool = True
     token: str = ""
+    """Never shown: see `__repr__`."""
     """`user:password` or an API key."""
     database: str = ""
     secure: bool = False

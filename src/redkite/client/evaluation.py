@@ -115,7 +115,10 @@ class Judgements:
         """Entries of one query and one document become the one of the largest grade; those of grade 0 are none."""
         kept = grades > 0
         queries, grades = queries[kept], grades[kept]
-        coded = documents.filter(pa.array(kept)).dictionary_encode()
+        documents = documents.filter(pa.array(kept))
+        if pa.types.is_integer(documents.type):
+            documents = documents.cast(pa.int64())  # as keys are
+        coded = documents.dictionary_encode()
         self.documents: pa.Array = coded.dictionary
         codes = arrow_to_numbers(coded.indices).astype(np.int64)
         keys = queries * max(len(self.documents), 1) + codes

@@ -63,10 +63,13 @@ class Statement:
     def __init__(self, text: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> None:
         """Raises ParamError for what is no single SELECT, Unavailable without DuckDB."""
         self._duckdb = _library()
-        self._connection = self._duckdb.connect()
+        self._connection = self._duckdb.connect(config={"python_enable_replacements": "false"})
         self._parameters = parameters
         try:
+            text.encode()
             statements = self._connection.extract_statements(text)
+        except UnicodeEncodeError:
+            raise InvalidParameter("the SQL is no valid Unicode text") from None
         except self._duckdb.Error as error:
             raise InvalidParameter(f"cannot parse the SQL: {_said(error)}") from None
         if len(statements) != 1:

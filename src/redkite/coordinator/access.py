@@ -12,13 +12,32 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from redkite.coordinator.passwords import hashed, is_hash, key_digest, matches, new_key, same
+from redkite.coordinator.passwords import NOBODYS_HASH, hashed, is_hash, key_digest, matches, new_key, same
 from redkite.env import Env
 from redkite.errors import Corruption, InvalidParameter, NotAuthenticated, NotPermitted
 from redkite.model.access import AccessState, ApiKey, Grant, PrivilegeGroup, Role, RowPolicy, User
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.privileges import ADMIN, ANY, DEFAULT_ROLES, PUBLIC, PUBLIC_PRIVILEGES, ROOT, members
-from redkite.model.rules.access_rules import check_description, check_password, check_role_name, check_user_name
+from redkite.model.privileges import (
+    ADMIN,
+    ALL,
+    ANY,
+    DEFAULT_ROLES,
+    GROUPS,
+    OBJECTS,
+    OLD_GROUPS,
+    PUBLIC,
+    PUBLIC_PRIVILEGES,
+    ROOT,
+    members,
+)
+from redkite.model.rules.access_rules import (
+    check_description,
+    check_group_name,
+    check_password,
+    check_privileges,
+    check_role_name,
+    check_user_name,
+)
 
 if TYPE_CHECKING:
     from redkite.storage.catalog import Catalog
@@ -143,9 +162,10 @@ class AccessCoordinator:
         """Whether it is this user's password. Slow on purpose: callers remember the answer."""
         record = self.picture.users.get(user)
         if record is None:
+            matches(password, NOBODYS_HASH)  # an unknown name takes as long as a known one
             return False
         if record.name == ROOT and not record.password_hash:
-            return same(password, self._rules.root_password)
+            return bool(self._rules.root_password) and same(password, self._rules.root_password)
         return matches(password, record.password_hash)
 
     def key_owner(self, key: str) -> str | None:
@@ -434,12 +454,24 @@ class AccessCoordinator:
             if role.name in picture.roles:
                 raise InvalidParameter(f"role [{role.name}] already exists")
         for group in state.groups:
+            check_group_name(group.name)
             if group.name in picture.groups:
                 raise InvalidParameter(f"privilege group [{group.name}] already exists")
+            check_privileges(group.privileges, frozenset(GROUPS))
+        groups = frozenset((*GROUPS, *picture.groups, *(group.name for group in state.groups), ALL, ANY))
+        groups |= {name for _, name in OLD_GROUPS}
+        for grant in state.grants:
+            check_privileges((grant.privilege,), groups)
+            if grant.object_type not in OBJECTS:
+                raise InvalidParameter(f"not found the object type[name: {grant.object_type}]")
+        roles = {*picture.roles, *(role.name for role in state.roles)}
         for user in state.users:
             check_user_name(user.name, self._limits)
             if user.name in picture.users:
                 raise InvalidParameter(f"user [{user.name}] already exists")
+            for name in user.roles:
+                if name not in roles:
+                    raise InvalidParameter(f"user [{user.name}] has a role that does not exist: {name}")
             if not is_hash(user.password_hash):
                 raise InvalidParameter(f"the password of user [{user.name}] is no bcrypt hash")
 

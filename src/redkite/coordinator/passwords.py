@@ -13,6 +13,8 @@ from redkite.errors import Unavailable
 ROUNDS = 10
 """2^10 rounds of bcrypt: some 50 ms, each time a password is seen for the first time."""
 KEY_PREFIX = "rk_"
+NOBODYS_HASH = "$2b$10$" + "." * 53
+"""The hash of no password, as slow to compare as any."""
 
 
 @cache

@@ -31,6 +31,10 @@ def is_quick(text: str, rows: int) -> bool:
     return rows <= QUICK_TEXTS and MatchKind.PHRASE not in text.lower()
 
 
+MOST_FUZZY_WORDS = 256
+"""Each is compared with the whole vocabulary."""
+
+
 def bind_match(scope: Scope, node: Call, term: Callable[[Node], Term], negated: bool) -> bound.Predicate:
     """The meaning of a call of one of MATCHES; `term` says what an argument stands for."""
     kind = MatchKind(node.name)
@@ -51,6 +55,11 @@ def bind_match(scope: Scope, node: Call, term: Callable[[Node], Term], negated: 
     analyzer = field_analyzer(field)
     tokens = analyzer.analyze([query.value])
     words = tuple(tokens.words(0))
+    if kind is MatchKind.FUZZY and len(set(words)) > MOST_FUZZY_WORDS:
+        raise scope.error(
+            f"function {node.name} takes {MOST_FUZZY_WORDS} different words at most, but got {len(set(words))}",
+            given[1],
+        )
     if kind is MatchKind.WORDS:
         number = max(1, min(number, len(words)))
     return Matching(field.name, kind, words, tuple(tokens.positions.tolist()), number, analyzer, negated)

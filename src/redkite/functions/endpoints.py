@@ -22,8 +22,8 @@ def checked_endpoint(who: str, given: str) -> str:
     endpoint = given.strip()
     try:
         parts = urlsplit(endpoint)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a bracket that is not closed
+        usable = parts.scheme in _PORTS and bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed, a name that is none
         usable = False
     if not usable or not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
         raise InvalidParameter(f"{who}: endpoint [{given[:200]}] is invalid, should be an http(s) URL")

@@ -95,7 +95,8 @@ class Http:
                     f"{request.who} at {request.place} did not answer within {self._settings.seconds:g} s"
                 ) from None
             except (OSError, HTTPException) as error:
-                failure = f"{request.who} at {request.place} cannot be reached: {type(error).__name__} {error}"
+                said = quoted(str(error).encode(errors="replace"), request.hidden)
+                failure = f"{request.who} at {request.place} cannot be reached: {type(error).__name__} {said}"
             else:
                 if reply.status == 200:
                     return self._within(request, body)
@@ -244,7 +245,8 @@ class _TimedResponse(HTTPResponse):
 
 
 def _refusal(request: HttpRequest, reply: HTTPResponse, body: bytes) -> str:
-    text = f"{request.who} at {request.place} answered {reply.status} {reply.reason}"
+    reason = quoted(reply.reason.encode(errors="replace"), request.hidden)
+    text = f"{request.who} at {request.place} answered {reply.status} {reason}"
     if 300 <= reply.status < 400:
         text += " (redirects are not followed)"
     shown = quoted(body, request.hidden)

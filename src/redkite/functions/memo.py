@@ -100,9 +100,13 @@ class HashMemo:
         if len(known) + len(vocabulary) > MAX_WORDS:
             self._known = known = {}  # who is looking keeps the one that it has
         fresh = [word for word in vocabulary if word not in known]
-        for word, made in zip(fresh, self._analyzer.made_of(fresh), strict=True):
-            known[word] = token_hash(made[0]) if len(made) == 1 else tuple(map(token_hash, made))
-        return known
+        hashes = {
+            word: token_hash(made[0]) if len(made) == 1 else tuple(map(token_hash, made))
+            for word, made in zip(fresh, self._analyzer.made_of(fresh), strict=True)
+        }
+        known.update((word, found) for word, found in hashes.items() if len(word) <= MAX_CHARACTERS)
+        # Very long words are not kept.
+        return {word: hashes[word] if word in hashes else known[word] for word in vocabulary}
 
 
 def _expanded(raw: Tokens, hashes: list[tuple[int, ...]]) -> tuple[Codes, Codes, Hashes]:

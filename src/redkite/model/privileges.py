@@ -94,8 +94,8 @@ def members(object_type: str, privilege: str, custom: dict[str, tuple[str, ...]]
     """The single privileges that a granted name stands for. `custom` are the groups that users defined."""
     if privilege in (ALL, ANY):
         return frozenset(name for name, kind in OBJECT_OF.items() if kind == object_type)
-    if privilege in custom:
-        return frozenset(name for member in custom[privilege] for name in members(object_type, member, {}))
     old = OLD_GROUPS.get((object_type, privilege))
+    if privilege in custom and old is None and privilege not in GROUPS and privilege not in OBJECT_OF:
+        return frozenset(name for member in custom[privilege] for name in members(object_type, member, {}))
     found = old or GROUPS.get(privilege) or frozenset((privilege,))
     return found | {more for name in found for more in IMPLIED.get(name, ())}

@@ -344,6 +344,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
     """A filter that each row must be there for and pass."""
     where_params: dict[str, Any] = {}
+    or_absent: bool = False
+    """Of `where`: a row that is not there is fine, too. Nobody sends it: policies about rows ask so."""
 
 
 class Upsert(Request, frozen=True):

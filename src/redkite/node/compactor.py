@@ -223,7 +223,7 @@ class Compactor:
             made = self._replace(plan, owner, targets)
         except _Cancelled:
             self.jobs.fail(plan, "cancelled: the segments are gone")
-        except MilvusException as error:
+        except Exception as error:
             # The old segments stay as they are; the next check tries again.
             if not self._closing:
                 log.exception("segments %s could not be compacted", plan.sources)

@@ -141,8 +141,15 @@ class Shard(Measured):
         """A write that is durable was not applied, or in part: apply the log anew. In a turn; reads go on meanwhile."""
         with self._flushing:
             with self._apply:
-                self._growing, self._frozen = {}, []
-            newest = self._replay_log(self.view.timestamp, inf)
+                before = self._growing, self._frozen, self._end
+                self._growing, self._frozen, self._end = {}, [], self._state.checkpoint
+            try:
+                newest = self._replay_log(self.view.timestamp, inf)
+            except BaseException:
+                # Nothing may be sealed, or forgotten by the log, as if these rows were not.
+                with self._apply:
+                    self._growing, self._frozen, self._end = before
+                raise
             with self._apply:
                 self.view = ShardView(newest, self._growing_now(), self.view.placements, self._state.readable_from)
             self._topic.resume()

@@ -155,7 +155,12 @@ class StreamingNode:
             if shard.channel in self._sealing:
                 return None
             self._sealing.add(shard.channel)
-        return self._sealer.submit(self._seal, shard)
+        try:
+            return self._sealer.submit(self._seal, shard)
+        except MilvusException:
+            with self._lock:
+                self._sealing.discard(shard.channel)
+            raise
 
     def _seal(self, shard: Shard) -> None:
         try:

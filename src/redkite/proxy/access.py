@@ -26,7 +26,7 @@ from redkite.model.privileges import (
     OLD_GROUPS,
     USER,
 )
-from redkite.model.rules.access_rules import check_role_name
+from redkite.model.rules.access_rules import check_group_name
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.proxy.rules.access_table import NEEDS, OPEN
 
@@ -64,7 +64,12 @@ class Access:
 
     def _allows(self, permissions: Permissions, privilege: str, request: rq.Request, named: Any) -> bool:
         database = request.database or DEFAULT_DATABASE
-        if isinstance(request, rq.RenameCollection) and request.new_database not in ("", database):
+        other = ""
+        if isinstance(request, rq.RenameCollection):
+            other = request.new_database
+        elif isinstance(request, rq.RestoreSnapshot):
+            other = request.target_database
+        if other not in ("", database):
             database = ANY
         names = named if isinstance(named, tuple) else (named,)
         return all(permissions.allows(privilege, database, self._real(database, name)) for name in names or (ANY,))
@@ -79,10 +84,10 @@ class Access:
         """A user may look at itself, change its own password, and see what its roles may."""
         if isinstance(request, ac.UpdateUser | ac.SelectUsers):
             return request.name == request.user
+        (user,) = self._access.users(request.user) or (ac.User(name=request.user),)
         if isinstance(request, ac.SelectGrants):
-            (user,) = self._access.users(request.user) or (ac.User(name=request.user),)
             return request.role in user.roles
-        return False
+        return isinstance(request, ac.SelectRoles) and request.name in user.roles and not request.with_users
 
     def shown_collections(self, request: rq.Request, found: rs.Collections) -> rs.Collections:
         """Those that a grant names."""
@@ -169,7 +174,7 @@ class Access:
         if not request.object_name:
             raise InvalidParameter("the object name in the grant entity is empty", expected="not empty", actual="")
         cluster = LEVELS.get(privilege) == CLUSTER_LEVEL
-        database = ANY if cluster else request.database or DEFAULT_DATABASE
+        database = ANY if cluster or kind == USER else request.database or DEFAULT_DATABASE
         name = request.object_name
         if kind != USER:
             name = ANY if kind == GLOBAL else self._real(database, name)
@@ -216,12 +221,7 @@ class Access:
 
     # -- groups ---------------------------------------------------------------------------------
     def _create_group(self, request: ac.CreatePrivilegeGroup) -> rs.Done:
-        name = check_role_name(request.name, what="privilege group name")
-        if name in GROUPS or name in OBJECT_OF or name == ALL:
-            raise InvalidParameter(
-                f"privilege group name [{name}] is defined by built in privileges or privilege groups in system"
-            )
-        self._access.create_group(name)
+        self._access.create_group(check_group_name(request.name))
         return rs.Done()
 
     def _groups(self, _request: ac.ListPrivilegeGroups) -> ac.PrivilegeGroups:

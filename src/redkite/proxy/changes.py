@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import Conflict, InvalidParameter
+from redkite.errors import Conflict, InvalidParameter, PermissionDenied
 from redkite.filter import Filter, compile_filter
 from redkite.model import requests as rq
 from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD
@@ -130,6 +130,10 @@ class Changes:
             primary = meta.schema.primary.name
             passing = self._rows_of(meta, shards, keys, (primary,), condition.where, condition.where_params)
             failing = pc.invert(pc.is_in(keys, passing.column(primary)))
+            if condition.or_absent:
+                if pc.any(pc.and_(failing, places.is_valid())).as_py():
+                    raise PermissionDenied("permission deny: a row that would be replaced is under a policy")
+                return
             first = pc.index(failing, True).as_py()
             if first >= 0:
                 is_there = places[first].is_valid

@@ -30,10 +30,7 @@ def when_all(tasks: Tasks, writes: Sequence[Future[Any]], result: Callable[[], R
                 errors.append(error)
             if left:
                 return
-        if errors:
-            answer.set_exception(errors[0])
-        else:
-            answer.set_result(result())
+        _settle(answer, errors[0] if errors else None, result)
 
     for write in writes:
         write.add_done_callback(one_done)
@@ -45,11 +42,20 @@ def _when(tasks: Tasks, write: Future[Any], result: Callable[[], R]) -> Future[R
     answer: Future[R] = tasks.future(work_of(write))
 
     def done(write: Future[Any]) -> None:
-        error = write.exception()
-        if error is None:
-            answer.set_result(result())
-        else:
-            answer.set_exception(error)
+        _settle(answer, write.exception(), result)
 
     attach(write, done)
     return answer
+
+
+def _settle(answer: Future[R], error: BaseException | None, result: Callable[[], R]) -> None:
+    """End the answer, whatever `result` does: nobody may wait for ever."""
+    if error is not None:
+        answer.set_exception(error)
+        return
+    try:
+        value = result()
+    except Exception as failure:  # noqa: BLE001  it is the answer
+        answer.set_exception(failure)
+    else:
+        answer.set_result(value)

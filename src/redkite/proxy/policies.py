@@ -7,7 +7,7 @@ lets it pass; with none for its roles, no row may. Administrators, and whoever o
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -30,8 +30,6 @@ from redkite.node.topology import Topology
 if TYPE_CHECKING:
     from redkite.proxy.reads import Reads
 
-R = TypeVar("R", bound=rq.Request)
-
 NOTHING = "false"
 _USER = re.compile(r"\$user\b")
 _ACTIONS: dict[type[rq.Request], RowAction] = {
@@ -46,6 +44,14 @@ _ACTIONS: dict[type[rq.Request], RowAction] = {
 }
 
 
+_WHOLE: tuple[type[rq.Request], ...] = (
+    rq.DropCollectionField, rq.AddCollectionField, rq.AddCollectionStructField, rq.AlterCollectionField,
+    rq.AlterCollection, rq.AddFunctionField, rq.DropFunctionField, rq.AlterFunction, rq.DropPartition,
+    rq.TruncateCollection, rq.DropCollection, rq.RenameCollection, rq.CreateSnapshot, rq.RestoreSnapshot,
+)  # fmt: skip
+"""What changes or copies a collection with the rows in it that its user may not touch."""
+
+
 class Policies:
     """Safe from any thread."""
 
@@ -55,41 +61,66 @@ class Policies:
         self._reads = reads
 
     # -- what a request may touch ---------------------------------------------------------------
-    def narrowed(self, request: R) -> R:
-        """The request over the rows that its user may touch. Raises PermissionDenied when it asks for others."""
-        policies = self._access.picture.policies
-        action = _ACTIONS.get(type(request))
-        name: str = getattr(request, "collection", "")
-        if not policies or action is None or not self._root.exists(request.database, name):
-            return request
-        meta = self._root.find(request.database, name)
-        held = [policy for policy in policies.get(meta.collection_id, ()) if action in policy.actions]
-        if not held or self._access.permissions(request.user).everything:
-            return request
-        (user,) = self._access.users(request.user)
-        own = [policy for policy in held if not policy.roles or set(policy.roles) & set(user.roles)]
-        return self._bounded(request, meta, own)
+    def binds(self, request: rq.Request) -> bool:
+        """Whether the request is about a collection with policies, and its user bound by them."""
+        return bool(self._held(request)) and not self._access.permissions(request.user).everything
 
-    def _bounded(self, request: R, meta: CollectionMeta, own: list[RowPolicy]) -> R:
+    def _held(self, request: rq.Request) -> tuple[RowPolicy, ...]:
+        """All policies of the collection that a request names."""
+        policies = self._access.picture.policies
+        name = getattr(request, "collection", "")
+        if not policies or not name or not self._root.exists(request.database, name):
+            return ()
+        return policies.get(self._root.find(request.database, name).collection_id, ())
+
+    def narrowed(self, request: rq.Request) -> rq.Request:
+        """The request over the rows that its user may touch. Raises PermissionDenied when it asks for others."""
+        if not self.binds(request):
+            return request
+        if isinstance(request, _WHOLE):
+            raise _denied(request, "the collection has row policies: this takes the role admin")
+        action = _ACTIONS.get(type(request))
+        held = [policy for policy in self._held(request) if action in policy.actions]
+        if not held:
+            return request
+        roles = {role for user in self._access.users(request.user) for role in user.roles}
+        own = [policy for policy in held if not policy.roles or roles & set(policy.roles)]
+        return self._bounded(request, self._root.find(request.database, getattr(request, "collection", "")), own)
+
+    def _bounded(self, request: rq.Request, meta: CollectionMeta, own: list[RowPolicy]) -> rq.Request:
         bound = _any_of([policy.using for policy in own], request.user)
         if isinstance(request, rq.Insert | rq.Upsert):
             written = _any_of([policy.check or policy.using for policy in own], request.user)
-            self._check_rows(request, meta, bound, written)
-            return request
+            return self._written(request, meta, bound, written)
         if isinstance(request, rq.HybridSearch):
-            parts = tuple(
-                msgspec.structs.replace(part, filter=self._both(meta, part.filter, part.filter_params, bound))
-                for part in request.searches
-            )
+            if request.explain:
+                raise _denied(request, "an explanation would show the policies")
+            parts = tuple(self._searched(part, request, meta, bound) for part in request.searches)
             return msgspec.structs.replace(request, searches=parts)
-        if isinstance(request, rq.Query | rq.Search | rq.Delete):
-            if isinstance(request, rq.Search) and request.queries.ids is not None:
-                raise _denied(request, "a search by ids reads vectors of rows that policies may hide")
-            if isinstance(request, rq.Delete) and request.condition is not None:
+        if isinstance(request, rq.Search):
+            return self._searched(request, request, meta, bound)
+        if isinstance(request, rq.Query):
+            if request.explain:
+                raise _denied(request, "an explanation would show the policies")
+            both = self._both(meta, request.filter, request.filter_params, bound)
+            return msgspec.structs.replace(request, filter=both)
+        if isinstance(request, rq.Delete):
+            if request.condition is not None:
                 raise _denied(request, "conditional deletes are not for rows under a policy")
+            own_filter = compile_filter(request.filter, meta.schema, request.filter_params, purpose="delete")
+            if own_filter.always_true:
+                raise InvalidParameter(f"delete plan can't be empty or always true : {request.filter}")
             both = self._both(meta, request.filter, request.filter_params, bound)
             return msgspec.structs.replace(request, filter=both)
         raise _denied(request, "it reads rows that policies may hide")
+
+    def _searched(self, search: rq.Search, whole: rq.Request, meta: CollectionMeta, bound: str) -> rq.Search:
+        if search.queries.ids is not None:
+            raise _denied(whole, "a search by ids reads vectors of rows that policies may hide")
+        if search.tuning is not None and search.tuning.explain:
+            raise _denied(whole, "an explanation would show the policies")
+        both = self._both(meta, search.filter, search.filter_params, bound)
+        return msgspec.structs.replace(search, filter=both)
 
     def _both(self, meta: CollectionMeta, own: str, params: dict[str, object], bound: str) -> str:
         """A filter that asks for both. The user's has to be one by itself: it may not end in the middle of ours."""
@@ -98,35 +129,27 @@ class Policies:
         compile_filter(own, meta.schema, params, zone=self._root.zone_of(meta))
         return f"({bound}) and ({own})"
 
-    def _check_rows(self, request: rq.Insert | rq.Upsert, meta: CollectionMeta, bound: str, written: str) -> None:
-        """Rows to be written must pass, and so must those that they replace."""
-        if isinstance(request, rq.Upsert) and request.partial:
-            raise _denied(request, "partial upserts are not for rows under a policy")
+    def _written(self, request: rq.Insert | rq.Upsert, meta: CollectionMeta, bound: str, written: str) -> rq.Request:
+        """Rows to be written must pass; so must those they replace, which is looked at while nothing else writes."""
+        if isinstance(request, rq.Upsert) and (request.partial or request.condition is not None):
+            raise _denied(request, "partial and conditional upserts are not for rows under a policy")
         rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
         schema = meta.schema
         condition = compile_filter(written, schema, zone=self._root.zone_of(meta))
         passing = condition.evaluate(ArrowColumns(_completed(rows, schema, condition.fields), schema))
         if not passing.all():
             raise _denied(request, f"row {int(passing.argmin())} does not pass a policy about what is written")
-        primary = schema.primary.name
-        if primary not in rows.schema.names:
-            return
-        keys = rows.column(primary).drop_null().to_pylist()
-        if keys:
-            there, seen = (self._count(request, primary, keys, extra) for extra in ("", f" and ({bound})"))
-            if there != seen:
-                raise _denied(request, "a row that would be replaced is under a policy")
-
-    def _count(self, request: rq.Insert | rq.Upsert, primary: str, keys: list[object], extra: str) -> int:
-        query = rq.Query(
+        if schema.primary.name not in rows.schema.names:
+            return request  # the keys will be new
+        return rq.Upsert(
             database=request.database,
+            user=request.user,
             collection=request.collection,
-            filter=f"{primary} in {{keys}}{extra}",
-            filter_params={"keys": keys},
-            output_fields=("count(*)",),
+            rows=rows,
+            partition=request.partition,
+            schema_timestamp=request.schema_timestamp,
+            condition=rq.Condition(where=bound, or_absent=True),
         )
-        found: int = self._reads.query(query).rows.column(0)[0].as_py()
-        return found
 
     # -- requests about policies ----------------------------------------------------------------
     def create(self, request: CreateRowPolicy) -> rs.Done:

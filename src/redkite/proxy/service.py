@@ -216,12 +216,12 @@ class Proxy:
         self._models.close()
 
     def call(self, request: rq.Request) -> rs.Result | Future[rs.Result]:
-        method = self._methods.get(type(request))
-        if method is None:
-            raise Unimplemented(f"{type(request).__name__} is not built in this version")
         if request.user:
             self._access.check(request)
             request = self._policies.narrowed(request)
+        method = self._methods.get(type(request))
+        if method is None:
+            raise Unimplemented(f"{type(request).__name__} is not built in this version")
         for _ in range(_REPLANS):
             try:
                 return method(request)
@@ -245,6 +245,8 @@ class Proxy:
         if isinstance(request, _LIGHT):
             return True
         try:
+            if request.user and self._policies.binds(request):
+                return False  # their filters may be anything
             if isinstance(request, _READS):
                 return self._rankings.is_quick(request)
             if isinstance(request, rq.Upsert) and (request.partial or request.condition is not None):

@@ -32,8 +32,9 @@ log = get_logger(__name__)
 LATE_BYTES: Final = 8 << 20
 """Columns of less are compared with the rest of their file."""
 PIECE_BYTES: Final = 64 << 10
-TOGETHER: Final = 64
-"""Pieces that the background compares before it looks whether it should go on."""
+TOGETHER: Final = 3
+"""Pieces that the background compares at a time: so few that it compares them itself, and waits for no other thread of
+the pool that it runs on."""
 PIECES: Final = b"pieces"
 """Where a file has the checksums of its pieces: in the metadata of its batch, CRC-32 as u32 each, in base64."""
 

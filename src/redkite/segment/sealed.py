@@ -124,8 +124,10 @@ class SealedSegment:
 
     def vectors(self, field: str, rows: int) -> Vectored:
         found = self._vectors.get(field)
-        if found is None or (self._late is not None and self._late.is_done):
-            if self._late is not None and self._late.is_done:
+        late = self._late  # another thread may find it done meanwhile
+        done = late is not None and late.is_done
+        if found is None or done:
+            if done:
                 self._late, self._vectors = None, {}
             found = self._vectors[field] = self._open_vectors(field)
         return found if rows == self.meta.rows else found.head(rows)

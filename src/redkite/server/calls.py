@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from redkite.errors import MilvusException, Unexpected
+from redkite.errors import MilvusException, RateLimited, Unexpected
 from redkite.logs import CURRENT, Logged, get_logger
 from redkite.model.requests import Request, Search
 from redkite.model.results import Hits, Result
@@ -25,6 +25,9 @@ Done = Callable[[T | MilvusException], None]
 """Takes the outcome of one call, in the event loop's thread. Must not raise."""
 
 WORKERS = 16
+DOOR_WORKERS = 2
+MOST_CHECKS = 64
+"""Callers whose passwords are being compared, or wait for it. More are refused until some are done."""
 _log = get_logger(__name__)
 
 
@@ -35,6 +38,8 @@ class Calls:
         self._service = service
         self._loop = loop
         self._pool = Workers(workers, "redkite-call")
+        self._door = Workers(DOOR_WORKERS, "redkite-door")
+        self._checks = 0
         self._arrived: deque[Callable[[], None]] = deque()
         self._awake = False
         self._gathered: list[tuple[Search, tuple[Done[Result], Logged | None]]] = []
@@ -77,6 +82,27 @@ class Calls:
         result: T = await waiter
         return result
 
+    def check(self, who: Callable[[], str], done: Done[str]) -> None:
+        """Look at who calls. It takes its time on purpose: on threads of its own, so that strangers hold nobody up."""
+        if self._checks >= MOST_CHECKS:
+            done(RateLimited(f"{MOST_CHECKS} callers are being looked at already: try again"))
+            return
+        self._checks += 1
+        self.running += 1
+
+        def looked_at(user: str | MilvusException) -> None:
+            self._checks -= 1
+            done(user)
+
+        self._door.submit(lambda: self._work(who, looked_at, None))
+
+    async def checked(self, who: Callable[[], str]) -> str:
+        """`check` for coroutines."""
+        waiter, done = self._waiter()
+        self.check(who, done)
+        user: str = await waiter
+        return user
+
     def start(self, work: Callable[[], T], done: Done[T]) -> None:
         """`run` for callbacks."""
         self.running += 1
@@ -86,6 +112,7 @@ class Calls:
     def close(self) -> None:
         """End the pool; what it still runs is left behind."""
         self._pool.close()
+        self._door.close()
 
     # -- searches that arrive together ----------------------------------------------------------
     def _gather(self, search: Search, finish: Callable[[Result], T], done: Done[T]) -> None:

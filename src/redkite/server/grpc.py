@@ -14,12 +14,12 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from redkite.errors import MilvusException, Refused
+from redkite.errors import MilvusException, Refused, Unauthenticated
 from redkite.logs import CURRENT
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.results import Result
 from redkite.server.calls import Calls, as_milvus
-from redkite.server.guard import AUTHORIZATION, Guard
+from redkite.server.guard import AUTHORIZATION, MISSING, Guard
 from redkite.server.http2 import Http2Connection, Stream
 from redkite.server.observer import WRITES, Call, Observer, shown_address
 from redkite.wire.headers import Header, literal
@@ -117,14 +117,20 @@ class Rpcs:
         header = _header(headers, AUTHORIZATION)
         try:
             user = guard.known(header)
-        except MilvusException as error:
-            run(error)
+        except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
+            run(as_milvus(error))
             return
         if user is not None:
             run(user)
             return
         assert header is not None, "known raises without one"
-        self._calls.start(functools.partial(guard.grpc_user, header), run)
+        self._calls.check(functools.partial(guard.grpc_user, header), run)
+
+    def stranger(self, headers: list[Header]) -> Refused | None:
+        """Why a call is refused before its message is there: nobody says who asks."""
+        if self._guard is None or _header(headers, AUTHORIZATION) is not None:
+            return None
+        return Unauthenticated(MISSING)
 
 
 class GrpcConnection(Http2Connection):
@@ -162,6 +168,8 @@ class GrpcConnection(Http2Connection):
         if method is None:
             unknown = path.rsplit(b"/", 1)[-1].decode(errors="replace")
             self.refuse(stream, failure(UNIMPLEMENTED, f"method {unknown} not implemented"))
+        elif (refused := self._rpcs.stranger(stream.headers)) is not None:
+            self.refuse(stream, failure(refused.grpc_status, refused.message))
         else:
             stream.target = method
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AUTHORIZATION = b"authorization"
 REMEMBERED = 10_000
-_MISSING = "missing authorization in header"
+MISSING = "missing authorization in header"
 _BAD_TOKEN = "invalid token format"
 _BAD_PASSWORD = "auth check failure, please check username and password are correct"
 _BAD_KEY = "auth check failure, please check api key is correct"
@@ -39,7 +39,7 @@ class Guard:
         """The user behind a header that was right before; None: it has to be looked at. Raises Unauthenticated when
         there is none."""
         if header is None:
-            raise Unauthenticated(_MISSING)
+            raise Unauthenticated(MISSING)
         self._follow()
         picture, users = self._memory
         return users.get(header) if picture is self._access.picture else None
@@ -62,7 +62,7 @@ class Guard:
         user = self.known(header)
         if user is None:
             assert header is not None, "known raises without one"
-            user = await calls.run(functools.partial(self.rest_user, header))
+            user = await calls.checked(functools.partial(self.rest_user, header))
         return user
 
     def _user(self, header: bytes, token: str) -> str:

@@ -44,14 +44,20 @@ def access_rules(settings: Settings) -> AccessRules:
 def _made_up(folder: str) -> str:
     path = f"{folder}/{_PASSWORD_FILE}"
     os.makedirs(folder, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if os.path.exists(path):
         with open(path) as handle:
-            return handle.read().strip()
+            kept = handle.read().strip()
+        if not kept:
+            raise InvalidParameter(f"{path} is empty: delete it, and a new password is made up")
+        return kept
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    unfinished = f"{path}.{os.getpid()}"
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as handle:
         handle.write(password + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(unfinished, path)  # whole, or not there
     _log.warning("the password of root was made up; it is in %s", path)
     return password
 

@@ -46,11 +46,17 @@ class _Append(NamedTuple):
     future: Future[Any]
 
 
+_Taken = tuple[object | None, int, list[_Append]]
+"""Who took records from the queue, where they begin, and which."""
+_NOTHING_TAKEN: _Taken = (None, 0, [])
+
+
 class LocalTopic:
     """One topic. Nothing is opened or read before the first use.
 
-    Three locks, taken in this order: `_keeping` guards what is remembered and forgotten, `_io` is held by whoever
-    writes, syncs or changes the list of pages, `_state` guards the queue and is held for moments.
+    Four locks, taken in this order: `_keeping` guards what is remembered and forgotten, `_turn` is held by whoever
+    commits, `_io` by whoever writes, syncs or changes the list of pages, `_state` guards the queue and is held for
+    moments.
     """
 
     def __init__(self, env: Env, folder: str, executor: Executor, settings: LogSettings, backlog: Backlog) -> None:
@@ -70,7 +76,8 @@ class LocalTopic:
         self._queued_bytes = 0
         self._committing = False
         """Is there somebody whose task it is to commit what is queued?"""
-        self._taken: tuple[int, list[_Append]] = (0, [])
+        self._taken: _Taken = _NOTHING_TAKEN
+        self._turn = threading.Lock()
         """The commit under way: the sequence of its first record, and the appends."""
         self._last: Future[Any] | None = None
         self.unapplied = ""
@@ -138,18 +145,21 @@ class LocalTopic:
     # -- committing -----------------------------------------------------------------------------
     def do_here(self) -> None:
         """Commit what is queued in this thread, unless somebody does that already, or it is much."""
-        with self._state:
-            if self._committing or not self._queue:
-                return
-            self._committing = True
-            is_much = self._queued_bytes > LEAD_BYTES
-        if is_much:
-            self._submit()
-            return
+        lead: object | None = None
         try:
-            self._commit_queue(1)
+            with self._state:
+                if self._committing or not self._queue:
+                    return
+                lead = object()
+                self._committing = True
+                is_much = self._queued_bytes > LEAD_BYTES
+            if is_much:
+                self._submit()
+            else:
+                self._commit_queue(1, lead)
         except BaseException as error:
-            self._leave_lead(error)
+            if lead is not None:
+                self._leave_lead(error, lead)
             raise
 
     def do_elsewhere(self) -> None:
@@ -160,12 +170,17 @@ class LocalTopic:
             self._committing = True
         self._submit()
 
-    def _leave_lead(self, error: BaseException) -> None:
-        """Something was thrown into this thread from outside, anywhere between two commits: the executor goes on.
-        Records that were not proven durable are written again; of one that is, it is not known whether it was applied.
+    def _leave_lead(self, error: BaseException, lead: object) -> None:
+        """Something was thrown into this thread from outside, anywhere between two commits: the executor goes on, also
+        if it does already. Records that this thread took and that were not proven durable are written again; of one
+        that is, it is not known whether it was applied.
         """
-        first, batch = self._taken
-        self._taken = (0, [])
+        with self._state:
+            taken_by, first, batch = self._taken
+            if taken_by is lead:
+                self._taken = _NOTHING_TAKEN
+            else:
+                batch = []
         left = [append for append in batch if not append.future.done()]
         if left and self._writer.end > first:
             self._end_with(StorageError(f"interrupted: {error!r}"), left)
@@ -187,15 +202,17 @@ class LocalTopic:
             self._backlog.leave(_weight(batch))
             _fail(error, batch)
 
-    def _commit_queue(self, commits: int = COMMITS_PER_JOB) -> None:
-        """Commit what is queued, several times over, then make room for another topic's job."""
+    def _commit_queue(self, commits: int = COMMITS_PER_JOB, lead: object | None = None) -> None:
+        """Commit what is queued, several times over, then make room for another topic's job. Commits wait for each
+        other, should two threads have come to make them."""
         for _ in range(commits):
-            with self._state:
-                batch = self._take()
-            if not batch:
-                break
-            self._commit(batch)
-            self._taken = (0, [])
+            with self._turn:
+                with self._state:
+                    batch = self._take(lead)
+                if not batch:
+                    break
+                self._commit(batch)
+                self._taken = _NOTHING_TAKEN
         if not self._queue:
             with self._io:
                 self._writer.mark()
@@ -205,7 +222,7 @@ class LocalTopic:
                     return
         self._submit()
 
-    def _take(self) -> list[_Append]:
+    def _take(self, lead: object | None) -> list[_Append]:
         """The next commit's records: all that wait, up to `COMMIT_BYTES`."""
         queue, taken = self._queue, self._queued_bytes
         count = len(queue)
@@ -215,7 +232,7 @@ class LocalTopic:
                 taken += queue[count].length
                 count += 1
         batch = queue[:count]
-        self._taken = (self._writer.end, batch)
+        self._taken = (lead, self._writer.end, batch)
         self._queue = queue[count:]
         self._queued_bytes -= taken
         return batch

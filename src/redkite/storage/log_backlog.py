@@ -54,11 +54,17 @@ class Backlog:
         self._begin()
         try:
             turn.result(self._seconds)
-        except TimeoutError:
+        except BaseException as error:
             with self._lock:
-                if waiting not in self._waiting:
-                    return  # its turn came at the last moment
-                self._waiting.remove(waiting)
+                granted = waiting not in self._waiting  # its turn came at the last moment
+                if not granted:
+                    self._waiting.remove(waiting)
+            if not isinstance(error, TimeoutError):  # thrown in from outside
+                if granted:
+                    self.leave(size)
+                raise
+            if granted:
+                return
             raise RateLimited(
                 f"rate limit exceeded: {self.size} bytes wait to be written to the log and the limit is "
                 f"{self._limit}; no room came within {self._seconds:g} s"

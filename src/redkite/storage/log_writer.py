@@ -123,6 +123,9 @@ class PageWriter:
         except MilvusException as error:
             _logger.warning("a new page of '%s' is begun: %s", self._folder, error.message)
             self._leave_page()
+        except BaseException as error:  # thrown in from outside: how long the page is now is not known
+            self.suspect = repr(error)
+            raise
 
     def _writable(self, size: int) -> AppendFile:
         """The file to append so many bytes to: the last page, or a new one when that is full."""
@@ -176,6 +179,11 @@ class PageWriter:
             self.roll()
         except SyncFailed as error:  # a page that half exists must not be followed by appends to the old one
             self.suspect = error.message
+            raise
+        except MilvusException:
+            raise
+        except BaseException as error:  # thrown in from outside: the page may half exist, too
+            self.suspect = repr(error)
             raise
 
     def roll(self) -> None:

@@ -61,7 +61,7 @@ class Inverted:
             return self.having(known)
         if sum(known.values()) < least:
             return np.zeros(self.texts, np.bool_)
-        found = np.zeros(self.texts, np.uint16)
+        found = np.zeros(self.texts, np.int64)
         for number, weight in known.items():
             found[_distinct(self._rows_of(number))] += weight
         mask: Mask = found >= least

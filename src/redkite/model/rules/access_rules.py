@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from redkite.errors import InvalidParameter
 from redkite.model.limits import LIMITS, Limits
+from redkite.model.privileges import ALL, GROUPS, OBJECT_OF, OLD_GROUPS
 
 _USER_WORD = re.compile(r"[A-Za-z0-9_.-]", re.ASCII)
 _ROLE_WORD = re.compile(r"[A-Za-z0-9_$]", re.ASCII)
@@ -63,3 +65,20 @@ def check_description(text: str, limits: Limits = LIMITS) -> str:
             expected=limits.max_role_description, actual=len(text.encode()),
         )  # fmt: skip
     return text
+
+
+def check_group_name(name: str) -> str:
+    """Of a group that somebody defines: none that is built in, nor a privilege."""
+    check_role_name(name, what="privilege group name")
+    if name in GROUPS or name in OBJECT_OF or name == ALL or any(name == old for _, old in OLD_GROUPS):
+        raise InvalidParameter(
+            f"privilege group name [{name}] is defined by built in privileges or privilege groups in system"
+        )
+    return name
+
+
+def check_privileges(names: Iterable[str], groups: frozenset[str]) -> None:
+    """Each is a privilege, or one of the groups."""
+    for name in names:
+        if name not in OBJECT_OF and name not in groups:
+            raise InvalidParameter(f"privilege [{name}] does not exist")

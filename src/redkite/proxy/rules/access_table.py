@@ -29,8 +29,8 @@ OPEN: Final = frozenset(
     {
         rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.AllocTimestamp, rq.HasCollection,
         rq.ShowCollections, rq.ListDatabases, rq.GetFlushAllState, rq.GetCompactionState, rq.GetCompactionPlans,
-        rq.ListPersistentSegments, rq.ListLoadedSegments, an.RunAnalyzer, an.ComputePhraseMatchSlop,
-        GetMetrics,
+        rq.ListPersistentSegments, rq.ListLoadedSegments, rq.GetRestoreSnapshotState, an.RunAnalyzer,
+        an.ComputePhraseMatchSlop, GetMetrics,
     }
 )  # fmt: skip
 """What any user may; lists show only what a grant names."""

@@ -105,10 +105,21 @@ class RestApp:
             status, content = await self._answer(call, path, dict(scope["headers"]), receive)
             await _send(send, status, _JSON, content, call.request_id)
         elif method == "POST" and path in _UNSERVED:
-            error = Unimplemented(f"service unimplemented: {path} is not served in this version")
-            await _send(send, 200, _JSON, failure(error))
+            status, content = await self._unserved(path, dict(scope["headers"]))
+            await _send(send, status, _JSON, content)
         else:
             await _send(send, 404, _TEXT, b"404 page not found")
+
+    async def _unserved(self, path: str, headers: dict[bytes, bytes]) -> tuple[int, bytes]:
+        error: MilvusException = Unimplemented(f"service unimplemented: {path} is not served in this version")
+        if self._guard is not None:
+            try:
+                await self._guard.rest_caller(self._calls, headers)
+            except Unauthenticated:
+                return 401, _WHO
+            except MilvusException as refused:
+                error = refused
+        return 200, failure(error)
 
     async def _answer(self, call: Call, path: str, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         """HTTP status and body of one call. Never raises."""
