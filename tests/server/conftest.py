@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
+import pymilvus
 import pytest
 from tests.server.fakes import FakeService
+from tests.server.guarded import ROOT, serve
 from tests.server.rest_client import Rest
 from tests.servers import ProcessServer, ThreadServer
+
+import redkite
 
 
 @pytest.fixture
@@ -38,4 +43,34 @@ def rest(server: ProcessServer) -> Rest:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A collection name of this test's own."""
-    return "c_" + "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:200]
+    module = request.node.module.__name__.rpartition(".")[2]
+    return "c_" + "".join(letter if letter.isalnum() else "_" for letter in f"{module}_{request.node.name}")[:200]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessServer]:
+    with serve(tmp_path_factory.mktemp("guarded"), 'authorization = "on"', 'super_users = "boss"') as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def root(guarded: ProcessServer) -> Iterator[redkite.MilvusClient]:
+    with redkite.MilvusClient(guarded.uri, token=ROOT) as client:
+        yield client
+
+
+@pytest.fixture(params=[pymilvus, redkite], ids=["pymilvus", "redkite"])
+def sdk(request: pytest.FixtureRequest) -> ModuleType:
+    module: ModuleType = request.param
+    return module
+
+
+@pytest.fixture
+def bob(root: redkite.MilvusClient) -> Iterator[str]:
+    """A user with the role `reader`, which may do nothing yet."""
+    root.create_user("bob", "secret1")
+    root.create_role("reader")
+    root.grant_role("bob", "reader")
+    yield "bob:secret1"
+    root.drop_user("bob")
+    root.drop_role("reader", force_drop=True)

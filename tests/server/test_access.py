@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.server.guarded import ROOT, asked, denied, serve
 from tests.server.rest_client import Rest
 from tests.servers import ProcessServer
 
@@ -31,62 +32,12 @@ from redkite.proxy.rules.access_table import NEEDS, OPEN
 from redkite.server.rest.app import _ENDPOINTS
 from redkite.wire.methods import METHODS, PATHS
 
-ROOT = "root:Milvus"
-
-
-def serve(folder: Path, *settings: str, workers: int = 1) -> ProcessServer:
-    config = folder / "redkite.toml"
-    config.write_text("\n".join(settings) + "\n")
-    return ProcessServer(folder / "data", "--config", str(config), "--workers", str(workers))
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessServer]:
-    with serve(tmp_path_factory.mktemp("guarded"), 'authorization = "on"', 'super_users = "boss"') as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def root(guarded: ProcessServer) -> Iterator[redkite.MilvusClient]:
-    with redkite.MilvusClient(guarded.uri, token=ROOT) as client:
-        yield client
-
-
-@pytest.fixture(params=[pymilvus, redkite], ids=["pymilvus", "redkite"])
-def sdk(request: pytest.FixtureRequest) -> ModuleType:
-    module: ModuleType = request.param
-    return module
-
-
 @pytest.fixture
 def birds(root: redkite.MilvusClient) -> Iterator[str]:
     root.create_collection("birds", dimension=4)
     root.insert("birds", [{"id": 1, "vector": [1, 2, 3, 4]}])
     yield "birds"
     root.drop_collection("birds")
-
-
-@pytest.fixture
-def bob(root: redkite.MilvusClient) -> Iterator[str]:
-    """A user with the role `reader`, which may do nothing yet."""
-    root.create_user("bob", "secret1")
-    root.create_role("reader")
-    root.grant_role("bob", "reader")
-    yield "bob:secret1"
-    root.drop_user("bob")
-    root.drop_role("reader", force_drop=True)
-
-
-def denied(call: Any) -> str:
-    """What a call was refused with, by pymilvus or by our client."""
-    with pytest.raises((grpc.RpcError, NotPermitted)) as caught:
-        call()
-    error = caught.value
-    if isinstance(error, NotPermitted):
-        assert error.code == 1401
-        return error.message
-    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-    return str(error.details())
 
 
 # -- who is it? ---------------------------------------------------------------------------------
@@ -396,18 +347,13 @@ def test_a_backup_of_users_and_roles_can_be_brought_to_another_server(
     root: redkite.MilvusClient, bob: str, tmp_path: Path
 ) -> None:
     root.grant_privilege_v2("reader", "Query", "*")
-    state = root._run(_asked(ac.BackupAccess()), None, {})
+    state = root._run(asked(ac.BackupAccess()), None, {})
     with serve(tmp_path, 'authorization = "on"') as other, redkite.MilvusClient(other.uri, token=ROOT) as there:
-        there._run(_asked(ac.RestoreAccess(state=state)), None, {})
+        there._run(asked(ac.RestoreAccess(state=state)), None, {})
         redkite.MilvusClient(other.uri, token=bob).close()
         assert there.describe_role("reader")["privileges"][0]["privilege"] == "Query"
         with pytest.raises(InvalidParameter, match=r"role \[reader\] already exists"):
-            there._run(_asked(ac.RestoreAccess(state=state)), None, {})
-
-
-def _asked(request: rq.Request) -> Any:
-    answer = yield request
-    return answer
+            there._run(asked(ac.RestoreAccess(state=state)), None, {})
 
 
 def test_users_and_grants_survive_a_restart(tmp_path: Path) -> None:
@@ -535,85 +481,3 @@ def test_with_mutual_tls_a_client_shows_a_certificate_too(tmp_path: Path, certif
 def test_files_that_do_not_do_are_told_at_the_start(tmp_path: Path, settings: list[str], told: str) -> None:
     with pytest.raises(RuntimeError, match=told):
         serve(tmp_path, *settings)
-
-
-# -- policies about rows ------------------------------------------------------------------------
-@pytest.fixture
-def notes(root: redkite.MilvusClient, bob: str) -> Iterator[str]:
-    """A collection of which everybody may touch only their own rows; the reader may read and write it."""
-    schema = root.create_schema()
-    schema.add_field("id", redkite.DataType.INT64, is_primary=True)
-    schema.add_field("owner", redkite.DataType.VARCHAR, max_length=32)
-    schema.add_field("v", redkite.DataType.FLOAT_VECTOR, dim=2)
-    index = root.prepare_index_params()
-    index.add_index("v", index_type="FLAT", metric_type="L2")
-    root.create_collection("notes", schema=schema, index_params=index)
-    root.insert("notes", [{"id": n, "owner": "bob" if n % 2 else "eve", "v": [n, n]} for n in range(10)])
-    root.grant_privilege_v2("reader", "CollectionReadWrite", "notes")
-    root.create_row_policy("notes", "own", ["query", "search", "insert", "upsert", "delete"], "owner == $user")
-    yield "notes"
-    root.drop_collection("notes")
-
-
-def test_a_policy_hides_rows_from_every_kind_of_read(
-    guarded: ProcessServer, sdk: ModuleType, root: redkite.MilvusClient, notes: str, bob: str
-) -> None:
-    client = sdk.MilvusClient(guarded.uri, token=bob, dedicated=True)
-    odd = [1, 3, 5, 7, 9]
-    assert [row["id"] for row in client.query(notes, filter="id >= 0")] == odd
-    assert client.query(notes, filter="", output_fields=["count(*)"])[0]["count(*)"] == 5
-    assert sorted(hit["id"] for hit in client.search(notes, data=[[0, 0]], limit=10)[0]) == odd
-    assert client.get(notes, ids=[2, 3])[0]["id"] == 3 and len(client.get(notes, ids=[2, 3])) == 1
-    request = sdk.AnnSearchRequest([[0, 0]], "v", {}, limit=10)
-    assert sorted(h["id"] for h in client.hybrid_search(notes, [request], sdk.RRFRanker(), limit=10)[0]) == odd
-    assert len(root.query(notes, filter="id >= 0")) == 10
-    client.close()
-
-
-def test_no_filter_gets_around_a_policy(guarded: ProcessServer, notes: str, bob: str) -> None:
-    client = redkite.MilvusClient(guarded.uri, token=bob)
-    for text in ("id >= 0) or (id >= 0", "true) or (true", "owner == 'eve' or id >= 0", "not (owner == 'bob')"):
-        try:
-            found = client.query(notes, filter=text)
-        except MilvusException as error:
-            assert "parse" in error.message or "unexpected" in error.message, error.message
-        else:
-            assert {row["owner"] for row in found} <= {"bob"}, text
-    with pytest.raises(NotPermitted, match="vectors of rows that policies may hide"):
-        client.search(notes, ids=[2], limit=3)
-    client.close()
-
-
-def test_a_policy_binds_what_is_written_replaced_and_deleted(
-    guarded: ProcessServer, root: redkite.MilvusClient, notes: str, bob: str
-) -> None:
-    client = redkite.MilvusClient(guarded.uri, token=bob)
-    client.upsert(notes, [{"id": 1, "owner": "bob", "v": [5, 5]}, {"id": 11, "owner": "bob", "v": [5, 5]}])
-    assert "row 1 does not pass" in denied(
-        lambda: client.insert(notes, [{"id": 12, "owner": "bob", "v": [1, 1]}, {"id": 13, "owner": "eve", "v": [1, 1]}])
-    )
-    assert "would be replaced" in denied(lambda: client.upsert(notes, [{"id": 2, "owner": "bob", "v": [5, 5]}]))
-    assert "would be replaced" in denied(lambda: client.insert(notes, [{"id": 2, "owner": "bob", "v": [5, 5]}]))
-    denied(lambda: client.upsert(notes, [{"id": 1, "owner": "eve"}], partial_update=True))
-    client.delete(notes, filter="id >= 0")
-    assert [row["id"] for row in root.query(notes, filter="id >= 0")] == [0, 2, 4, 6, 8]
-    client.close()
-
-
-def test_policies_add_up_and_without_one_for_its_roles_a_user_sees_nothing(
-    guarded: ProcessServer, root: redkite.MilvusClient, notes: str, bob: str
-) -> None:
-    client = redkite.MilvusClient(guarded.uri, token=bob)
-    root.create_row_policy(notes, "shared", ["query"], "id in [0, 2]", roles=["reader"])
-    assert [row["id"] for row in client.query(notes, filter="id >= 0")] == [0, 1, 2, 3, 5, 7, 9]
-    root.drop_row_policy(notes, "own")
-    root.drop_row_policy(notes, "shared")
-    root.create_row_policy(notes, "others", ["query"], "true", roles=["admin"])
-    assert client.query(notes, filter="id >= 0") == []
-    assert root.list_row_policies(notes)[0]["policy_name"] == "others"
-    assert "CreateRowPolicy" in denied(lambda: client.create_row_policy(notes, "mine", ["query"], "true"))
-    with pytest.raises(MilvusException, match="cannot parse expression"):
-        root.create_row_policy(notes, "broken", ["query"], "owner ==")
-    with pytest.raises(MilvusException, match="a row policy is about query, search"):
-        root.create_row_policy(notes, "broken", ["fly"], "true")
-    client.close()
