@@ -230,6 +230,41 @@ def test_shutdown_finishes_what_was_submitted(tasks):
     assert [future.result(5) for future in rest] == list(range(10))
 
 
+def no_thread_once(monkeypatch) -> None:
+    """The next thread cannot be started."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_an_executor_that_gets_no_thread_refuses_the_job_and_works_again_later(tasks, monkeypatch):
+    executor = tasks.executor("worker")
+    no_thread_once(monkeypatch)
+    done = []
+    with pytest.raises(Unavailable, match="executor 'worker' has no thread: can't start new thread"):
+        executor.submit(done.append, "refused")
+    assert executor.submit(int, 5).result(5) == 5
+    assert done == [], "what was refused is not done later"
+    executor.shutdown()
+
+
+def test_a_job_that_gets_no_thread_of_its_own_waits_for_one_that_is_there(tasks, monkeypatch):
+    executor = tasks.executor("worker", 2)
+    started, gate = threading.Event(), threading.Event()
+    executor.submit(lambda: started.set() or gate.wait(5))
+    assert started.wait(5)
+    no_thread_once(monkeypatch)
+    second = executor.submit(int, 5)
+    assert not second.done()
+    gate.set()
+    assert second.result(5) == 5
+    executor.shutdown()
+
+
 def test_idle_threads_end_and_come_back(tasks, monkeypatch):
     monkeypatch.setattr(realenv, "_IDLE_SECONDS", 0.02)
     executor = tasks.executor("idler", 2)

@@ -118,6 +118,10 @@ REFUSED: list[tuple[str, str]] = [
     ("text_match(tale, 'a', minimum_should_match=1001)", "minimum_should_match should be <= 1000, got 1001"),
     ("text_match_fuzzy(tale, 'a')", "function text_match_fuzzy takes 3 arguments, but got 2"),
     ("text_match_fuzzy(tale, 'a', max_edit_distance=3)", "max_edit_distance should be <= 2, got 3"),
+    (
+        f"text_match_fuzzy(tale, '{' '.join(f'w{n}' for n in range(257))}', max_edit_distance=1)",
+        "function text_match_fuzzy takes 256 different words at most, but got 257",
+    ),
     ("phrase_match(tale, 'a', 1.5)", '"slop" should be a const integer expression with "uint32" value.'),
     ("phrase_match(tale, 'a', '1')", "\"slop\" expression passed: '1'"),
     ("phrase_match(tale, 'a', -1)", '"slop" should not be a negative interger. "slop" passed: -1'),

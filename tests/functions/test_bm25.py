@@ -84,6 +84,15 @@ def test_what_is_remembered_of_words_stays_small(monkeypatch: pytest.MonkeyPatch
     assert made._memo is not None and len(made._memo._known) <= 8
 
 
+def test_very_long_words_are_counted_and_not_kept() -> None:
+    made = function()
+    long = "x" * 90
+    for _ in range(2):
+        filled = made.fill([pa.array([f"{long} kite {long}"])])
+        assert as_dicts(SparseRows.from_arrow(filled)) == [plain([long, "kite", long])]
+    assert made._hashes is not None and set(made._hashes._known) == {"kite"}
+
+
 def test_long_search_texts_are_read_as_a_whole() -> None:
     made = function()
     long = "kite " * 5_000

@@ -54,3 +54,9 @@ def test_an_address_on_the_list_may_be_named(rules: list[str], endpoint: str) ->
 def test_an_address_that_is_not_on_the_list_is_refused(rules: list[str], endpoint: str) -> None:
     with pytest.raises(InvalidParameter, match="is not one that this server may ask"):
         check_allowed("w", checked_endpoint("w", endpoint), rules)
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "a..", "x" * 64, "models." + "y" * 70 + ".example"])
+def test_a_name_that_no_server_can_have_is_refused(host: str) -> None:
+    with pytest.raises(InvalidParameter, match=r"w: endpoint \[http://.*\] is invalid, should be an http\(s\) URL"):
+        checked_endpoint("w", f"http://{host}/v1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -80,6 +82,36 @@ def test_what_would_not_change_is_not_asked_again(status: int, server: Embedding
 def test_an_answer_that_repeats_the_key_is_shown_without_it(server: EmbeddingServer) -> None:
     server.always = Answer(401, f"Incorrect API key provided: {SECRET}.".encode())
     assert "Incorrect API key provided: ***." in refused(server)
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [
+        (f"HTTP/1.1 401 Wrong key {SECRET} given", "answered 401 Wrong key *** given"),
+        (f"Wrong key {SECRET} given", "cannot be reached: BadStatusLine Wrong key *** given"),
+    ],
+)
+def test_a_first_line_that_repeats_the_key_is_shown_without_it(reply: str, shown: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(f"{reply}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65_536):  # what is not read would break the connection
+                    continue
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/embed"
+        asked = HttpRequest(who="w", url=url, body=b"{}", headers={"Authorization": SECRET}, hidden=(SECRET,))
+        with pytest.raises(FunctionFailed) as caught:
+            client(tries=1).post(asked)
+        answering.join(5)
+    assert SECRET not in str(caught.value)
+    assert shown in caught.value.message
 
 
 def test_redirects_are_not_followed(server: EmbeddingServer) -> None:

@@ -106,3 +106,29 @@ def test_while_a_log_cannot_be_applied_writes_are_refused_and_reads_go_on(monkey
             assert engine.numbers() == before
     engine.insert([10], VECTORS[:1], [10])
     assert engine.numbers() == before | {8: 8, 10: 10}
+
+
+def test_a_log_that_could_not_be_replayed_loses_nothing_at_the_next_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimulatedDisk(5)
+    engine = engine_with_rows(disk)
+    engine.delete("id == 1")
+    before = engine.numbers()
+
+    def fails(*args: Any) -> None:
+        raise MemoryError("no room for a row")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Shard, "_insert_parts", fails)
+        broken.setattr(Shard, "_replay", fails)
+        for _ in range(2):  # one that is durable and not applied, and one before which that is tried again
+            with pytest.raises(MemoryError):
+                engine.insert([8], VECTORS[:1], [8])
+    engine.flush()
+    assert set(before.items()) <= set(engine.numbers().items())
+    engine.insert([9], VECTORS[:1], [9])
+    expected = before | {8: 8, 9: 9}
+    assert engine.numbers() == expected
+    disk.restart()
+    engine.env = simulated_env(6, disk)
+    engine.open()
+    assert engine.numbers() == expected

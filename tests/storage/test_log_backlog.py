@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from redkite.errors import RateLimited
 from redkite.simulated import simulated_env
 from redkite.storage.local_log import LocalLog
 from redkite.storage.log import LogSettings
+from redkite.storage.log_backlog import Backlog
 
 
 class SlowFile:
@@ -134,6 +137,37 @@ def test_failed_and_refused_appends_give_their_room_back() -> None:
     with pytest.raises(OSError, match="closed"):
         topic.append([b"z"])
     assert log.backlog.size == 0
+
+
+class Torn(BaseException):
+    """Thrown into a thread from outside, as KeyboardInterrupt is."""
+
+
+class TornWait(Future[None]):
+    """Whoever waits for it is torn away."""
+
+    def result(self, timeout: float | None = None) -> None:
+        raise Torn
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_who_is_torn_away_from_the_queue_or_as_its_turn_has_come_leaves_the_room_to_others(granted: bool) -> None:
+    tasks: Any = SimpleNamespace(future=TornWait)
+    backlog: Backlog
+
+    def begin() -> None:
+        if granted:
+            backlog.leave(900)
+
+    backlog = Backlog(tasks, 1_000, 20, begin)
+    backlog.enter(900)
+    with pytest.raises(Torn):
+        backlog.enter(800)
+    if not granted:
+        assert backlog.size == 900
+        backlog.leave(900)
+    assert backlog.size == 0
+    assert not backlog.is_full
 
 
 def test_many_threads_under_a_tight_limit_all_get_through(tmp_path: Path) -> None:

@@ -239,3 +239,11 @@ def test_words_are_found_where_tantivy_finds_them(seed: int) -> None:
         assert rows_of(ours.any_of(query, least)) == theirs.any_of(query, least), (query, least)
         distance = chance.randint(0, 2)
         assert rows_of(ours.near(query[:1], distance)) == theirs.near(query[0], distance), (query[0], distance)
+
+
+def test_words_given_more_often_than_a_short_number_counts_are_counted() -> None:
+    index = index_of([["a"], ["b"], ["a", "b"], None])
+    assert index.any_of(["a"] * 70_000, 1_000).tolist() == [True, False, True, False]
+    assert index.any_of(["a"] * 65_536, 1_000).tolist() == [True, False, True, False]
+    twice = ["a"] * 40_000 + ["b"] * 40_000
+    assert index.any_of(twice, 70_000).tolist() == [False, False, True, False]
