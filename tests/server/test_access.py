@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import grpc
 import pymilvus
@@ -24,13 +23,14 @@ from tests.server.rest_client import Rest
 from tests.servers import ProcessServer
 
 import redkite
-from redkite.errors import ConnectError, InvalidParameter, MilvusException, NotAuthenticated, NotPermitted
+from redkite.errors import ConnectError, InvalidParameter, MilvusException, NotAuthenticated
 from redkite.model import access as ac
 from redkite.model import requests as rq
 from redkite.model.advice import AdviseIndex, MeasureRecall
 from redkite.proxy.rules.access_table import NEEDS, OPEN
 from redkite.server.rest.app import _ENDPOINTS
 from redkite.wire.methods import METHODS, PATHS
+
 
 @pytest.fixture
 def birds(root: redkite.MilvusClient) -> Iterator[str]:

@@ -23,6 +23,7 @@ from redkite.model import results as rs
 from redkite.model.access import CreateRowPolicy, DropRowPolicy, ListRowPolicies, RowAction, RowPolicies, RowPolicy
 from redkite.model.advice import AdviseIndex, MeasureRecall
 from redkite.model.batch import arrow_type
+from redkite.model.exchange import ExportSnapshot
 from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.node.topology import Topology
@@ -48,6 +49,7 @@ _WHOLE: tuple[type[rq.Request], ...] = (
     rq.DropCollectionField, rq.AddCollectionField, rq.AddCollectionStructField, rq.AlterCollectionField,
     rq.AlterCollection, rq.AddFunctionField, rq.DropFunctionField, rq.AlterFunction, rq.DropPartition,
     rq.TruncateCollection, rq.DropCollection, rq.RenameCollection, rq.CreateSnapshot, rq.RestoreSnapshot,
+    ExportSnapshot,
 )  # fmt: skip
 """What changes or copies a collection with the rows in it that its user may not touch."""
 
