@@ -39,6 +39,7 @@ class FileResourceCoordinator:
         self._confined = below is not None
         self._allocate_id = allocate_id
         self._lock = threading.Lock()
+        self._self = object()  # unlike an id, it is never another's
         self._known = self._load()
 
     def reload(self) -> None:
@@ -84,7 +85,7 @@ class FileResourceCoordinator:
     @property
     def key(self) -> Hashable:
         """Equal for equal files: an id stands for one file for ever."""
-        return id(self), tuple(meta.resource_id for meta in self._known.values())
+        return self._self, tuple(meta.resource_id for meta in self._known.values())
 
     def read(self, name: str) -> bytes:
         """The bytes of a registered file; InvalidParameter when there is none of that name."""

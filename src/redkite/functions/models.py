@@ -6,6 +6,7 @@ Nothing of it is imported before it is wanted: most databases have no function t
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from redkite.functions.http import Http
     from redkite.functions.local import LocalModel, Place
     from redkite.functions.targets import Targets
+
+MOST_LOADED = 8
+"""Models of this machine that are kept."""
 
 
 class Models:
@@ -38,7 +42,8 @@ class Models:
         self._http: Http | None = None
         self._targets: Targets | None = None
         self._callables: dict[str, RegisterEmbedding] = {}
-        self._local: dict[Place, LocalModel] = {}
+        self._local: OrderedDict[Place, LocalModel] = OrderedDict()
+        self._loading = Lock()
 
     @property
     def http(self) -> Http:
@@ -71,18 +76,21 @@ class Models:
         return self._callables.get(name)
 
     def local(self, place: Place) -> LocalModel:
-        """A model of this machine, loaded once. Raises InvalidParameter when there is none that can be used."""
+        """A model of this machine; the last few that were used stay loaded. Raises InvalidParameter when there is none
+        that can be used."""
         from redkite.functions.local import load
 
-        with self._lock:
-            model = self._local.get(place)
-            if model is None:
-                model = self._local[place] = load(place)
+        with self._loading:  # one at a time; services can be asked meanwhile
+            model = self._local.pop(place, None) or load(place)
+            self._local[place] = model
+            if len(self._local) > MOST_LOADED:
+                self._local.popitem(last=False)
             return model
 
     def close(self) -> None:
         with self._lock:
             http, self._http, self._targets = self._http, None, None
+        with self._loading:
             self._local.clear()
         if http is not None:
             http.close()

@@ -18,7 +18,7 @@ from redkite.text.filters.plain import plain_filter
 from redkite.text.filters.stemmer import Stemming
 from redkite.text.filters.stop import stop_filter
 from redkite.text.options import Options
-from redkite.text.resources import FILES_PARAM, NONE, Resources, packed_files
+from redkite.text.resources import FILES_PARAM, NONE, PackedFiles, Resources, packed_files
 from redkite.text.tokenizers.building import jieba_tokenizer, standard_tokenizer, tokenizer_of
 from redkite.text.tokenizers.icu import ThaiTokenizer
 
@@ -60,8 +60,14 @@ def analyzer_of(params: str | Mapping[str, Any] | None, resources: Resources = N
     made: Analyzer | None = _ANALYZERS.get(key)
     if made is None:
         made = _built(read_params(text, ANALYZER_PARAMS), resources)
-        _ANALYZERS.put(key, made)
+        if _is_settled(text, resources):
+            _ANALYZERS.put(key, made)
     return made
+
+
+def _is_settled(text: str, resources: Resources) -> bool:
+    """Whether an analyzer stays what it is: a file that params name may be another one tomorrow, a packed one not."""
+    return isinstance(resources, PackedFiles) or '"local"' not in text
 
 
 def multi_analyzer_of(params: str | Mapping[str, Any], resources: Resources = NONE) -> MultiAnalyzer:
@@ -71,7 +77,8 @@ def multi_analyzer_of(params: str | Mapping[str, Any], resources: Resources = NO
     made: MultiAnalyzer | None = _ANALYZERS.get(key)
     if made is None:
         made = _several(read_params(text, MULTI_PARAMS), resources)
-        _ANALYZERS.put(key, made)
+        if _is_settled(text, resources):
+            _ANALYZERS.put(key, made)
     return made
 
 
