@@ -239,6 +239,24 @@ def test_a_compaction_is_waited_for(things: Any) -> None:
     things.wait_for_compaction_completed(timeout=30)
 
 
+def test_each_kind_of_compaction_is_asked_for_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections.connect("kinds", uri=str(tmp_path / "kinds.db"))
+    kinds = redkite.DataType
+    key, vector = (
+        redkite.FieldSchema("id", kinds.INT64, is_primary=True),
+        redkite.FieldSchema("v", kinds.FLOAT_VECTOR, dim=2),
+    )
+    made = redkite.Collection("kinds", redkite.CollectionSchema([key, vector]), using="kinds")
+    client = connections.client("kinds")
+    monkeypatch.setattr(client, "compact", lambda _name, clustering, timeout: 20 + clustering)
+    monkeypatch.setattr(client, "get_compaction_state", lambda job, _timeout: f"job {job}")
+    assert made.get_compaction_state() == "Completed"
+    made.compact()
+    made.compact(is_clustering=True)
+    assert (made.get_compaction_state(), made.get_compaction_state(is_clustering=True)) == ("job 20", "job 21")
+    connections.remove_connection("kinds")
+
+
 # -- ours alone ---------------------------------------------------------------------------------
 def test_a_name_that_is_not_connected_is_told() -> None:
     with pytest.raises(ConnectionNotExistException, match="should create connection first"):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from redkite.client import MilvusClient, SearchResult
 
 _POLL_SECONDS = 0.1
+_NOTHING_TO_DO = -1
+"""The job of a compaction that has nothing to do."""
 
 
 class Collection:
@@ -49,6 +51,7 @@ class Collection:
         self._name = name
         self._using = using
         self._schema: CollectionSchema | None = None
+        self._compactions: dict[bool, int] = {}
         exists = self.client.has_collection(name)
         if schema is None:
             if not exists:
@@ -331,16 +334,15 @@ class Collection:
 
     # -- compaction -----------------------------------------------------------------------------
     def compact(self, is_clustering: bool = False, timeout: float | None = None, **options: Any) -> None:
-        """Begin; the other methods are about the compaction that this began last."""
-        self._compaction = self.client.compact(self._name, is_clustering, timeout=timeout, **options)
+        """Begin; the other methods are about the compaction of that kind that this object began last."""
+        self._compactions[is_clustering] = self.client.compact(self._name, is_clustering, timeout=timeout, **options)
 
-    _compaction = -1
+    def get_compaction_state(self, timeout: float | None = None, is_clustering: bool = False) -> str:
+        job = self._compactions.get(is_clustering, _NOTHING_TO_DO)
+        return "Completed" if job == _NOTHING_TO_DO else self.client.get_compaction_state(job, timeout)
 
-    def get_compaction_state(self, timeout: float | None = None, is_clustering: bool = False) -> str:  # noqa: ARG002  there is one kind of id
-        return "Completed" if self._compaction < 0 else self.client.get_compaction_state(self._compaction, timeout)
-
-    def get_compaction_plans(self, timeout: float | None = None, is_clustering: bool = False) -> Any:  # noqa: ARG002  there is one kind of id
-        return self.client.get_compaction_plans(self._compaction, timeout)
+    def get_compaction_plans(self, timeout: float | None = None, is_clustering: bool = False) -> Any:
+        return self.client.get_compaction_plans(self._compactions.get(is_clustering, _NOTHING_TO_DO), timeout)
 
     def wait_for_compaction_completed(self, timeout: float | None = None, is_clustering: bool = False) -> str:
         """Raises Timeout after so many seconds."""
