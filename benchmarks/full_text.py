@@ -30,6 +30,8 @@ BATCH = 1_000
 LEAST_SECONDS = 0.5
 """Of one turn."""
 Searches = Callable[[str], list[tuple[int, float]]]
+_APART = {"PYTHONSAFEPATH": "1"}
+"""Or a worker's library would import scripts of this folder by the names of packages."""
 
 
 def arguments() -> argparse.Namespace:
@@ -189,7 +191,7 @@ class Engine:
         source = str(Path(__file__).resolve().parent.parent / "src")
         self._process = subprocess.Popen(
             [python, __file__, "--work", name, "--data", str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=os.environ | ({} if name == "lite" else {"PYTHONPATH": source}),
+            text=True, env=os.environ | _APART | ({} if name == "lite" else {"PYTHONPATH": source}),
         )  # fmt: skip
         self.built = self._read()
         self.rounds: list[dict[str, Any]] = []

@@ -27,6 +27,8 @@ K = 10
 DIMS, TERMS, ASKED = 30_000, 112, 37
 BATCH = 1_000
 ALGORITHMS = ("DAAT_MAXSCORE", "SINDI", "TAAT_NAIVE", "BLOCK_MAX_MAXSCORE", "DAAT_WAND", "BLOCK_MAX_WAND")
+_APART = {"PYTHONSAFEPATH": "1"}
+"""Or a worker's library would import scripts of this folder by the names of packages."""
 
 
 def arguments() -> argparse.Namespace:
@@ -113,7 +115,7 @@ class Engine:
         source = str(Path(__file__).resolve().parent.parent / "src")
         self._process = subprocess.Popen(
             [python, __file__, *map(str, given)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | ({"PYTHONPATH": source} if module == "redkite" else {}),
+            env=os.environ | _APART | ({"PYTHONPATH": source} if module == "redkite" else {}),
         )  # fmt: skip
         self.built = self._read()
         self.rounds: list[dict[str, Any]] = []

@@ -8,40 +8,54 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
+
+import msgspec
+import pytest
 
 from redkite.config import ENVIRONMENT_PREFIX, Settings
 from redkite.model.service import Service
+from redkite.node.topology import Topology
 from redkite.server.main import Server
 
 READY_SECONDS = 30.0
+ALONE = "it is about a process that serves a folder by itself"
+alone = pytest.mark.skipif("CLUSTER" in os.environ, reason=ALONE)
 
 
 class ProcessServer:
     """`python -m redkite serve` on free ports with its own data folder."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, command: tuple[str, ...] = ()) -> None:
+        """`command`: another than `redkite serve` that prints the same line."""
         self.data = data
-        command = [sys.executable, "-m", "redkite", "serve", "--data", str(data), "--port", "0", "--metrics-port", "0"]
+        # All that a cluster keeps, its log and its metadata, is in memory, and freed when the interpreter ends.
+        self._end_seconds = 60.0 if command else 15.0
+        serve = ["redkite", "serve", "--data", str(data), "--port", "0", "--metrics-port", "0"]
         if "FRONT" in os.environ:  # as `make envoy` does
-            command += ["--front", os.environ["FRONT"]]
+            serve += ["--front", os.environ["FRONT"]]
+        whole = [sys.executable, "-X", "faulthandler", "-m", *(command or serve)]
         # Settings of the tests are none of the server's, which refuses variables it does not know.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT_PREFIX)}
+        # A file takes whatever is logged; a pipe that nobody reads is full some day, and whoever logs then waits.
+        self._log = tempfile.NamedTemporaryFile(prefix="redkite-", suffix=".log")  # noqa: SIM115 (as long as this)
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            [*whole, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
         )
         assert self.process.stdout is not None
         self.greeting = self.process.stdout.readline()
         found = re.search(r"REST on \S+:(\d+), health on http://\S+:(\d+)/", self.greeting)
         if found is None:
             self.process.kill()
-            raise RuntimeError(f"the server did not start: {self.process.communicate()}")
+            output, _ = self.process.communicate()
+            raise RuntimeError(f"the server did not start: {(output, self.logged())}")
         self.port, self.metrics_port = int(found[1]), int(found[2])
         self._wait_until_healthy()
 
@@ -49,16 +63,23 @@ class ProcessServer:
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15.0) -> int:
-        """Send a signal and wait; the result is the exit status."""
+    def logged(self) -> str:
+        """What it has written to standard error so far."""
+        return self.errors if self._log.closed else Path(self._log.name).read_text(errors="replace")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float | None = None) -> int:
+        """Send a signal and wait; the result is the exit status. One that does not end says where its threads are."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            self.output, self.errors = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.output, _ = self.process.communicate(timeout=seconds or self._end_seconds)
+        except subprocess.TimeoutExpired as error:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler writes down every thread's stack
             self.process.communicate()
+            error.add_note(self.logged()[-50_000:])
             raise
+        self.errors = self.logged()
+        self._log.close()
         return self.process.returncode
 
     def _wait_until_healthy(self) -> None:
@@ -81,6 +102,48 @@ class ProcessServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def wire_server(data: Path, *arguments: str) -> ProcessServer:
+    """`redkite serve`, or a cluster where the environment says so: `CLUSTER=1`, or `CLUSTER="query=3"`."""
+    if "CLUSTER" not in os.environ:
+        return ProcessServer(data, *arguments)
+    counts = [count for count in os.environ["CLUSTER"].split() if "=" in count]
+    return ProcessServer(data, *arguments, command=("tests.cluster.serve", str(data), *counts))
+
+
+class EngineHere(Protocol):
+    """What answers requests, in this process."""
+
+    @property
+    def service(self) -> Service: ...
+
+    @property
+    def topology(self) -> Topology: ...
+
+    def close(self) -> None: ...
+
+
+class ClusterHere:
+    """A cluster of all roles in this process; requests are asked of its proxy."""
+
+    def __init__(self, folder: str) -> None:
+        from redkite.cluster.in_process import SMALL, InProcessCluster, MemoryNodes
+
+        settings = Settings(data=folder, imports=str(Path(folder).parent))
+        config = msgspec.structs.replace(SMALL, settings=settings)
+        self._cluster = InProcessCluster(MemoryNodes(f"{folder}/objects"), config).start()
+        self.service, self.topology = self._cluster.service(), self._cluster.proxy().topology
+
+    def close(self) -> None:
+        self._cluster.close()
+
+
+def engine_here(folder: str) -> EngineHere:
+    """The database in a folder, or a cluster where the environment says so."""
+    from redkite.cluster.local import open_database
+
+    return ClusterHere(folder) if "CLUSTER" in os.environ else open_database(folder)
 
 
 class ThreadServer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from redkite.config import ConfigError, Settings, environment_name, items, load
+from redkite.config import ConfigError, Settings, items, load, mistakes
 from redkite.model.limits import Limits
 
 
@@ -105,12 +105,13 @@ def test_explain_shows_each_key_with_its_value_and_source() -> None:
     assert port.endswith("environment REDKITE_PORT")
 
 
-def test_the_documentation_lists_every_setting_with_its_default(repository: Path) -> None:
-    documentation = (repository / "docs" / "configuration.md").read_text()
-    rows = dict(items(Settings()))
-    listed = [line.split("`")[1] for line in documentation.splitlines() if line.startswith("| `")]
-    assert sorted(listed) == sorted(rows)
-    for key, default in rows.items():
-        line = next(line for line in documentation.splitlines() if line.startswith(f"| `{key}` |"))
-        assert f"| `{default}` |" in line, key
-        assert f"`{environment_name(key)}`" in line, key
+def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
+    wrong = "prot = 1\nmetrics_port = 'x'\nfront = 'envoy'\nworkers = 2\n[limits]\nmax_topkk = 1\n"
+    path = settings_file(tmp_path, wrong)
+    found = mistakes(path)
+    assert len(found) == 4
+    assert found[0] == f"unknown setting 'prot' (file {path}); did you mean port?"
+    assert "metrics_port = 'x'" in found[1]
+    assert "did you mean limits.max_topk?" in found[2]
+    assert "goes with front = own" in found[3]
+    assert mistakes(settings_file(tmp_path, "port = 4\n")) == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -354,3 +356,113 @@ def test_many_timers_share_one_thread(tasks):
     both.result(5)
     for timer in timers:
         timer.cancel()
+
+
+def interrupt(thread):
+    raise KeyboardInterrupt
+
+
+def test_a_thread_whose_start_was_interrupted_does_not_count_as_one(tasks, monkeypatch):
+    executor = tasks.executor("work", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(int)
+    assert executor.submit(lambda: threading.current_thread().name).result(5).startswith("work-")
+    executor.shutdown()
+
+
+def test_a_thread_that_begins_although_its_start_was_interrupted_takes_no_job(tasks, monkeypatch):
+    executor = tasks.executor("work", 1)
+    begun = []
+
+    def later(thread):
+        begun.append(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", later)
+        executor.submit(int)
+    names = {executor.submit(lambda: threading.current_thread().name).result(5) for _ in range(3)}
+    begun[0].start()
+    begun[0].join(5)
+    assert not begun[0].is_alive()
+    assert names == {"work-1"}
+    executor.shutdown()
+
+
+def test_timers_go_on_after_their_thread_was_interrupted_as_it_began(tasks, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tasks.every(0.01, int, "first")
+    called = threading.Event()
+    timer = tasks.every(0.01, called.set, "second")
+    assert called.wait(5)
+    timer.cancel()
+
+
+@contextmanager
+def interrupt_at(step: int, thrown: list[int]):
+    """KeyboardInterrupt the so-manieth time that a signal could come through, which is where a function begins or has
+    ended; it is noted in `thrown` if it came to that."""
+    left = step
+
+    def profile(frame, event, argument):
+        nonlocal left
+        if event != "c_call":
+            left -= 1
+            if left == 0:
+                sys.setprofile(None)
+                thrown.append(step)
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def test_a_waiter_that_is_interrupted_anywhere_keeps_nobody_from_ending_the_future(tasks):
+    for step in range(1, 200):
+        future = tasks.future()
+        thrown: list[int] = []
+        with suppress(KeyboardInterrupt, RuntimeError, TimeoutError), interrupt_at(step, thrown):
+            future.result(0.001)
+        ending = threading.Thread(target=future.set_result, args=(1,), daemon=True)
+        ending.start()
+        ending.join(5)
+        assert not ending.is_alive(), f"interrupted at step {step}"
+        assert future.result(1) == 1
+        if not thrown:
+            assert step > 10
+            return
+    raise AssertionError("it has no end")
+
+
+@pytest.mark.parametrize("ends", [lambda f: f.set_result(1), lambda f: f.set_exception(ValueError("no"))])
+def test_who_ends_a_future_and_is_interrupted_leaves_nobody_waiting_for_one_that_is_done(tasks, ends):
+    for step in range(1, 200):
+        future = tasks.future()
+        thrown: list[int] = []
+        told: list[int] = []
+        waiting = [threading.Thread(target=future.exception, daemon=True) for _ in range(2)]
+        future.add_done_callback(lambda _, told=told: told.append(1))
+        for thread in waiting:
+            thread.start()
+        until = time.monotonic() + 5
+        while len(future._condition._waiters) < 2 and time.monotonic() < until:
+            time.sleep(0.001)
+        with suppress(KeyboardInterrupt), interrupt_at(step, thrown):
+            ends(future)
+        if not future.done():
+            ends(future)
+        for thread in waiting:
+            thread.join(5)
+            assert not thread.is_alive(), f"interrupted at step {step}"
+        assert len(told) <= 1
+        if not thrown:
+            assert told == [1]
+            assert step > 10
+            return
+    raise AssertionError("it has no end")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from redkite.logs import configure, get_logger
+from redkite.logs import _UnreadHandler, configure, get_logger
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +52,56 @@ def test_configuring_again_replaces_the_handler_and_the_level():
     get_logger("x").warning("loud")
     assert first.getvalue() == ""
     assert "WARNING redkite.x: loud" in second.getvalue()
+
+
+LOGS = """
+from redkite.logs import configure, get_logger
+configure("INFO")
+for number in range(2_000):
+    get_logger("x").info("line %d %s", number, "x" * 200)
+"""
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_says_later_what_it_lacks() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        configure("INFO", as_json=True, stream=stream)
+        (handler,) = logging.getLogger("redkite").handlers
+        for number in range(3_000):
+            get_logger("x").info("line %d %s", number, "x" * 1000)  # far more than a pipe takes, and than is kept
+        with ThreadPoolExecutor(1) as pool, open(reading) as log:
+            read = pool.submit(log.readlines)
+            handler.flush()
+            get_logger("x").info("the end")
+            handler.flush()
+            handler.close()
+            stream.close()
+            *found, left_out, last = map(json.loads, read.result())
+    numbers = [int(line["message"].split()[1]) for line in found]
+    assert numbers == list(range(len(numbers)))
+    assert 900 <= len(numbers) < 1_200
+    assert left_out["message"] == f"{3_000 - len(numbers)} lines of the log were left out here: nobody read it in time"
+    assert (left_out["level"], last["message"]) == ("warning", "the end")
+
+
+def test_a_process_ends_although_nobody_reads_its_log() -> None:
+    with subprocess.Popen([sys.executable, "-c", LOGS], stderr=subprocess.PIPE) as process:
+        assert process.wait(30) == 0
+
+
+def test_a_process_that_ends_has_written_what_it_logged() -> None:
+    done = subprocess.run([sys.executable, "-c", LOGS], stderr=subprocess.PIPE, text=True, timeout=30, check=True)
+    assert [int(line.split()[-2]) for line in done.stderr.splitlines()] == list(range(2_000))
+
+
+def test_who_reads_the_log_may_go_away() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        configure("INFO", stream=stream)
+        (handler,) = logging.getLogger("redkite").handlers
+        os.close(reading)
+        get_logger("x").info("nobody hears it")
+        handler.flush()
+        assert isinstance(handler, _UnreadHandler)
+        assert isinstance(handler.failed, BrokenPipeError)
+        handler.close()

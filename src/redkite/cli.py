@@ -1,182 +1,36 @@
-"""What can I do from a shell? `redkite serve`, `demo`, `info`, `verify`, `doctor`, `backup`, `mcp`, `sql`."""
+"""What can I do from a shell? The commands, their options, and what each of them calls. `manual/pages.py` has the texts
+of their help."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NoReturn
 
 from redkite import __version__, config
 from redkite.errors import MilvusException
-
-_OVERVIEW: Final = """\
-Redkite is a vector database that speaks Milvus's protocols.
-
-  redkite demo                    see it search real text, offline
-  redkite serve                   serve gRPC and REST on port 19530
-  redkite info ./demo.db          what is in a database
-  redkite verify ./demo.db        read it all, compare every checksum
-  redkite doctor ./demo.db        what is wrong with it, and what can be done
-  redkite backup create ./demo.db /mnt/backups
-  redkite sql ./demo.db 'SELECT kind, count(*) FROM texts GROUP BY kind'
-  redkite mcp --uri ./demo.db     let language models search it
-
-In a program, with no server:
-
-  from redkite import MilvusClient
-  client = MilvusClient("./demo.db")
-"""
-
-_SERVE: Final = """\
-Serves one database to every Milvus client: gRPC and REST v2 on one port.
-Ready when http://127.0.0.1:9091/healthz answers 200; SIGTERM or Ctrl-C ends it cleanly.
-
-  redkite serve
-  redkite serve --data /srv/vectors --host 0.0.0.0 --port 19530
-  redkite serve --config redkite.toml --explain
-
-  from pymilvus import MilvusClient
-  client = MilvusClient("http://localhost:19530")
-
-Each option can also be set in the file or the environment (REDKITE_PORT=19531); an option
-given here wins, then the environment, then the file.
-"""
-
-_MCP: Final = """\
-Lets agents (language models that speak the Model Context Protocol) search a database, and change
-it unless --read-only is given. Over standard input and output, as most of them want it, or --http.
-
-  redkite mcp --uri ./demo.db --read-only
-  redkite mcp --uri http://localhost:19530 --token root:Milvus --http --port 8000
-
-An agent's configuration names the command: {"command": "redkite", "args": ["mcp", "--uri", "./demo.db"]}
-Without options, MILVUS_URI, MILVUS_TOKEN and MILVUS_DB of the environment count.
-It needs the library mcp: pip install 'redkite[mcp]'
-"""
-
-_SQL: Final = """\
-Answers SQL over the collections of a database file or of a server: SELECT with joins, groups,
-windows; vectors are arrays (array_distance, array_cosine_similarity). Without a statement it asks
-for them, each ended by a semicolon; they may also be piped in.
-
-  redkite sql ./demo.db 'SELECT kind, count(*) FROM texts GROUP BY kind'
-  redkite sql http://localhost:19530 --token root:Milvus --format csv 'SELECT * FROM birds' > birds.csv
-
-It needs the library duckdb: pip install 'redkite[sql]'
-"""
-
-_DEMO: Final = """\
-Indexes the documentation of Python's standard library (about 10,000 texts), prints searches by
-meaning and by filter with their scores and times, opens the file again and searches once more.
-Everything is offline. The first run takes some seconds, later ones reuse the database.
-
-  redkite demo
-  redkite demo --queries 'read a csv file' 'compress a file'
-  redkite demo --queries 'split a path' --filter "module == 'os.path' and length > 100"
-
-Building the database needs scikit-learn: pip install 'redkite[demo]'
-"""
-
-_INFO: Final = """\
-Lists the collections of a database with their fields, rows, indexes and bytes on disk.
-The database must not be open in another process.
-
-  redkite info ./demo.db
-"""
-
-_VERIFY: Final = """\
-Reads every byte of a database, compares it with its checksums and its parts with each other.
-Nothing is changed. The database must not be open in another process.
-
-  redkite verify ./demo.db && echo sound
-
-The exit status is 0 when all is sound, 3 when something is damaged, 1 when it could not be checked.
-"""
-
-_DOCTOR: Final = """\
-Says what is wrong with a database in plain words, and what would mend it.
-
-  redkite doctor ./demo.db                          look only
-  redkite doctor ./demo.db --repair                 do what loses nothing
-  redkite doctor ./demo.db --repair --backup DIR    take damaged objects from copies found in DIR
-  redkite doctor ./demo.db --repair --accept-loss   also give up what nothing else can mend
-
-What is given up stays in the folder `quarantine` of the database. The exit status is that of
-`redkite verify` afterwards.
-"""
-
-_BACKUP: Final = """\
-Copies of databases: consistent, checked, and small when little has changed.
-
-  redkite backup create ./demo.db /mnt/backups          a database that is not open elsewhere
-  redkite backup create http://localhost:19530 nightly  a running server; writers go on
-  redkite backup list /mnt/backups
-  redkite backup verify /mnt/backups                    read it all, compare every checksum
-  redkite backup restore /mnt/backups ./other.db        into another database …
-  redkite backup restore /mnt/backups ./demo.db --suffix _old
-                                                        … or beside what is there
-  redkite backup delete /mnt/backups backup-20260101T000000-000
-
-A destination is a folder or a place for objects, such as
-s3://bucket/prefix?endpoint=http://localhost:9000; credentials come from the environment
-(AWS_ACCESS_KEY_ID …), and pip install 'redkite[s3]' brings what is needed. The destinations of a
-server are those it sees, below its setting `backups`.
-"""
+from redkite.launch.options import add_commands as add_cluster_commands
+from redkite.manual.pages import PAGES
+from redkite.manual.render import Commands, epilog
 
 _PLACE: Final = "folder or URL"
 _SERVED: Final = "ask this running server instead of looking from here"
 
-_BACKUP_CREATE: Final = """\
-Copies every collection, or those named, as it is at one moment. Objects that an earlier backup
-brought to the same destination are not copied again. A backup that is cut off does not count:
-make it again, and it uses what was copied.
 
-  redkite backup create ./demo.db /mnt/backups
-  redkite backup create ./demo.db /mnt/backups --name monday --collection docs --collection shop.books
-  redkite backup create http://localhost:19530 nightly
-"""
-
-_BACKUP_LIST: Final = """\
-Lists the whole backups at a destination, the oldest first, with their collections.
-
-  redkite backup list /mnt/backups
-  redkite backup list nightly --uri http://localhost:19530
-"""
-
-_BACKUP_VERIFY: Final = """\
-Reads every object of a backup and compares it with its checksum. Damaged ones are named, and the
-exit status is 1.
-
-  redkite backup verify /mnt/backups            the newest
-  redkite backup verify /mnt/backups monday
-"""
-
-_BACKUP_RESTORE: Final = """\
-Makes new collections out of a backup, with their indexes; load them before searching. Either all
-are made or, when an object is damaged or a name is taken, none.
-
-  redkite backup restore /mnt/backups ./other.db                     the newest backup
-  redkite backup restore /mnt/backups ./demo.db --name monday --suffix _monday
-  redkite backup restore /mnt/backups ./demo.db --collection docs --rename docs=old_docs
-  redkite backup restore nightly http://localhost:19530 --into attic
-"""
-
-_BACKUP_DELETE: Final = """\
-Deletes a backup, and the objects that no other backup at the destination needs.
-
-  redkite backup delete /mnt/backups monday
-"""
+_Formatter: Final = argparse.RawDescriptionHelpFormatter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C."""
-    parser = _parser()
-    parsed = parser.parse_args(arguments)
-    if parsed.command is None:
-        parser.print_help()
-        return 0
+    whole = parser()
+    parsed, unknown = whole.parse_known_args(arguments)
+    if unknown:
+        asked: Parser = parsed.parser
+        asked.refuse(unknown)
     try:
         status: int = parsed.run(parsed)
     except MilvusException as error:
@@ -192,14 +46,120 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # -- what may be written ------------------------------------------------------------------------
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="redkite", description=_OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"redkite {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+_INVALID: Final = re.compile(r"invalid choice: '([^']*)'")
 
-    serve = _command(commands, "serve", "serve a database to Milvus clients", _SERVE)
+
+class Parser(argparse.ArgumentParser):
+    """One that says what was likely meant."""
+
+    _mixes = False
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._positionals.title = "arguments"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]  # one signature for argparse's two
+        """Also `redkite sql URI --format csv STATEMENT`: arguments that may be left out are found behind options."""
+        if self._mixes or any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
+            return super().parse_known_args(args, namespace)
+        self._mixes = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
+
+    def error(self, message: str) -> NoReturn:
+        found = _INVALID.search(message)
+        if found is not None:
+            choices = [str(choice) for action in self._actions for choice in action.choices or ()]
+            message += _nearest(found[1], choices)
+        super().error(message)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Arguments that it does not have."""
+        odd = next((word for word in unknown if word.startswith("-")), unknown[0])
+        hint = _nearest(odd.partition("=")[0], self._option_string_actions) if odd.startswith("-") else ""
+        super().error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def commands() -> Commands:
+    """Every command by its name (`backup create`), and the whole by the empty one."""
+    found: Commands = {}
+
+    def visit(name: str, one: argparse.ArgumentParser) -> None:
+        found[name] = one
+        for action in one._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for word, below in action.choices.items():
+                    visit(f"{name} {word}".strip(), below)
+
+    visit("", parser())
+    return found
+
+
+def parser() -> Parser:
+    """The parser of the command line."""
+    whole = Parser(prog="redkite", description=PAGES[""].text, epilog=epilog(""), formatter_class=_Formatter)
+    whole.add_argument("--version", action="version", version=f"redkite {__version__}")
+    whole.set_defaults(parser=whole, run=_helper(whole))
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    _serve_command(commands)
+    add_cluster_commands(commands, _command, _helper)
+
+    mcp = _command(commands, "mcp")
+    mcp.add_argument("--uri", help="a server, or a database file (default: http://localhost:19530)")
+    mcp.add_argument("--token", help="user:password, or an API key")
+    mcp.add_argument("--database", metavar="NAME", help="the database to begin with")
+    mcp.add_argument("--read-only", action="store_true", help="offer no tool that changes anything")
+    mcp.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp instead of stdin and stdout")
+    mcp.add_argument("--host", default="127.0.0.1", help="with --http: address to listen on (default: %(default)s)")
+    mcp.add_argument("--port", type=int, default=8000, help="with --http: port (default: %(default)s)")
+    mcp.add_argument("--stateless", action="store_true", help="with --http: keep nothing between requests")
+    mcp.set_defaults(run=_mcp)
+
+    sql = _command(commands, "sql")
+    sql.add_argument("uri", metavar="DATABASE", help="a database file, or the address of a server")
+    sql.add_argument("statement", nargs="?", default="", metavar="STATEMENT", help="one SELECT")
+    sql.add_argument("--token", default="", help="user:password, or an API key")
+    sql.add_argument("--database", default="", metavar="NAME", help="whose collections are the tables")
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: %(default)s)")
+    sql.set_defaults(run=_sql)
+
+    demo = _command(commands, "demo")
+    demo.add_argument("--path", default="redkite-demo.db", help="database to use (default: %(default)s)")
+    demo.add_argument("--queries", nargs="+", metavar="TEXT", help="ask these instead of the demo's own questions")
+    demo.add_argument("--filter", default="", help="condition for --queries, such as \"kind == 'class'\"")
+    demo.add_argument("--fresh", action="store_true", help="build the database again")
+    demo.set_defaults(run=_demo)
+
+    _inspection_commands(commands)
+    _backup_commands(commands)
+    _migrate_command(commands)
+    _promote_command(commands)
+    _config_commands(commands)
+
+    openapi = _command(commands, "openapi")
+    openapi.add_argument("--output", metavar="FILE", default="", help="write it there (default: standard output)")
+    openapi.set_defaults(run=_openapi)
+
+    man = _command(commands, "man")
+    man.add_argument("--markdown", action="store_true", help="as a page of the documentation instead")
+    man.add_argument("--output", metavar="FILE", default="", help="write it there (default: standard output)")
+    man.set_defaults(run=_man)
+    return whole
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _serve_command(commands: _Commands[Parser]) -> None:
+    serve = _command(commands, "serve")
     serve.add_argument("--data", metavar="DIR", help="folder of the database (default: redkite-data)")
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port of gRPC and REST (default: 19530)")
@@ -211,62 +171,31 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--explain", action="store_true", help="print every setting with its source, and exit")
     serve.set_defaults(run=_serve)
 
-    mcp = _command(commands, "mcp", "let agents search a database", _MCP)
-    mcp.add_argument("--uri", help="a server, or a database file (default: http://localhost:19530)")
-    mcp.add_argument("--token", help="user:password, or an API key")
-    mcp.add_argument("--database", metavar="NAME", help="the database to begin with")
-    mcp.add_argument("--read-only", action="store_true", help="offer no tool that changes anything")
-    mcp.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp instead of stdin and stdout")
-    mcp.add_argument("--host", default="127.0.0.1", help="with --http: address to listen on (default: %(default)s)")
-    mcp.add_argument("--port", type=int, default=8000, help="with --http: port (default: %(default)s)")
-    mcp.add_argument("--stateless", action="store_true", help="with --http: keep nothing between requests")
-    mcp.set_defaults(run=_mcp)
 
-    sql = _command(commands, "sql", "ask a database in SQL", _SQL)
-    sql.add_argument("uri", metavar="DATABASE", help="a database file, or the address of a server")
-    sql.add_argument("statement", nargs="?", default="", metavar="STATEMENT", help="one SELECT")
-    sql.add_argument("--token", default="", help="user:password, or an API key")
-    sql.add_argument("--database", default="", metavar="NAME", help="whose collections are the tables")
-    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default: %(default)s)")
-    sql.set_defaults(run=_sql)
-
-    demo = _command(commands, "demo", "search the documentation of Python's standard library", _DEMO)
-    demo.add_argument("--path", default="redkite-demo.db", help="database to use (default: %(default)s)")
-    demo.add_argument("--queries", nargs="+", metavar="TEXT", help="ask these instead of the demo's own questions")
-    demo.add_argument("--filter", default="", help="condition for --queries, such as \"kind == 'class'\"")
-    demo.add_argument("--fresh", action="store_true", help="build the database again")
-    demo.set_defaults(run=_demo)
-
-    info = _command(commands, "info", "show what is in a database", _INFO)
+def _inspection_commands(commands: _Commands[Parser]) -> None:
+    info = _command(commands, "info")
     info.add_argument("path", metavar="PATH", help="folder of the database")
     info.set_defaults(run=_info)
 
-    verify = _command(commands, "verify", "read a whole database and compare every checksum", _VERIFY)
+    verify = _command(commands, "verify")
     verify.add_argument("path", metavar="PATH", help="folder of the database")
     verify.set_defaults(run=_verify)
 
-    doctor = _command(commands, "doctor", "say what is wrong with a database, and mend it", _DOCTOR)
+    doctor = _command(commands, "doctor")
     doctor.add_argument("path", metavar="PATH", help="folder of the database")
     doctor.add_argument("--repair", action="store_true", help="do what loses nothing")
     doctor.add_argument("--accept-loss", action="store_true", help="with --repair: also give up damaged data")
     doctor.add_argument("--backup", metavar="DIR", default="", help="folder in which whole copies are looked for")
     doctor.set_defaults(run=_doctor)
-    _backup_commands(commands)
-    return parser
 
 
-def _backup_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = _command(commands, "backup", "make, check and restore copies of databases", _BACKUP)
-
-    def explain(_: argparse.Namespace) -> int:
-        group.print_help()
-        return 0
-
-    group.set_defaults(run=explain)
-    actions = group.add_subparsers(dest="action", metavar="ACTION")
+def _backup_commands(commands: _Commands[Parser]) -> None:
+    group = _command(commands, "backup")
+    group.set_defaults(run=_helper(group))
+    actions = group.add_subparsers(dest="action", metavar="ACTION", title="actions")
     database = "folder of the database, or the address of a running server"
 
-    create = _command(actions, "create", "copy a database as it is now", _BACKUP_CREATE)
+    create = _command(actions, "backup create")
     create.add_argument("source", metavar="DATABASE", help=database)
     create.add_argument("destination", metavar="DESTINATION", help=_PLACE)
     create.add_argument("--name", default="", help="of the backup (default: made of the time)")
@@ -274,18 +203,18 @@ def _backup_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
     create.add_argument("--database", action="append", default=[], metavar="NAME", help="only this one; repeatable")
     create.set_defaults(run=_backup_create)
 
-    listing = _command(actions, "list", "show the backups at a destination", _BACKUP_LIST)
+    listing = _command(actions, "backup list")
     listing.add_argument("destination", metavar="DESTINATION", help=_PLACE)
     listing.add_argument("--uri", default="", help=_SERVED)
     listing.set_defaults(run=_backup_list)
 
-    verify = _command(actions, "verify", "read a whole backup and compare every checksum", _BACKUP_VERIFY)
+    verify = _command(actions, "backup verify")
     verify.add_argument("destination", metavar="DESTINATION", help=_PLACE)
     verify.add_argument("name", nargs="?", default="", metavar="NAME", help="of the backup (default: the newest)")
     verify.add_argument("--uri", default="", help=_SERVED)
     verify.set_defaults(run=_backup_verify)
 
-    restore = _command(actions, "restore", "make collections out of a backup", _BACKUP_RESTORE)
+    restore = _command(actions, "backup restore")
     restore.add_argument("destination", metavar="DESTINATION", help=_PLACE)
     restore.add_argument("target", metavar="DATABASE", help=database)
     restore.add_argument("--name", default="", help="of the backup (default: the newest)")
@@ -295,19 +224,90 @@ def _backup_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
     restore.add_argument("--into", default="", metavar="DATABASE", help="name of the database they go to")
     restore.set_defaults(run=_backup_restore)
 
-    delete = _command(actions, "delete", "delete a backup", _BACKUP_DELETE)
+    delete = _command(actions, "backup delete")
     delete.add_argument("destination", metavar="DESTINATION", help=_PLACE)
     delete.add_argument("name", metavar="NAME", help="of the backup")
     delete.add_argument("--uri", default="", help=_SERVED)
     delete.set_defaults(run=_backup_delete)
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+def _migrate_command(commands: _Commands[Parser]) -> None:
+    migrate = _command(commands, "migrate")
+    add = migrate.add_argument
+    add("source", metavar="SOURCE", help="an address or a path, see above")
+    add("target", metavar="TARGET", help="a path that ends in .db, or the address of a server")
+    add("--from", dest="kind", metavar="KIND", default="", help="what SOURCE is, where that cannot be told: milvus, "
+        "milvus-lite, redkite, chroma, qdrant, lancedb, parquet")  # fmt: skip
+    add("--dry-run", action="store_true", help="say what would be carried, and write nothing")
+    add("--collection", action="append", default=[], metavar="NAME", help="only this one; repeatable")
+    add("--rename", action="append", default=[], metavar="OLD=NEW", help="call it NEW; repeatable")
+    add("--token", default="", help="user:password, or a key, at the source")
+    add("--database", default="", metavar="NAME", help="which database of the source")
+    add("--target-token", default="", metavar="TOKEN", help="user:password, or a key, at the target")
+    add("--target-database", default="", metavar="NAME", help="which database of the target; made if missing")
+    add("--typed", action="store_true", help="payload and metadata as columns, where the first rows agree on types")
+    add("--key", default="", metavar="COLUMN", help="of LanceDB and Parquet: the primary key (default: id, if any)")
+    add("--vector", default="", metavar="COLUMN", help="of Parquet: the vectors, where that cannot be told")
+    add("--metric", default="", choices=("COSINE", "L2", "IP"), help="of LanceDB and Parquet")
+    add("--python", default="", metavar="FILE", help="an interpreter that has milvus-lite, to read its files")
+    add("--batch", type=int, default=1000, metavar="ROWS", help="rows of one write (default: %(default)s)")
+    add(
+        "--memory-limit", default="", metavar="SIZE", help="of a target that is a file, such as 1GB (default: no limit)"
     )
+    add("--state", default="", metavar="FILE", help="where to note how far it came (default: in this folder)")
+    migrate.set_defaults(run=_migrate)
+
+
+def _promote_command(commands: _Commands[Parser]) -> None:
+    promote = _command(commands, "promote")
+    add = promote.add_argument
+    add("source", metavar="SOURCE", help="the path of a database, or the address of a server")
+    add("target", metavar="TARGET", help="the address of a server or a cluster, or a path that ends in .db; empty")
+    add("--token", default="", help="user:password, or a key, at the source")
+    add("--target-token", default="", metavar="TOKEN", help="user:password, or a key, at the target")
+    promote.set_defaults(run=_promote)
+
+
+def _promote(parsed: argparse.Namespace) -> int:
+    from redkite.migration.promote import promote
+
+    return promote(parsed.source, parsed.target, parsed.token, parsed.target_token, sys.stdout)
+
+
+def _config_commands(commands: _Commands[Parser]) -> None:
+    group = _command(commands, "config")
+    group.set_defaults(run=_helper(group))
+    actions = group.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    show = _command(actions, "config show")
+    show.add_argument("--file", metavar="FILE", help="settings in TOML")
+    show.set_defaults(run=_config_show)
+    check = _command(actions, "config check")
+    check.add_argument("file", metavar="FILE", help="settings in TOML")
+    check.set_defaults(run=_config_check)
+    reference = _command(actions, "config reference")
+    reference.add_argument("--update", metavar="FILE", default="", help="renew the settings in this page instead")
+    reference.set_defaults(run=_config_reference)
+
+
+def _command(commands: _Commands[Parser], name: str) -> Parser:
+    """A command as its page in the manual has it."""
+    page = PAGES[name]
+    one = commands.add_parser(
+        name.rpartition(" ")[2], help=page.summary, description=page.text, epilog=epilog(name),
+        formatter_class=_Formatter,
+    )  # fmt: skip
+    one.set_defaults(parser=one)
+    return one
+
+
+def _helper(one: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """What a command does that only has others below it."""
+
+    def explain(_: argparse.Namespace) -> int:
+        one.print_help()
+        return 0
+
+    return explain
 
 
 # -- what they do -------------------------------------------------------------------------------
@@ -421,8 +421,8 @@ def _backup_verify(parsed: argparse.Namespace) -> int:
 
 
 def _backup_restore(parsed: argparse.Namespace) -> int:
-    renames = dict(pair.partition("=")[::2] for pair in parsed.rename)
-    if not all(old and new for old, new in renames.items()):
+    renames = _pairs(parsed.rename)
+    if renames is None:
         print("redkite backup restore: --rename takes OLD=NEW", file=sys.stderr)
         return 2
     from redkite.ops.backup import run_restore
@@ -444,6 +444,91 @@ def _backup_delete(parsed: argparse.Namespace) -> int:
     from redkite.ops.backup import run_delete
 
     return run_delete(parsed.destination, parsed.uri, parsed.name, sys.stdout)
+
+
+def _migrate(parsed: argparse.Namespace) -> int:
+    renames = _pairs(parsed.rename)
+    if renames is None:
+        print("redkite migrate: --rename takes OLD=NEW", file=sys.stderr)
+        return 2
+    from redkite.migration.show import run
+
+    names = ("kind", "token", "database", "target_token", "target_database", "typed", "key", "vector", "metric",
+             "python", "batch", "memory_limit", "state")  # fmt: skip
+    wishes = {name: getattr(parsed, name) for name in names}
+    wishes |= {"collections": parsed.collection, "rename": renames}
+    return run(parsed.source, parsed.target, wishes, sys.stdout, sys.stderr, dry_run=parsed.dry_run)
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str] | None:
+    """OLD=NEW as old: new; None when one is not of that form."""
+    pairs = dict(pair.partition("=")[::2] for pair in given)
+    return pairs if all(old and new for old, new in pairs.items()) else None
+
+
+def _config_show(parsed: argparse.Namespace) -> int:
+    print(config.load(file=parsed.file).explain())
+    return 0
+
+
+def _config_check(parsed: argparse.Namespace) -> int:
+    mistakes = config.mistakes(parsed.file)
+    for mistake in mistakes:
+        print(mistake)
+    if not mistakes:
+        print(f"{parsed.file} is right")
+    return 3 if mistakes else 0
+
+
+def setting_options() -> dict[str, str]:
+    """Setting -> the option of `redkite serve` for it."""
+    known = {key for key, _ in config.items(config.Settings())}
+    actions = commands()["serve"]._actions
+    return {action.dest: action.option_strings[-1] for action in actions if action.dest in known}
+
+
+def _config_reference(parsed: argparse.Namespace) -> int:
+    from redkite.manual.settings import reference, renewed
+
+    if not parsed.update:
+        print(reference(setting_options()), end="")
+        return 0
+    with open(parsed.update, encoding="utf-8") as file:
+        page = file.read()
+    try:
+        fresh = renewed(page, setting_options())
+    except ValueError as error:
+        print(f"redkite config reference: {parsed.update}: {error}", file=sys.stderr)
+        return 1
+    with open(parsed.update, "w", encoding="utf-8") as file:
+        file.write(fresh)
+    return 0
+
+
+def _openapi(parsed: argparse.Namespace) -> int:
+    try:
+        from redkite.server.rest.openapi import openapi_bytes
+    except ModuleNotFoundError as error:
+        return _missing("server", error)
+    document = openapi_bytes().decode()
+    if not parsed.output:
+        print(document)
+        return 0
+    with open(parsed.output, "w", encoding="utf-8") as file:
+        file.write(document)
+    return 0
+
+
+def _man(parsed: argparse.Namespace) -> int:
+    from redkite.manual.render import man_page, markdown
+
+    page = markdown(commands()) if parsed.markdown else man_page(commands(), __version__)
+    if not parsed.output:
+        print(page, end="")
+        return 0
+    with open(parsed.output, "w", encoding="utf-8") as file:
+        file.write(page)
+    return 0
 
 
 def _missing(extra: str, error: ModuleNotFoundError) -> int:

@@ -13,26 +13,36 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
 from redkite.errors import InvalidInput, InvalidParameter
-from redkite.model.calling import CREDENTIAL_VARIABLE, Credential, ModelSettings, ProviderSettings
+from redkite.model.calling import CREDENTIAL_VARIABLE, Credential, Deployment, ModelSettings, ProviderSettings
+from redkite.model.hosts import is_loopback
 from redkite.model.limits import Limits
+from redkite.model.quotas import Quotas, Rates, read_rates
 from redkite.model.sizes import parse_size
+from redkite.model.tracing import TraceSettings
 
 ENVIRONMENT_PREFIX: Final = "REDKITE_"
 FILE_VARIABLE: Final = "REDKITE_CONFIG"
 """The one variable that is no key: the path of the file, where a command names none."""
+CLUSTER_PREFIX: Final = "REDKITE_CLUSTER_"
+"""Variables of `cluster/config.py`."""
+BROKERS_VARIABLE: Final = "REDKITE_BROKERS"
+"""No key, either: the folder with the jars of brokers that `redkite cluster up --local` starts."""
 LIMITS: Final = "limits"
+QUOTAS: Final = "quotas"
 CREDENTIALS: Final = "credential"
 PROVIDERS: Final = "providers"
-_SECRETS: Final = frozenset({"root_password"})
+DEPLOYMENTS: Final = "deployments"
+TRACE: Final = "trace"
+_SECRETS: Final = frozenset({"root_password", "trace.otlp_headers"})
 """Never shown."""
-_SECTIONS: Final = frozenset({LIMITS, CREDENTIALS, PROVIDERS})
+_SECTIONS: Final = frozenset({LIMITS, QUOTAS, TRACE, CREDENTIALS, PROVIDERS, DEPLOYMENTS})
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 CompactionMode = Literal["auto", "manual", "off"]
@@ -58,7 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 19530
     """Port of gRPC and REST, told apart by the first bytes of a connection. 0 picks a free one."""
     metrics_port: int = 9091
-    """Port of `/healthz` and `/metrics`. 0 picks a free one."""
+    """Port of `/healthz`, `/metrics` and the page `/webui`. 0 picks a free one."""
+    web_ui: bool = True
+    """Whether there is a page `/webui` on the metrics port. Milvus: `proxy.http.enableWebUI`."""
     front: Front = "own"
     """What accepts connections: `own`, Redkite itself; `envoy`, Envoy with Redkite inside (the extra `envoy`)."""
     authorization: Authorization = "auto"
@@ -67,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     root_password: str = ""
     """The password of `root` until it is changed. By default `Milvus`; where other machines can reach the server, one
     that is made up at the first start and kept in the file `root-password` beside the data."""
+    cluster_id: str = "by-dev"
+    """What this server is called where one follows another: each needs a name of its own. Milvus:
+    `common.chanNamePrefix.cluster`."""
     super_users: str = ""
     """Users, separated by commas, who may set anybody's password without knowing the old one."""
     public_privileges: bool = True
@@ -79,6 +94,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File with the key of `tls_cert` (PEM)."""
     tls_client_ca: str = ""
     """File with certificates (PEM). Clients must show one that these have signed."""
+    metrics_tls: bool = False
+    """The metrics port is encrypted, too, in the same way."""
+    rest_origins: str = "auto"
+    """Whose web pages may call REST from a browser (CORS): origins separated by commas, `*` for all, `none`, or `auto`:
+    all where callers have to say who they are, otherwise those of this machine."""
+    rest_int64_as_numbers: bool = True
+    """REST answers 64-bit integers as numbers, otherwise as texts, unless a request says which. Milvus:
+    `proxy.http.acceptTypeAllowInt64`."""
+    rest_seconds: float = 30.0
+    """How long a REST request may take that does not say it. Milvus: `proxy.http.requestTimeoutMs`."""
     workers: int = 1
     """Processes that serve, the one that writes included. More than one read on more cores than one interpreter uses;
     each keeps its own copy of rows that are not sealed yet."""
@@ -118,6 +143,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backups: str = ""
     """The folder or URL (`s3://bucket/prefix`) below which clients may have backups made. By default a folder beside
     the database, called like it with `-backups` behind."""
+    imports: str = ""
+    """The folders and URLs (`s3://bucket/prefix`), separated by commas, below which clients may name files to import.
+    By default a folder beside the database, called like it with `-imports` behind."""
     analyzer_files: str = ""
     """The folder below which clients may name files for analyzers. By default a folder beside the database, called like
     it with `-files` behind."""
@@ -136,6 +164,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests to models at a time."""
     model_reply_bytes: int = 64 * MIB
     """The largest reply of a model that is read."""
+    model_local_threads: int = 2
+    """Threads that run local models. Other requests go on, however long a model takes."""
+    model_local_seconds: float = 120.0
+    """How long a batch of 256 texts may wait for a local model and take in it."""
     log_level: LogLevel = "info"
     """How much the server writes to standard error: debug, info, warning or error."""
     log_format: LogFormat = "text"
@@ -150,10 +182,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """… and so many files are kept, the current one included."""
     limits: Limits = Limits()
     """The section `[limits]`: the largest name, dimension, request … that is accepted."""
+    quotas: Quotas = Quotas()
+    """The section `[quotas]`: how much a second, and how much disk, is accepted. Milvus: `quotaAndLimits`."""
+    trace: TraceSettings = TraceSettings()
+    """The section `[trace]`: where the spans of requests go."""
     credential: dict[str, Credential] = {}
     """The sections `[credential.name]`: keys of services that models are behind. None is ever shown."""
     providers: dict[str, ProviderSettings] = {}
     """The sections `[providers.openai]` and the like: another address, or the credential, of all their functions."""
+    deployments: dict[str, Deployment] = {}
+    """The sections `[deployments.name]`: models that rank, for semantic highlighters that name them."""
+
+    @property
+    def needs_users(self) -> bool:
+        """Whether callers have to say who they are. By default only those of other machines could be strangers."""
+        if self.authorization == "auto":
+            return not is_loopback(self.host)
+        return self.authorization == "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +228,62 @@ def load(
     """
     variables = os.environ if environment is None else environment
     path = file if file is not None else variables.get(FILE_VARIABLE)
-    values: dict[str, object] = {}
-    sources: dict[str, str] = {}
     layers = [
         *(_from_file(path) if path else ()),
         *_from_environment(variables),
         *((key, value, "argument") for key, value in (arguments or {}).items() if value is not None),
     ]
+    return _configured(layers)
+
+
+def _raise(error: ConfigError) -> None:
+    raise error
+
+
+def load_section(
+    content: Mapping[str, object],
+    source: str,
+    environment: Mapping[str, str],
+    wrong: Callable[[ConfigError], None] = _raise,
+) -> Configuration:
+    """Settings from what a section of another file holds and from the environment, the later winning. `source` is how
+    errors call the section. Raises ConfigError; with `wrong`, that is told of everything that does not fit, which is
+    then left out."""
+    return _configured([*_from_content(content, source, wrong), *_from_environment(environment)], wrong)
+
+
+def _configured(layers: Iterable[_Layer], wrong: Callable[[ConfigError], None] = _raise) -> Configuration:
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
     for key, raw, source in layers:
-        values[key] = _convert(key, raw, source)
-        sources[key] = source
-    return Configuration(_build(values), sources)
+        try:
+            values[key] = _convert(key, raw, source)
+        except ConfigError as error:
+            wrong(error)
+        else:
+            sources[key] = source
+    try:
+        return Configuration(_build(values), sources)
+    except ConfigError as error:
+        wrong(error)
+        return Configuration(Settings(), sources)
+
+
+def mistakes(file: str) -> list[str]:
+    """What is wrong in a configuration file, one line for each mistake: unknown keys, values that do not fit. Raises
+    ConfigError for a file that cannot be read at all."""
+    found: list[str] = []
+    values: dict[str, object] = {}
+    for key, raw, source in _from_file(file):
+        try:
+            values[key] = _convert(key, raw, source)
+        except ConfigError as error:
+            found.append(error.message)
+    try:
+        _build(values)
+    except ConfigError as error:
+        found.append(error.message)
+    return found
 
 
 def items(settings: Settings) -> Iterator[tuple[str, object]]:
@@ -204,15 +294,28 @@ def items(settings: Settings) -> Iterator[tuple[str, object]]:
             yield field.name, "(hidden)" if field.name in _SECRETS and value else value
     for field in msgspec.structs.fields(Limits):
         yield f"{LIMITS}.{field.name}", getattr(settings.limits, field.name)
+    for field in msgspec.structs.fields(Quotas):
+        yield f"{QUOTAS}.{field.name}", getattr(settings.quotas, field.name)
+    for field in msgspec.structs.fields(TraceSettings):
+        key, value = f"{TRACE}.{field.name}", getattr(settings.trace, field.name)
+        yield key, "(hidden)" if key in _SECRETS and value else value
     for name in settings.credential:
         yield f"{CREDENTIALS}.{name}", "(hidden)"
     for name, provider in settings.providers.items():
         yield f"{PROVIDERS}.{name}", provider
+    for name, deployment in settings.deployments.items():
+        yield f"{DEPLOYMENTS}.{name}", deployment
 
 
 def analyzer_folder(settings: Settings) -> str:
     """Where clients of a server may name files for analyzers."""
     return settings.analyzer_files or f"{settings.data.rstrip('/')}-files"
+
+
+def import_places(settings: Settings) -> tuple[str, ...]:
+    """Where clients of a server may name files to import."""
+    given = tuple(place for place in map(str.strip, settings.imports.split(",")) if place)
+    return given or (f"{settings.data.rstrip('/')}-imports",)
 
 
 def model_settings(settings: Settings) -> ModelSettings:
@@ -223,10 +326,13 @@ def model_settings(settings: Settings) -> ModelSettings:
         tries=settings.model_tries,
         reply_bytes=settings.model_reply_bytes,
         requests=settings.model_requests,
+        local_threads=max(1, settings.model_local_threads),
+        local_seconds=settings.model_local_seconds,
         folder=settings.models,
         any_folder=False,
         credentials=settings.credential,
         providers=settings.providers,
+        deployments=settings.deployments,
     )
 
 
@@ -237,6 +343,8 @@ def environment_name(key: str) -> str:
 
 # -- where values come from ---------------------------------------------------------------------
 _Layer = tuple[str, object, str]
+_NAMED: Final = {CREDENTIALS: Credential, PROVIDERS: ProviderSettings, DEPLOYMENTS: Deployment}
+"""Sections of sections that have names."""
 
 
 def _from_file(path: str) -> Iterator[_Layer]:
@@ -247,28 +355,37 @@ def _from_file(path: str) -> Iterator[_Layer]:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    source = f"file {path}"
+    yield from _from_content(content, f"file {path}")
+
+
+def _from_content(
+    content: Mapping[str, object], source: str, wrong: Callable[[ConfigError], None] = _raise
+) -> Iterator[_Layer]:
     for key, value in content.items():
-        if key in (CREDENTIALS, PROVIDERS):
-            yield from _named(key, value, source)
-        elif key != LIMITS:
+        if key in _NAMED:
+            yield from _named(key, value, source, wrong)
+        elif key not in (LIMITS, QUOTAS, TRACE):
             yield key, value, source
         elif isinstance(value, dict):
-            yield from ((f"{LIMITS}.{name}", limit, source) for name, limit in value.items())
+            yield from ((f"{key}.{name}", limit, source) for name, limit in value.items())
         else:
-            raise ConfigError(f"[{LIMITS}] in {path} must be a section")
+            wrong(ConfigError(f"[{key}] in {source.removeprefix('file ')} must be a section"))
 
 
-def _named(section: str, value: object, source: str) -> Iterator[_Layer]:
+def _named(section: str, value: object, source: str, wrong: Callable[[ConfigError], None] = _raise) -> Iterator[_Layer]:
     """Sections that have names: `[credential.mine]`. An error quotes nothing of a credential."""
-    kind = Credential if section == CREDENTIALS else ProviderSettings
+    kind = _NAMED[section]
     if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-        raise ConfigError(f"[{section}] in {source} must hold sections, such as [{section}.name]")
+        wrong(ConfigError(f"[{section}] in {source} must hold sections, such as [{section}.name]"))
+        return
     for name, fields in value.items():
         try:
             yield f"{section}.{name}", msgspec.convert(fields, kind), source
         except msgspec.ValidationError as error:
-            raise ConfigError(f"[{section}.{name}] ({source}): {error}") from None
+            mistake = ConfigError(f"[{section}.{name}] ({source}): {error}")
+        else:
+            continue
+        wrong(mistake)
 
 
 def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
@@ -276,6 +393,8 @@ def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
     for name in sorted(variables):
         if name.startswith(CREDENTIAL_VARIABLE):
             continue  # looked up when a function names it
+        if name.startswith(CLUSTER_PREFIX) or name == BROKERS_VARIABLE:
+            continue  # of a cluster
         if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
             if name not in keys:
                 raise ConfigError(f"unknown environment variable {name}{_nearest(name, keys)}")
@@ -286,7 +405,10 @@ def _from_environment(variables: Mapping[str, str]) -> Iterator[_Layer]:
 _TYPES: Final[dict[str, object]] = {
     **{field.name: field.type for field in msgspec.structs.fields(Settings) if field.name not in _SECTIONS},
     **{f"{LIMITS}.{field.name}": field.type for field in msgspec.structs.fields(Limits)},
+    **{f"{QUOTAS}.{field.name}": field.type for field in msgspec.structs.fields(Quotas)},
+    **{f"{TRACE}.{field.name}": field.type for field in msgspec.structs.fields(TraceSettings)},
 }
+_SHARE: Final = f"{TRACE}.sample_fraction"
 _PORTS: Final = frozenset({"port", "metrics_port"})
 _MAY_BE_ZERO: Final = frozenset(
     {"threads", "shutdown_seconds", "log_queue_seconds", "memory_limit", "memory_wait_seconds", "slow_query_seconds"}
@@ -296,7 +418,7 @@ _MAY_BE_OFF: Final = frozenset({"log_retention_bytes", "log_retention_seconds"})
 
 
 def _convert(key: str, raw: object, source: str) -> object:
-    if isinstance(raw, Credential | ProviderSettings):
+    if isinstance(raw, tuple(_NAMED.values())):
         return raw
     if key not in _TYPES:
         raise ConfigError(f"unknown setting '{key}' ({source}){_nearest(key, _TYPES)}")
@@ -305,11 +427,16 @@ def _convert(key: str, raw: object, source: str) -> object:
             raw = parse_size(raw)
         except InvalidParameter as error:
             raise ConfigError(f"{key} ({source}): {error.message}") from None
+    if isinstance(raw, str) and _TYPES[key] is Rates:
+        try:
+            return read_rates(raw)
+        except InvalidParameter as error:
+            raise ConfigError(f"{key} ({source}): {error.message}") from None
     try:
         value: object = msgspec.convert(raw, _TYPES[key], strict=not isinstance(raw, str))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{key} = {raw!r} ({source}): {error}") from error
-    if isinstance(value, bool):
+    if isinstance(value, bool | Rates):
         return value
     if isinstance(value, int | float):
         _check_range(key, value, source)
@@ -326,9 +453,11 @@ def _is_size(key: str) -> bool:
 def _check_range(key: str, value: float, source: str) -> None:
     if key in _PORTS:
         allowed = 0 <= value <= 65_535
+    elif key == _SHARE:
+        allowed = 0 <= value <= 1
     elif key in _MAY_BE_ZERO:
         allowed = 0 <= value < float("inf")
-    elif key in _MAY_BE_OFF:
+    elif key in _MAY_BE_OFF or key.startswith(f"{QUOTAS}."):
         allowed = value == -1 or 0 <= value < float("inf")
     else:
         allowed = 0 < value < float("inf")
@@ -339,7 +468,9 @@ def _check_range(key: str, value: float, source: str) -> None:
 def _range_of(key: str) -> str:
     if key in _PORTS:
         return "0 to 65535"
-    if key in _MAY_BE_OFF:
+    if key == _SHARE:
+        return "0 to 1"
+    if key in _MAY_BE_OFF or key.startswith(f"{QUOTAS}."):
         return "-1 (off), 0 or more"
     return "0 or more" if key in _MAY_BE_ZERO else "more than 0"
 

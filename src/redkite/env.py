@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import random
 import threading
+from _thread import RLock, allocate_lock
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import FINISHED
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from redkite.logs import get_logger
+
+_logger = get_logger("env")
 T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 Names = list[str]
@@ -50,7 +54,7 @@ class AppendFile(Protocol):
         """Have the disk set so many bytes aside behind the end, so that syncing appends into them costs less.
 
         They read as zeros, also after a crash, until they are appended to or the file is closed. False when the disk
-        cannot do that or has no room, which is not an error.
+        cannot do that, which is not an error. Raises DiskLimitExceeded when it has no room, and has taken none then.
         """
         ...
 
@@ -76,6 +80,12 @@ class Files(Protocol):
 
     def write_new(self, path: str, buffers: Sequence[Buffer]) -> None:
         """Write a whole file and sync its bytes; an existing file is replaced. The name still wants `sync_dir`."""
+        ...
+
+    def overwrite(self, path: str, data: bytes) -> None:
+        """Put a few bytes, 512 at most, in the place of those that a small file begins with, creating it when missing.
+        Nothing is synced: what a crash of the machine leaves is one of the versions since the last one, or a part of
+        the first."""
         ...
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes: ...
@@ -142,7 +152,95 @@ class Work(Protocol):
         ...
 
 
-class Awaited(Future[T]):
+if TYPE_CHECKING:
+
+    class _Lock(threading.Condition):
+        """What it is used as, and what a lock of Python's that can be taken again has besides."""
+
+        def _is_owned(self) -> bool: ...
+        def _acquire_restore(self, state: tuple[int, int]) -> None: ...
+
+else:
+    _Lock = RLock
+
+
+class Gate(_Lock):
+    """A `threading.Condition` that what is thrown into a thread from outside (`KeyboardInterrupt`) cannot leave locked:
+    its lock is taken and given back in one step, where that of the standard library is taken inside a method written
+    in Python."""
+
+    def __init__(self) -> None:
+        self._waiters: list[Any] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let go of the lock until `notify_all`, or for so many seconds; False: they are over."""
+        waiter, once = allocate_lock(), (1, threading.get_ident())
+        waiter.acquire()
+        self._waiters.append(waiter)
+        try:
+            self.release()
+            return waiter.acquire(True, -1 if timeout is None else max(0.0, timeout))
+        finally:
+            # Taking it back is not interrupted while it waits; who is interrupted before that tries again, as he must
+            # come out with the lock.
+            try:
+                if not self._is_owned():
+                    self._acquire_restore(once)
+            finally:
+                if not self._is_owned():
+                    self._acquire_restore(once)
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def notify_all(self) -> None:
+        """May be called once more by who was torn away from it: nobody is forgotten before he is woken."""
+        for waiter in self._waiters:
+            if waiter.locked():
+                waiter.release()
+        self._waiters = []
+
+
+class Outcome(Future[T]):
+    """A future whose waiter can be interrupted without harm to whoever ends it, and who ends it without harm to those
+    who wait: once it is done, all of them hear so."""
+
+    _done_callbacks: list[Callable[[Future[T]], object]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = Gate()
+
+    def set_result(self, result: T) -> None:
+        try:
+            super().set_result(result)
+        except BaseException as error:
+            self._tell_all(error)
+            raise
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        try:
+            super().set_exception(exception)
+        except BaseException as error:
+            self._tell_all(error)
+            raise
+
+    def _tell_all(self, error: BaseException) -> None:
+        if self.done() and not isinstance(error, Exception):  # else it was done before
+            with self._condition:
+                self._condition.notify_all()
+            self._invoke_callbacks()
+
+    def _invoke_callbacks(self) -> None:
+        """Each is called once, also where this is called again after it was interrupted."""
+        while self._done_callbacks:
+            callback = self._done_callbacks.pop(0)
+            try:
+                callback(self)
+            except Exception:  # as the standard library has it: the others are called
+                _logger.exception("a callback of a future failed")
+
+
+class Awaited(Outcome[T]):
     """A future of work that begins when somebody wants its end: who waits for it does the work himself, while a waiter
     with a time limit, or a callback, has it done by another thread."""
 
@@ -207,8 +305,9 @@ class Tasks(Protocol):
 
     def executor(self, name: str, workers: int = 1) -> Executor: ...
 
-    def every(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
-        """Call `fn` repeatedly until cancelled; an exception in it is reported to the log and the timer goes on."""
+    def every(self, seconds: float, fn: Callable[[], None], name: str, *, alone: bool = False) -> Timer:
+        """Call `fn` repeatedly until cancelled; an exception in it is reported to the log and the timer goes on. A
+        timer that must be on time, however long others take, is `alone` on its thread."""
         ...
 
 

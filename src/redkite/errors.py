@@ -2,24 +2,29 @@
 
     MilvusException                    every error Redkite raises; `.code`, `.message`
     ├── ServiceError                   the system cannot answer now (code 1..12)
-    │   ├── NotReady (1) · Unavailable (2) · MemoryLimitExceeded (3)
-    │   ├── DiskLimitExceeded (7) · RateLimited (8) · Unimplemented (10)
-    │   └── FunctionFailed (2400)
+    │   ├── NotReady (1) · Unavailable (2) · NotOwner (2) · MemoryLimitExceeded (3) · UnknownOutcome (5)
+    │   ├── CrossCluster (6) · DiskLimitExceeded (7) · RateLimited (8) · QuotaExceeded (9) · Unimplemented (10)
+    │   └── ImportFailed (2100) · FunctionFailed (2400)
     ├── NotFound                       (also KeyError)
     │   ├── CollectionNotFound (100) · PartitionNotFound (200) · IndexNotFound (700)
     │   ├── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
-    │   └── SnapshotNotFound (2600) · BackupNotFound
+    │   └── ResourceGroupNotFound (300) · SnapshotNotFound (2600) · BackupNotFound
     ├── NotLoaded                      CollectionNotLoaded (101) · PartitionNotLoaded (201) · SegmentGone (601)
+    │   └── CollectionNotFullyLoaded (103)
     ├── InvalidInput                   the caller's fault (also ValueError)
     │   ├── InvalidParameter (1100) · MissingParameter (1101) · ParameterTooLarge (1102)
+    │   ├── StandbyMode (108)          a write to a cluster that follows another
     │   ├── IllegalSchema (105) · SchemaMismatch (109) · CollectionAlreadyLoaded (104)
     │   ├── InvalidFieldName (1701) · InvalidDatabaseName (802) · LimitReached (102, 801)
     │   ├── AliasConflict (1601) · AliasExists (1602) · SnapshotPinned (2601)
+    │   ├── ResourceGroupExists (301) · TooManyResourceGroups (302) · IllegalResourceGroup (303)
     │   └── ParamError · DataNotMatch · DataTypeNotMatch   raised by the SDK before any call (code 1)
     ├── WireError (1004)               bytes that are not a valid message (also ValueError)
     ├── StorageError (1008)            (also OSError)
     │   ├── ObjectNotFound (1000)      no stored object of that name (also FileNotFoundError)
     │   ├── Conflict (2700)            a conditional write whose condition does not hold
+    │   ├── ChangesGone (2702)         what a change feed is to read next is kept no longer
+    │   ├── PartlyWritten              a disk failed under some shards of a write (code of what it said)
     │   ├── Corruption (1009)          a checksum or format that does not hold
     │   ├── PathLocked (3001)          another process writes this path
     │   └── ReadOnlyDatabase (3002)    a write to a database that was opened for reading (also PermissionError)
@@ -71,11 +76,15 @@ class MilvusException(Exception):
         return f"<{type(self).__name__}: (code={self.code}, message={self.message})>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.message, self.code)
+        return rebuilt, (type(self), self.message, self.code)
 
 
-def _rebuild(cls: type[MilvusException], message: str, code: int) -> MilvusException:
-    error = cls.__new__(cls)
+def rebuilt(cls: type[MilvusException], message: str, code: int) -> MilvusException:
+    """An error of a class with the message and code that one had elsewhere."""
+    try:
+        error = cls.__new__(cls)
+    except TypeError:  # a MemoryError has a `__new__` for itself alone
+        error = Exception.__new__(cls)
     MilvusException.__init__(error, message, code)
     return error
 
@@ -93,8 +102,41 @@ class Unavailable(ServiceError):
     default_code, retriable = 2, True
 
 
+class ConnectionClosed(Unavailable):
+    """This process has closed its own way to what was asked: no further try can succeed here."""
+
+
+class NotOwner(Unavailable):
+    """Another node owns the channel by now, or none does yet. Nothing was done; asked again, the new owner does it."""
+
+    @classmethod
+    def of(cls, channel: str, node_id: int = 0, term: int = 0) -> NotOwner:
+        """`node_id` and `term`: of the owner as it is known where it was asked; 0 where that is not known."""
+        known = f": node {node_id} does, since term {term}" if node_id else ""
+        return cls(f"this node does not own channel '{channel}'{known}")
+
+
+class UnknownOutcome(ServiceError):
+    """Nobody can say whether a write was done. Whoever needs to know reads; with primary keys of its own the same write
+    may be made again."""
+
+    @classmethod
+    def of_write(cls) -> UnknownOutcome:
+        return cls("the write was sent and no answer came in time: it may have been done or not")
+
+
 class MemoryLimitExceeded(ServiceError, MemoryError):
     default_code = 3
+
+
+class CrossCluster(ServiceError):
+    """The request names the cluster that is to answer it, and this is another one."""
+
+    default_code = 6
+
+    @classmethod
+    def between(cls, wanted: str, here: str) -> CrossCluster:
+        return cls(f"cross cluster routing[expectedCluster={wanted}][actualCluster={here}]")
 
 
 class DiskLimitExceeded(ServiceError):
@@ -104,11 +146,45 @@ class DiskLimitExceeded(ServiceError):
 class RateLimited(ServiceError):
     default_code, retriable = 8, True
 
+    @classmethod
+    def by_quota(cls, rate: float) -> RateLimited:
+        text = "request is rejected by grpc RateLimiter middleware, please retry later"
+        return cls(f"{text}: rate limit exceeded[rate={rate:g}]")
+
+
+class QuotaExceeded(ServiceError):
+    """What an administrator set is used up, or denies it."""
+
+    default_code = 9
+
+    @classmethod
+    def because(cls, reason: str) -> QuotaExceeded:
+        return cls(f"quota exceeded[reason={reason}]")
+
 
 class Unimplemented(ServiceError, NotImplementedError):
     """The call exists in the protocol and is not built in this version."""
 
     default_code = 10
+
+
+class NodesNotEnough(ServiceError):
+    """A resource group has fewer nodes than what is asked for takes."""
+
+    default_code = 304
+
+    @classmethod
+    def of(cls, group: str, there: int, wanted: int) -> NodesNotEnough:
+        return cls(f"resource group node not enough[rg={group}][currentNodeNum={there}][expectedNodeNum={wanted}]")
+
+
+class ImportFailed(ServiceError):
+    """Files that could not be made rows of, or a job of imports that is not what it should be."""
+
+    default_code = 2100
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: importing data failed")
 
 
 class FunctionFailed(ServiceError):
@@ -173,6 +249,14 @@ class FieldNotFound(NotFound):
     default_code = 1700
 
 
+class ResourceGroupNotFound(NotFound):
+    default_code = 300
+
+    @classmethod
+    def named(cls, group: str) -> ResourceGroupNotFound:
+        return cls(f"resource group not found[rg={group}]")
+
+
 class SnapshotNotFound(NotFound):
     default_code = 2600
 
@@ -202,6 +286,16 @@ class CollectionNotLoaded(NotLoaded):
     @classmethod
     def named(cls, collection: object) -> CollectionNotLoaded:
         return cls(f"collection not loaded[collection={collection}]")
+
+
+class CollectionNotFullyLoaded(NotLoaded):
+    """It is being loaded: the same call may work in a moment."""
+
+    default_code, retriable = 103, True
+
+    @classmethod
+    def named(cls, collection: object) -> CollectionNotFullyLoaded:
+        return cls(f"collection not fully loaded[collection={collection}]")
 
 
 class PartitionNotLoaded(NotLoaded):
@@ -263,6 +357,12 @@ class SchemaMismatch(InvalidInput):
         return cls(f"collection schema mismatch[collection={collection}]")
 
 
+class StandbyMode(InvalidInput):
+    """A write to a cluster that follows another, or whose writes were stopped."""
+
+    default_code = 108
+
+
 class CollectionAlreadyLoaded(InvalidInput):
     default_code = 104
 
@@ -299,6 +399,29 @@ class AliasExists(InvalidInput):
     default_code = 1602
 
 
+class ResourceGroupExists(InvalidInput):
+    default_code = 301
+
+    @classmethod
+    def named(cls, group: str) -> ResourceGroupExists:
+        return cls(f"resource group already exist, but create with different config[rg={group}]")
+
+
+class TooManyResourceGroups(InvalidInput):
+    default_code = 302
+
+    @classmethod
+    def of(cls, group: str, limit: int) -> TooManyResourceGroups:
+        return cls(f"resource group num reach limit[rg={group}][limit={limit}]")
+
+
+class IllegalResourceGroup(InvalidInput):
+    default_code = 303
+
+    def __init__(self, message: str, group: str, config: object) -> None:
+        super().__init__(f"{message}: resource group illegal config[rg={group}][config={config}]")
+
+
 class ParamError(InvalidInput):
     """An argument the SDK refuses before any call."""
 
@@ -327,6 +450,15 @@ class StorageError(MilvusException, OSError):
     default_code = 1008
 
 
+class TopicClosed(StorageError):
+    """A topic of the log that this process was asked for cannot be used by it: nothing was appended or read."""
+
+
+class TopicBehind(TopicClosed):
+    """A topic of the log takes no writes until what is in it has been read anew: nothing was appended. Whoever writes
+    again has that done first."""
+
+
 class ObjectNotFound(StorageError, FileNotFoundError):
     default_code = 1000
 
@@ -335,6 +467,24 @@ class Conflict(StorageError):
     """A conditional write found something else than it expected; nothing was written. (The code is Redkite's own.)"""
 
     default_code = 2700
+
+
+class ChangesGone(StorageError):
+    """What a change feed would have to read next is kept no longer. (The code is Redkite's own.)"""
+
+    default_code = 2702
+
+
+class PartlyWritten(StorageError):
+    """A disk failed under some shards of a write. The rows at `written` are in, those at `failed` may not be."""
+
+    def __init__(self, message: str, code: int, written: tuple[int, ...], failed: tuple[int, ...]) -> None:
+        super().__init__(message, code)
+        self.written = written
+        self.failed = failed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PartlyWritten, (self.message, self.code, self.written, self.failed)
 
 
 class Corruption(StorageError):
@@ -377,6 +527,10 @@ class Refused(AccessError):
 
     grpc_status: ClassVar[int]
 
+    def of_key(self, user: str, key: str) -> Refused:
+        """The same to whoever showed an API key: its name stands where its owner's did."""
+        return type(self)(self.message.replace(f"permission deny to {user} in", f"permission deny to apikey {key} in"))
+
 
 class Unauthenticated(Refused):
     """Nobody that is known asks."""
@@ -397,6 +551,10 @@ class PermissionDenied(Refused):
 class ConnectError(MilvusException, ConnectionError):
     default_code = 2
     retriable = True
+
+
+MilvusUnavailableException = ConnectError
+"""The name that Milvus's SDK has for it."""
 
 
 class SchemaNotReadyException(ParamError):
@@ -435,4 +593,4 @@ _index(MilvusException)
 
 def from_code(code: int, message: str) -> MilvusException:
     """The error a peer sent as (code, message), as the class this tree has for it."""
-    return _rebuild(_BY_CODE.get(code, Unexpected), message, code)
+    return rebuilt(_BY_CODE.get(code, Unexpected), message, code)

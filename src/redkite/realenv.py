@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from redkite.env import AppendFile, Awaited, Buffer, Env, Executor, FileLock, Names, Timer, Work
+from redkite.env import AppendFile, Awaited, Buffer, Env, Executor, FileLock, Gate, Names, Outcome, Timer, Work
 from redkite.errors import DiskLimitExceeded, MilvusException, ObjectNotFound, StorageError, Unavailable
 from redkite.logs import get_logger
+from redkite.spans import carried
 
 T = TypeVar("T")
 _log = get_logger("env")
@@ -36,9 +37,7 @@ _EXIT_SECONDS = 5.0
 """How long the interpreter waits at exit for jobs that are still running."""
 _NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES))
 """What a file system says that gives a file one name only."""
-_CANNOT_RESERVE = frozenset(
-    (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV, errno.ESPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-)
+_CANNOT_RESERVE = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV, errno.ESPIPE, errno.EFBIG))
 _datasync = getattr(os, "fdatasync", os.fsync)
 
 
@@ -145,6 +144,8 @@ class RealAppendFile:
             except OSError as error:
                 if error.errno in _CANNOT_RESERVE:
                     return False
+                with contextlib.suppress(OSError):  # a part of it may have been taken
+                    os.ftruncate(self._fd, self._reserved)
                 raise storage_error("reserve room in", self._path, error) from error
             self._reserved = self._size + size
         return True
@@ -185,6 +186,17 @@ class RealFiles:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+    def overwrite(self, path: str, data: bytes) -> None:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                if os.pwrite(fd, data, 0) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise storage_error("write", path, error) from error
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         with _named("read", path), open(path, "rb", buffering=0) as file:
@@ -331,6 +343,9 @@ class RealFileLock:
     def release(self) -> None:
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
+            # Closing alone would leave it to a child that was forked just now, until that closes its copy or runs
+            # another program.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             self.after_fork()
 
     def after_fork(self) -> None:
@@ -348,13 +363,13 @@ class RealTasks:
         self._timers = TimerThread()
 
     def future(self, work: Work | None = None) -> Future[Any]:
-        return Future() if work is None else Awaited(work)
+        return Outcome() if work is None else Awaited(work)
 
     def executor(self, name: str, workers: int = 1) -> Executor:
         return ThreadExecutor(name, workers)
 
-    def every(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
-        return self._timers.add(seconds, fn, name)
+    def every(self, seconds: float, fn: Callable[[], None], name: str, *, alone: bool = False) -> Timer:
+        return (TimerThread() if alone else self._timers).add(seconds, fn, name)
 
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
@@ -386,25 +401,34 @@ class ThreadExecutor:
         self._queued = 0
 
     def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]:
-        future: Future[T] = Future()
+        future: Future[T] = Outcome()
         with self._lock:
             if self._closed:
                 raise Unavailable(f"executor '{self._name}' is shut down")
             self._queued += 1
-            self._jobs.put((future, fn, args))
-            if self._queued > self._waiting and len(self._threads) < self._workers:
-                name = f"{self._name}-{next(self._numbers)}"
-                thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.add(thread)
-                try:
-                    thread.start()
-                except RuntimeError as error:  # the system has no more threads for us
-                    self._threads.discard(thread)
-                    if not self._threads:
-                        self._queued -= 1
-                        self._jobs.get_nowait()
-                        raise Unavailable(f"executor '{self._name}' has no thread: {error}") from error
+            self._jobs.put((future, carried(fn), args))
+            if self._queued > self._waiting:
+                # Those whose start was interrupted never began, or end as soon as they see that they do not count.
+                self._threads = self._begun()
+                if len(self._threads) < self._workers:
+                    self._start_thread()
         return future
+
+    def _begun(self) -> set[threading.Thread]:
+        return {thread for thread in self._threads if thread.is_alive()}
+
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{next(self._numbers)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads for us
+            self._threads.discard(thread)
+            if not self._threads:
+                self._queued -= 1
+                self._jobs.get_nowait()
+                raise Unavailable(f"executor '{self._name}' has no thread: {error}") from error
 
     def shutdown(self, wait: bool = True) -> None:
         """Refuse new jobs, finish the queued ones; with `wait`, return when they are finished."""
@@ -413,7 +437,7 @@ class ThreadExecutor:
                 self._closed = True
                 for _ in self._threads:
                     self._jobs.put(_STOP)
-            threads = self._threads - {threading.current_thread()}
+            threads = self._begun() - {threading.current_thread()}
         if wait:
             for thread in threads:
                 thread.join()
@@ -425,7 +449,7 @@ class ThreadExecutor:
                 self._jobs.get_nowait()[0].cancel()
         self.shutdown(wait=False)
         deadline = time.monotonic() + seconds
-        for thread in list(self._threads):
+        for thread in self._begun():
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
@@ -444,6 +468,8 @@ class ThreadExecutor:
     def _next(self) -> _Job | None:
         """The next job, or None when this thread should end."""
         with self._lock:
+            if threading.current_thread() not in self._threads:
+                return None
             self._waiting += 1
         while True:
             job: _Job | None = None
@@ -479,19 +505,19 @@ class TimerThread:
         _forgotten_by_children.add(self)
 
     def after_fork(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = Gate()
         self._due: list[tuple[float, int, RealTimer]] = []
         self._numbers = itertools.count()
-        self._running = False
+        self._thread: threading.Thread | None = None
 
     def add(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
         timer = RealTimer(seconds, fn, name)
         with self._changed:
             self._push(timer)
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="redkite-timer", daemon=True).start()
-            self._changed.notify()
+            if self._thread is None or not self._thread.is_alive():  # its start may have been interrupted
+                self._thread = threading.Thread(target=self._run, name="redkite-timer", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
         return timer
 
     def _push(self, timer: RealTimer) -> None:
@@ -509,16 +535,17 @@ class TimerThread:
     def _wait(self) -> RealTimer | None:
         """The next timer that is due, or None when none is left."""
         with self._changed:
-            while True:
+            while self._thread is threading.current_thread():
                 while self._due and self._due[0][2].cancelled:
                     heapq.heappop(self._due)
                 if not self._due:
-                    self._running = False
+                    self._thread = None
                     return None
                 delay = self._due[0][0] - time.monotonic()
                 if delay <= 0:
                     return heapq.heappop(self._due)[2]
                 self._changed.wait(min(delay, _IDLE_SECONDS))
+            return None
 
 
 # -- fork and exit ------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pymilvus
 import pytest
-from tests.servers import ProcessServer
+from tests.servers import ProcessServer, wire_server
 
 import redkite
 
@@ -50,8 +50,10 @@ def plain(answer: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessServer]:
-    """One `redkite serve` for all tests that name their own collections."""
-    with ProcessServer(tmp_path_factory.mktemp("acceptance") / "data") as process:
+    """One `redkite serve`, or a cluster (`make cluster-acceptance`; `CLUSTER="query=1"` says how many of its nodes),
+    for all tests that name their own collections."""
+    data = tmp_path_factory.mktemp("acceptance") / "data"
+    with wire_server(data) as process:
         yield process
 
 

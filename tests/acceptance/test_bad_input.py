@@ -485,7 +485,6 @@ READS: dict[str, tuple[Call, int, str]] = {
 
 # -- what this version does not do ------------------------------------------------------------------
 NOT_BUILT: dict[str, Call] = {
-    "replica_number": lambda f: f.client.load_collection(f.name, replica_number=2),
     "AISAQ": lambda f: f.client.create_index(f.name, f.index(index_type="AISAQ")),
 }
 REFUSED_BY_PYMILVUS = {

@@ -265,6 +265,19 @@ def test_an_alias_stands_for_its_collection(sdk: Sdk, client: Any, name: str) ->
 
 
 # -- loading and indexes ----------------------------------------------------------------------------
+def test_a_load_of_low_priority_comes_to_its_end(client: Any, sdk: Sdk, name: str) -> None:
+    client.create_collection(name, dimension=DIM)
+    client.create_partition(name, "p")
+    client.insert(name, rows(3), partition_name="p")
+    client.release_collection(name)
+    assert client.load_partitions(name, ["p"], priority="LOW") is None
+    assert (load_state(client, name, "p"), load_state(client, name, "_default")) == ("Loaded", "NotLoad")
+    assert client.load_collection(name, priority="low") is None
+    assert (load_state(client, name, "_default"), count(client, name)) == ("Loaded", 3)
+    with pytest.raises(sdk.module.MilvusException, match="HIGH"):
+        client.load_collection(name, priority="soon")
+
+
 def test_a_collection_is_loaded_and_released(client: Any, name: str) -> None:
     assert load_state(client, name) == "NotExist"
     client.create_collection(name, dimension=DIM)

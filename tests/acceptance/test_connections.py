@@ -112,7 +112,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(server: ProcessServer, larg
         began = time.monotonic()
         for i in range(20):
             assert client.search(large, [VECTORS[i]], limit=1)[0].ids[0] == i
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15, "the other takes nothing for good"
         client.close()
 
 

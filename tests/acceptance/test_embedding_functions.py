@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from tests.acceptance.conftest import OUR_WAYS, WAYS, Sdk, plain
 from tests.functions.embedding_server import DIM, Answer, EmbeddingServer, vector
 from tests.server.rest_client import Rest
-from tests.servers import ProcessServer
+from tests.servers import ProcessServer, wire_server
 
 import redkite
 
@@ -177,6 +178,26 @@ def test_a_function_may_ask_elsewhere_from_now_on(sdk: Sdk, client: Any, birds: 
                 )
 
 
+@pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")  # pymilvus adds no such function
+def test_a_model_comes_to_texts_that_are_there(sdk: Sdk, client: Any, birds: str, model: EmbeddingServer) -> None:
+    client.flush(birds)
+    module = sdk.module
+    field = module.FieldSchema("second", module.DataType.FLOAT_VECTOR, dim=DIM)
+    params = {"provider": "tei", "endpoint": model.endpoint}
+    function = module.Function("again", module.FunctionType.TEXTEMBEDDING, ["text"], ["second"], params=params)
+    indexes = client.prepare_index_params()
+    indexes.add_index("second", index_type="FLAT", metric_type="L2")
+    client.add_function_field(birds, field, function, indexes)
+    client.insert(birds, [{"id": 9, "text": "osprey", "year": None}])
+    end = time.monotonic() + 60
+    while client.describe_index(birds, "second")["state"] != "Finished":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert found(client, birds, *TEXTS, "osprey", anns_field="second", limit=1) == [[0], [1], [2], [3], [9]]
+    rows = client.query(birds, filter="id >= 0", output_fields=["text", "second"], consistency_level="Strong")
+    assert {row["text"]: list(row["second"]) for row in rows} == {text: vector(text) for text in [*TEXTS, "osprey"]}
+
+
 @EVERY_WAY
 def test_an_empty_text_is_refused(client: Any, birds: str) -> None:
     with pytest.raises(Exception, match="TextEmbedding function does not support empty text"):
@@ -245,11 +266,42 @@ credential = "mine"
 """
 
 
+def test_rest_has_a_model_come_to_texts_that_are_there(server: ProcessServer, model: EmbeddingServer) -> None:
+    rest, name = Rest(server.uri), "texts_by_rest_later"
+    rest.post("collections/drop", {"collectionName": name})
+    fields = [
+        {"fieldName": "id", "dataType": "Int64", "isPrimary": True},
+        {"fieldName": "text", "dataType": "VarChar", "elementTypeParams": {"max_length": 100}},
+        {"fieldName": "dense", "dataType": "FloatVector", "elementTypeParams": {"dim": 2}},
+    ]
+    index = [{"fieldName": "dense", "indexType": "AUTOINDEX", "metricType": "COSINE"}]
+    rest.ok("collections/create", {"collectionName": name, "schema": {"fields": fields}, "indexParams": index})
+    rows = [{"id": i, "text": text, "dense": [1, i]} for i, text in enumerate(TEXTS)]
+    rest.ok("entities/insert", {"collectionName": name, "data": rows})
+    params = {"provider": "tei", "endpoint": model.endpoint}
+    rest.ok("collections/add_function_field", {
+        "collectionName": name,
+        "function": {
+            "name": "embed", "type": "TextEmbedding", "inputFieldNames": ["text"], "outputFieldNames": ["vector"],
+            "params": params,
+        },
+        "outputField": {"fieldName": "vector", "dataType": "FloatVector", "elementTypeParams": {"dim": DIM}},
+        "indexParams": {"fieldName": "vector", "indexType": "FLAT", "metricType": "L2"},
+    })  # fmt: skip
+    end = time.monotonic() + 60
+    named = {"collectionName": name, "indexName": "vector"}
+    while rest.ok("indexes/describe", named)[0]["indexState"] != "Finished":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    search = {"collectionName": name, "annsField": "vector", "data": TEXTS, "limit": 1, "consistencyLevel": "Strong"}
+    assert [hit["id"] for hit in rest.ok("entities/search", search)] == [0, 1, 2, 3]
+
+
 def test_a_key_of_the_configuration_is_used_and_never_seen(tmp_path: Path, model: EmbeddingServer) -> None:
     path = tmp_path / "redkite.toml"
     path.write_text(SETTINGS.format(secret=SECRET, url=model.endpoint))
     seen: list[str] = []
-    with ProcessServer(tmp_path / "data", "--config", str(path)) as process:
+    with wire_server(tmp_path / "data", "--config", str(path)) as process:
         client = redkite.MilvusClient(process.uri)
         sdk = Sdk("redkite", redkite, process.uri)
         create(sdk, client, "birds", model, provider="openai", model_name="m", endpoint=f"{model.endpoint}")

@@ -158,12 +158,70 @@ def test_properties_are_set_dropped_and_refused(sdk: Sdk, client: Any, name: str
     assert client.describe_collection(name)["properties"] == {"timezone": "Asia/Tokyo"}
     client.alter_collection_properties(name, {"collection.description": "all of it"})
     assert client.describe_collection(name)["description"] == "all of it"
-    text = refused(sdk, 10, client.alter_collection_properties, name, {"partitionkey.isolation": True})
-    assert "partitionkey.isolation is not built in this version" in text
-    text = refused(sdk, 1100, client.alter_collection_properties, name, {"colour": "red"})
-    assert "unknown collection property colour" in text
+    text = refused(sdk, 10, client.alter_collection_properties, name, {"query_mode": "large_topk"})
+    assert "query_mode is not built in this version" in text
+    text = refused(sdk, 1100, client.alter_collection_properties, name, {"partitionkey.isolation": True})
+    assert "no partition key field is set" in text
+    text = refused(sdk, 1100, client.alter_collection_properties, name, {"collection.colour": "red"})
+    assert "unknown collection property collection.colour" in text
     refused(sdk, 104, client.alter_collection_properties, name, {"mmap.enabled": True})
-    refused(sdk, 1100, client.drop_collection_properties, name, ["colour"])
+    refused(sdk, 1100, client.drop_collection_properties, name, ["collection.colour"])
+
+
+def test_what_a_user_writes_on_a_collection_or_database_is_kept_and_shown(sdk: Sdk, client: Any, name: str) -> None:
+    client.create_collection(name, dimension=2, properties={"team": "birds", "owner.mail": "a@b.example"})
+    assert client.describe_collection(name)["properties"] == {"team": "birds", "owner.mail": "a@b.example"}
+    client.alter_collection_properties(name, {"team": "fish", "größe": 3})
+    client.drop_collection_properties(name, ["owner.mail", "never"])
+    assert client.describe_collection(name)["properties"] == {"team": "fish", "größe": "3"}
+    client.create_database(name, properties={"team": "birds"})
+    client.alter_database_properties(name, {"since": 2024})
+    described = client.describe_database(name)
+    assert (described["team"], described["since"]) == ("birds", "2024")
+    client.drop_database_properties(name, ["team"])
+    assert "team" not in client.describe_database(name)
+    refused(sdk, 1100, client.alter_database_properties, name, {"database.colour": "red"})
+    client.drop_database(name)
+
+
+def test_under_isolation_each_search_is_for_one_value_of_the_partition_key(sdk: Sdk, client: Any, name: str) -> None:
+    types = sdk.module.DataType
+    schema = client.create_schema()
+    schema.add_field("id", types.INT64, is_primary=True)
+    schema.add_field("v", types.FLOAT_VECTOR, dim=2)
+    schema.add_field("tenant", types.VARCHAR, max_length=9, is_partition_key=True)
+    index = client.prepare_index_params()
+    index.add_index("v", metric_type="L2", index_type="FLAT")
+    client.create_collection(name, schema=schema, index_params=index, properties={"partitionkey.isolation": True})
+    assert client.describe_collection(name)["properties"]["partitionkey.isolation"].lower() == "true"
+    client.insert(name, [{"id": n, "v": [n, 0], "tenant": "ab"[n % 2]} for n in range(6)])
+
+    def found(filter: str) -> list[int]:
+        hits = client.search(name, [[0.0, 0.0]], anns_field="v", limit=9, filter=filter, consistency_level="Strong")
+        return [hit["id"] for hit in hits[0]]
+
+    assert found('tenant == "a" and id > 0') == [2, 4]
+    assert found('tenant == "nobody"') == []
+    for filter in ("", "id > 0", 'tenant != "a"', 'tenant == "a" or id > 0'):
+        assert "partition key not found in expr" in refused(sdk, 1100, found, filter), filter
+    for filter in ('tenant in ["a", "b"]', 'tenant == "a" or tenant == "b"'):
+        assert "does not support more than one value of tenant, got 2" in refused(sdk, 1100, found, filter), filter
+    both = [sdk.module.AnnSearchRequest([[0.0, 0.0]], "v", {}, 3, expr=e) for e in ('tenant == "a"', "id > 0")]
+    refused(sdk, 1100, client.hybrid_search, name, both, sdk.module.RRFRanker(), limit=3)
+    assert len(client.query(name, filter="id >= 0")) == 6, "queries may look at all"
+    client.alter_collection_properties(name, {"partitionkey.isolation": False})
+    assert found("id >= 0") == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_is_said_like_properties_may_be_said_at_once(client: Any, sdk: Sdk, name: str) -> None:
+    schema = client.create_schema(enable_dynamic_field=False)
+    schema.add_field("id", sdk.module.DataType.INT64, is_primary=True)
+    schema.add_field("v", sdk.module.DataType.FLOAT_VECTOR, dim=2)
+    said = {"collection.description": "birds", "consistency_level": "Strong", "dynamicfield.enabled": True}
+    client.create_collection(name, schema=schema, properties=said)
+    described = client.describe_collection(name)
+    assert (described["description"], described["consistency_level_name"]) == ("birds", "Strong")
+    assert (described["enable_dynamic_field"], described["properties"]) == (True, {})
 
 
 def test_the_dynamic_field_can_be_turned_on_later(sdk: Sdk, client: Any, name: str) -> None:
@@ -195,7 +253,7 @@ def test_properties_of_a_database_change(sdk: Sdk, client: Any, name: str) -> No
         assert client.describe_database(name)["timezone"] == "Asia/Tokyo"
         client.drop_database_properties(name, ["timezone"])
         assert "timezone" not in client.describe_database(name)
-        refused(sdk, 10, client.alter_database_properties, name, {"database.replica.number": 2})
+        refused(sdk, 1100, client.alter_database_properties, name, {"database.no.such.thing": 2})
     finally:
         client.drop_database(name)
 

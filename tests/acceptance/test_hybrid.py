@@ -263,8 +263,8 @@ def test_chains_that_cannot_be_are_refused(sdk: Sdk, client: Any, animals: str) 
         return m.FunctionChain(stage)
 
     cases = [
-        (chain(stages.PRE_PROCESS).map("$score", both), 10, "stage PRE_PROCESS of function chain"),
-        (chain(stages.INGESTION).map("$score", both), 10, "stage INGESTION of function chain"),
+        (chain(stages.PRE_PROCESS).map("$score", both), 1100, "chain[0] stage FunctionChainStagePreProcess is not"),
+        (chain(stages.INGESTION).map("$score", both), 1100, "FunctionChainStageIngestion is not supported in search"),
         (chain(), 1100, "has no steps"),
         (chain().map("$score", fn.num_combine(col("$score"), col("none"))), 1100, "column none is neither a field"),
         (chain().map("$score", fn.num_combine(col("$score"), col("word"))), 1100, "column word must be numeric"),

@@ -12,6 +12,7 @@ import pymilvus
 import pytest
 from tests.acceptance.conftest import OUR_WAYS, Sdk
 
+import redkite
 from redkite.errors import MilvusException, ParamError
 
 ours = pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")
@@ -150,6 +151,68 @@ def test_a_query_iterator_gives_rows_in_the_order_of_a_query(
     assert [row for page in pages(some) for row in page] == list(wanted)[10:40]
 
 
+@pytest.fixture
+def documents(client: Any, name: str) -> list[dict[str, Any]]:
+    schema = client.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", redkite.DataType.INT64, is_primary=True)
+    schema.add_field("vector", redkite.DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("doc", redkite.DataType.JSON, nullable=True)
+    params = client.prepare_index_params()
+    params.add_index("vector", metric_type="L2")
+    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+    rng = np.random.default_rng(4)
+    rows: list[dict[str, Any]] = []
+    for i in range(90):
+        deep = {"list": [i % 7, f"w{i % 11}"]}
+        doc: dict[str, Any] = {"deep": deep, "flag": bool(i % 2), "mixed": i if i % 2 else "x"}
+        if i % 5:
+            doc["number"] = [i % 6, (i % 6) + 0.5, 2**60 + i % 3][i % 3]
+        if i % 9 == 0:
+            doc["number"] = None
+        row = {"id": i, "vector": rng.random(2).tolist(), "doc": doc if i % 13 else None}
+        if i % 4:
+            row |= {"word": f"über {i % 8}", "size": i % 10, "odd": [1] if i == 50 else 3}
+        rows.append(row)
+    client.insert(name, rows[:50])
+    client.flush(name)
+    client.insert(name, rows[50:])
+    return rows
+
+
+@ours
+@pytest.mark.parametrize("order", [
+    'doc["number"]', 'doc["number"]:desc', 'doc["number"]:asc:nulls_last', 'doc["number"]:desc:nulls_last,size',
+    'doc["deep"]["list"][0]:desc', 'doc["deep"]["list"][1],doc["number"]:desc', 'doc["flag"],size:desc', "word",
+    "word:desc:nulls_last,size", '$meta["size"]:desc', "size,word:desc",
+])  # fmt: skip
+@pytest.mark.parametrize("fields", [["id"], ["*"], ["doc", "size"]])
+def test_a_query_iterator_in_the_order_of_json_paths_and_dynamic_keys(
+    client: Any, name: str, documents: list[dict[str, Any]], order: str, fields: list[str]
+) -> None:
+    ask = {"filter": "id < {most}", "filter_params": {"most": 88}, "order_by_fields": order, "output_fields": fields}
+    wanted = list(client.query(name, limit=500, **ask))
+    iterator = client.query_iterator(name, batch_size=19, **ask)
+    assert [row for page in pages(iterator) for row in page] == wanted
+    assert len(wanted) == len(documents) - 2
+
+
+@ours
+@pytest.mark.parametrize(("order", "what"), [
+    ('doc["mixed"]', "numbers and texts"), ("odd", "numbers and arrays or objects"),
+    ('doc["deep"]', "arrays or objects"),
+])  # fmt: skip
+def test_values_of_several_types_have_no_order_that_an_iterator_could_follow(
+    sdk: Sdk, client: Any, name: str, documents: list[dict[str, Any]], order: str, what: str
+) -> None:
+    assert documents
+    with pytest.raises(sdk.module.MilvusException, match=what):
+        client.query_iterator(name, batch_size=5, order_by_fields=order).next()
+    if order != 'doc["deep"]':  # of one type they have
+        only = 'doc["mixed"] > 0' if "mixed" in order else "id != 50"
+        found = [r for p in pages(client.query_iterator(name, 5, filter=only, order_by_fields=order)) for r in p]
+        assert len(found) == len(client.query(name, filter=only, limit=100))
+
+
 @ours
 def test_a_query_iterator_over_groups(client: Any, name: str, mixed: list[dict[str, Any]]) -> None:
     ask = {"group_by_fields": ["word", "good"], "output_fields": ["word", "good", "count(*)"]}
@@ -166,8 +229,9 @@ def test_orders_that_a_query_iterator_cannot_have(
     sdk: Sdk, client: Any, name: str, mixed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     assert mixed
-    with pytest.raises(sdk.module.MilvusException, match="is ordered by fields"):
-        client.query_iterator(name, order_by_fields="colour").next()
+    for order in ("v[0]", "price[0]", "count(*)"):
+        with pytest.raises(sdk.module.MilvusException, match="is ordered by fields"):
+            client.query_iterator(name, order_by_fields=order).next()
     with pytest.raises(sdk.module.MilvusException, match="iterator_cp_file notes primary keys"):
         client.query_iterator(name, order_by_fields="price", iterator_cp_file=tmp_path / "cursor")
 

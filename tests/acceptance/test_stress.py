@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -11,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pymilvus
-from tests.servers import ProcessServer
+from tests.servers import ProcessServer, wire_server
 
 import redkite
 
 DIM = 16
 SECONDS = 6.0
 CLIENTS = 6
-EXPECTED = {100, 101, 200, 201, 700, 1100, 1602}
-"""What another client has just dropped, released, renamed or not yet made."""
+EXPECTED = {100, 101, 103, 200, 201, 700, 1100, 1602}
+"""What another client has just dropped, released, renamed, not yet made or not yet loaded."""
 
 
 class Visitor:
@@ -143,25 +144,27 @@ class Visitor:
 
 
 def test_clients_in_each_others_way_get_right_answers_and_break_nothing(tmp_path: Path, seed: int) -> None:
-    server = ProcessServer(tmp_path / "data")
-    deadline = time.monotonic() + SECONDS
-    visitors = [Visitor(number, server.uri, seed, deadline) for number in range(CLIENTS)]
-    for visitor in visitors:
-        visitor.thread.join(SECONDS + 30)
-        assert not visitor.thread.is_alive()
-    assert [problem for visitor in visitors for problem in visitor.problems] == []
-    assert sum(visitor.done for visitor in visitors) > 50
+    with wire_server(tmp_path / "data") as server:
+        deadline = time.monotonic() + SECONDS
+        visitors = [Visitor(number, server.uri, seed, deadline) for number in range(CLIENTS)]
+        for visitor in visitors:
+            visitor.thread.join(SECONDS + 30)
+            assert not visitor.thread.is_alive()
+        assert [problem for visitor in visitors for problem in visitor.problems] == []
+        assert sum(visitor.done for visitor in visitors) > 50
 
-    client = redkite.MilvusClient(server.uri)
-    kept: dict[str, int] = {}
-    for name in client.list_collections():
-        if not client.list_indexes(name):
-            client.create_index(name, visitors[1].indexes())
-        client.load_collection(name)
-        kept[name] = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
-    client.close()
-    assert server.stop() == 0
+        client = redkite.MilvusClient(server.uri)
+        kept: dict[str, int] = {}
+        for name in client.list_collections():
+            if not client.list_indexes(name):
+                client.create_index(name, visitors[1].indexes())
+            client.load_collection(name)
+            kept[name] = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
+        client.close()
+        assert server.stop() == 0
     assert "ERROR" not in server.errors
+    if "CLUSTER" in os.environ:  # the log of one in a process is gone with it
+        return
     with ProcessServer(tmp_path / "data") as again:
         client = redkite.MilvusClient(again.uri)
         found = {name: client.query(name, output_fields=["count(*)"])[0]["count(*)"] for name in kept}

@@ -250,14 +250,6 @@ def test_what_cannot_be_marked_is_refused(client: Any, sdk: Sdk, filled: str, ca
     assert detail in caught.value.message
 
 
-@pytest.mark.parametrize("sdk", ["pymilvus"], indirect=True, scope="session")
-def test_a_semantic_highlighter_is_refused(client: Any, sdk: Sdk, filled: str) -> None:
-    given = sdk.module.SemanticHighlighter(["a"], ["title"])
-    with pytest.raises(sdk.module.MilvusException, match="semantic highlighter") as caught:
-        client.search(filled, data=[[0.0, 0.0]], anns_field="v", limit=1, highlighter=given)
-    assert caught.value.code == 10
-
-
 @pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")
 def test_words_are_marked_in_a_hybrid_search(client: Any, sdk: Sdk, filled: str) -> None:
     module = sdk.module
@@ -319,6 +311,6 @@ def test_words_are_matched_and_marked_over_rest(server: ProcessServer) -> None:
     body = {"collectionName": name, "search": [{"data": [[0, 0]], "annsField": "v"}], "limit": 1, "highlighter": flat}
     (row,) = rest.ok("entities/hybrid_search", body | {"rerank": {"strategy": "rrf", "params": {"k": 60}}})
     assert row["highlight"] == {"title": {"fragments": ["<b>red</b> kite"], "scores": []}}
-    code, message = rest.error("entities/search", search | {"highlighter": {"type": "semantic"}})
-    assert (code, "semantic highlighter" in message) == (10, True)
+    code, message = rest.error("entities/search", search | {"highlighter": {"type": "bright"}})
+    assert (code, "unsupported highlight type: bright" in message) == (1100, True)
     rest.ok("collections/drop", {"collectionName": name})

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.backup.test_backups import backup, files, finish, names, numbers, restore, verify
 from tests.engine import DIM, NAME, Engine
+from tests.objects import PlayedStore, played_store
 
 from redkite.env import Env
 from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound, PathLocked, StorageError
@@ -21,21 +20,15 @@ VECTORS = np.random.default_rng(3).random((200, DIM), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def store() -> Iterator[PlayedStore]:
+    with played_store() as played:
+        yield played
 
 
 @pytest.fixture
-def place(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    bucket = f"bucket{abs(hash(request.node.name)) % 10**9}"
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/some/where?endpoint={endpoint}&region=us-east-1"
+def place(store: PlayedStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    bucket = store.bucket_of(request, monkeypatch)
+    return f"s3://{bucket}/some/where?endpoint={store.endpoint}&region=us-east-1"
 
 
 @pytest.fixture

@@ -130,3 +130,30 @@ def test_a_client_serves_many_threads(opened: list[FakeService], tmp_path: Path)
             thread.join()
         assert client.get_collection_stats("c") == {"row_count": 100}
         assert len(opened[0].sent(requests.DescribeCollection)) <= 5
+
+
+def test_a_client_that_is_collected_while_another_opens_leaves_its_engine_then(
+    opened: list[FakeService], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[object] = [MilvusClient(str(tmp_path / "old.db"))]
+    forgotten.append(forgotten)  # a cycle, which only the collector takes apart
+    open_fake = engines.open_handle
+
+    def collect(path: str) -> engines.Handle:
+        gc.collect()
+        return open_fake(path)
+
+    monkeypatch.setattr(engines, "open_handle", collect)
+    gc.disable()
+    del forgotten
+    done = threading.Event()
+
+    def work() -> None:
+        MilvusClient(str(tmp_path / "new.db")).close()
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    ended = done.wait(10)
+    gc.enable()
+    assert ended, "the collector's finalizer waits for the thread that it interrupts"
+    assert [service.closed for service in opened] == [True, True]

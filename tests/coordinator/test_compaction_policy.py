@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from redkite.coordinator.compaction import (
     CUT_OFF,
+    GONE,
     NOTHING_TO_DO,
     CompactionCoordinator,
     CompactionPolicy,
@@ -134,6 +135,18 @@ def test_old_jobs_are_forgotten_and_running_ones_are_not() -> None:
     assert len(jobs.plans_of(7)) <= 258
 
 
+def test_a_plan_whose_completion_was_committed_with_its_swap_is_complete_after_a_restart() -> None:
+    catalog = MemoryCatalog()
+    before = coordinator(catalog)
+    groups = [(segment(1, 1), segment(2, 1)), (segment(3, 1), segment(4, 1))]
+    job, plans = before.begin(CompactionKind.MIX, groups, POLICY, noted=True)
+    catalog.commit(before.completion(plans[1], [77]))
+    cut_off, done = coordinator(catalog).plans(job)
+    assert (cut_off.state, done.state, done.targets) == (PlanState.FAILED, PlanState.COMPLETED, (77,))
+    _, by_itself = before.begin(CompactionKind.MIX, [(segment(8, 1), segment(9, 1))], POLICY)
+    assert before.completion(by_itself[0], [78]) == {}
+
+
 def test_a_job_that_was_asked_for_is_known_after_a_restart_and_those_cut_off_have_ended() -> None:
     catalog = MemoryCatalog()
     before = coordinator(catalog)
@@ -143,9 +156,9 @@ def test_a_job_that_was_asked_for_is_known_after_a_restart_and_those_cut_off_hav
     by_itself, _ = before.begin(CompactionKind.MIX, [(segment(8, 1), segment(9, 1))], POLICY)
     for _ in range(2):
         after = coordinator(catalog)  # in which segment 1 is there, and no other
-        cut_off, replaced, done = after.plans(job)
+        cut_off, gone, done = after.plans(job)
         assert (cut_off.state, cut_off.reason) == (PlanState.FAILED, CUT_OFF)
-        assert replaced.state is PlanState.COMPLETED
+        assert (gone.state, gone.reason) == (PlanState.FAILED, GONE)
         assert (done.state, done.targets) == (PlanState.COMPLETED, (77,))
         assert after.plans(by_itself) == ()
         assert after.running(cut_off.collection_id) == []

@@ -297,8 +297,10 @@ def test_a_database_cannot_be_created_twice_nor_beyond_the_limit() -> None:
     with pytest.raises(LimitReached) as caught:
         root.create_database("films")
     assert (caught.value.code, caught.value.message) == (801, "exceeded the limit number of database[limit=2]")
-    with pytest.raises(Unimplemented, match=r"database\.replica\.number"):
-        root.create_database("films", {"database.replica.number": "1"})
+    with pytest.raises(Unimplemented, match=r"cipher\.enabled"):
+        root.create_database("films", {"cipher.enabled": "true"})
+    with pytest.raises(InvalidParameter, match=r"database\.replica\.number must be a positive integer"):
+        root.create_database("films", {"database.replica.number": "0"})
 
 
 def test_the_time_zone_of_a_collection_is_its_own_else_that_of_its_database_else_utc() -> None:

@@ -104,6 +104,17 @@ def test_restarts_in_quick_succession_do_not_run_away_from_the_clock() -> None:
     assert physical_ms(stamp) - clock.now < 2 * WINDOW_MS
 
 
+def test_after_a_kill_numbers_are_ahead_of_the_clock_by_a_second_at_most_and_then_no_more() -> None:
+    clock, catalog = HandClock(), MemoryCatalog()
+    for _ in range(100):
+        TimestampOracle(catalog, clock).allocate()
+        clock.now += 50
+    following = TimestampOracle(catalog, clock)
+    assert 0 < physical_ms(following.allocate()) - clock.now <= 1_000
+    clock.now += 1_000
+    assert physical_ms(following.allocate()) == clock.now
+
+
 def test_a_clean_close_gives_the_unused_window_back() -> None:
     clock, catalog = HandClock(), MemoryCatalog()
     oracle = TimestampOracle(catalog, clock)

@@ -152,11 +152,18 @@ def string_terms(draw: st.DrawFn) -> Term:
 
 # -- numbers ------------------------------------------------------------------------------------
 def divided(one: int | float, other: int | float) -> int | float:
-    return int(one / other) if isinstance(one, int) and isinstance(other, int) else one / other
+    if not (isinstance(one, int) and isinstance(other, int)):
+        return one / other
+    whole = abs(one) // abs(other)  # exact, where floats are not, and towards zero
+    return whole if (one < 0) == (other < 0) else -whole
+
+
+def remainder(one: int, other: int) -> int | float:
+    return one - other * divided(one, other)
 
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": divided, "%": math.fmod, "&": operator.and_,
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": divided, "%": remainder, "&": operator.and_,
     "|": operator.or_, "^": operator.xor,
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ from redkite.model.types import DataType
 from redkite.text.specs import analyzer_of
 
 ENGLISH = '{"type": "english"}'
+PARTS = '{"tokenizer": "standard", "filter": ["lowercase", {"type": "decompounder", "word_list": ["ki", "te"]}]}'
 SPELLED = st.sampled_from(["The", "the", "kites", "KITE", "engine's", "naïve", "x", "…", "\t", "  ", "und"])
 
 
@@ -49,14 +50,16 @@ def as_dicts(rows: SparseRows) -> list[dict[int, float]]:
     return found
 
 
-@pytest.mark.parametrize("params", [{}, {"analyzer_params": ENGLISH}])
+@pytest.mark.parametrize("params", [{}, {"analyzer_params": ENGLISH}, {"analyzer_params": PARTS}])
 @given(texts=st.lists(st.none() | st.lists(SPELLED, max_size=9).map(" ".join), max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_a_vector_holds_how_often_each_word_occurs(params: dict[str, str], texts: list[str | None]) -> None:
     made = function(**params)
     tokens = analyzer_of(params.get("analyzer_params")).analyze(texts)
     want = [plain(tokens.words(at)) for at in range(len(texts))]
-    assert as_dicts(SparseRows.from_arrow(made.fill([pa.array(texts, pa.string())]))) == want
+    for column in (texts[:2], texts, texts):  # words that are new, known, and of both kinds
+        filled = SparseRows.from_arrow(made.fill([pa.array(column, pa.string())]))
+        assert as_dicts(filled) == want[: len(column)]
     assert as_dicts(term_frequencies(tokens)) == want
     asked = made.queries(["" if text is None else text for text in texts])
     assert asked.sparse is not None and as_dicts(asked.sparse) == want

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.functions.embedding_server import Answer, EmbeddingServer
+from tests.test_spans import Traces
 
+from redkite import spans
 from redkite.env import Env
 from redkite.errors import FunctionFailed
 from redkite.functions.http import Http, HttpRequest
@@ -223,3 +225,22 @@ def test_a_certificate_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             client(tries=1).post(asked)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         assert client().post(asked).startswith(b"[[")
+
+
+def test_a_service_is_told_of_the_trace_that_asks(server: EmbeddingServer) -> None:
+    traces = Traces()
+    client().post(request(server))
+    assert "traceparent" not in server.calls[0].headers
+    spans.install(traces.tracer)
+    try:
+        with traces.tracer.start_as_current_span("insert"):
+            client().post(request(server))
+    finally:
+        spans.install(None)
+    asked = traces.named("ask model")
+    assert server.calls[1].headers["traceparent"].split("-")[1:3] == [
+        f"{asked.context.trace_id:032x}",
+        f"{asked.context.span_id:016x}",
+    ]
+    assert traces.parent_of("ask model") == "insert"
+    assert SECRET not in asked.to_json()

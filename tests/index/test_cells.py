@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redkite.index.base import lengths_of
-from redkite.index.cells import CELLS, build_cells, closest_in
+from redkite.index.cells import CELLS, build_cells
+from redkite.index.dense import FloatColumn
+from redkite.index.scoring import closeness, pair_scores
 from redkite.model.types import Metric
 
 METRICS = [Metric.L2, Metric.IP, Metric.COSINE]
@@ -38,31 +40,34 @@ def test_cells_of_equal_rows_are_made_too() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_nearest_cells_of_a_query_come_first(metric: Metric) -> None:
+def test_centres_and_rows_are_as_far_as_their_vectors_say(metric: Metric) -> None:
     data = vectors(3000, 16)
     cells = build_cells(data, metric)
-    order = cells.nearest(data[:20])
-    assert (np.sort(order, axis=1) == np.arange(len(cells.centres))).all()
-    if metric is not Metric.IP:
-        assert (order[:, 0] == cells.cell_of[:20]).all()
+    column = FloatColumn(data)
+    for query in 3 * data[:20]:
+        asked = cells.asked(query[None])
+        one = query / np.linalg.norm(query)
+        placed = data / np.linalg.norm(data, axis=1, keepdims=True) if metric is Metric.COSINE else data
+        if metric is Metric.IP:
+            far, wanted = -cells.centres @ one, -data @ one
+        else:
+            start = query if metric is Metric.L2 else one
+            far, wanted = (np.linalg.norm(points - start, axis=1) for points in (cells.centres, placed))
+        assert np.allclose(cells.distances(asked), far, atol=1e-3)
+        close = closeness(data, None, asked, metric)
+        close = close / column.lengths if metric is Metric.COSINE else close
+        assert np.allclose([cells.distance(float(c)) for c in close], wanted, atol=2e-3)
+        scores = column.scores(query[None], metric)
+        assert np.allclose(cells.distances_scored(query[None], scores[None])[0], wanted, atol=2e-3)
 
 
-@settings(max_examples=60)
-@given(data=st.data(), metric=st.sampled_from(METRICS), k=st.integers(1, 30))
-def test_the_best_rows_of_any_spans_are_among_those_found(data: st.DataObject, metric: Metric, k: int) -> None:
-    rows = vectors(200, 9, data.draw(st.integers(0, 100)))
-    cuts = sorted(data.draw(st.sets(st.integers(0, 200), min_size=2, max_size=12)))
-    spans = list(zip(cuts[::2], cuts[1::2], strict=False))
-    query = vectors(1, 9, 77)[0]
-    inside = np.concatenate([np.arange(*span) for span in spans])
-    products = rows[inside] @ query
-    rank = {
-        Metric.L2: ((rows[inside] - query) ** 2).sum(axis=1),
-        Metric.IP: -products,
-        Metric.COSINE: -products / np.linalg.norm(rows[inside], axis=1),
-    }[metric]
-    lengths = lengths_of(rows) if metric is Metric.COSINE else None
-    found = closest_in(spans, rows, lengths, query, k, metric)
-    assert len(set(found.tolist())) == len(found)
-    assert set(found.tolist()) <= set(inside.tolist())
-    assert set(inside[np.argsort(rank)[:k]].tolist()) <= set(found.tolist())
+@given(data=st.data(), metric=st.sampled_from(METRICS))
+def test_closeness_of_any_rows_is_in_the_order_of_their_scores(data: st.DataObject, metric: Metric) -> None:
+    rows, query = vectors(200, 9, data.draw(st.integers(0, 100))), vectors(1, 9, 77)
+    chosen = np.array(data.draw(st.lists(st.integers(0, 199), min_size=1, max_size=60)))
+    close = closeness(rows, chosen, query, metric)
+    if metric is Metric.COSINE:
+        close = close / lengths_of(rows)[chosen]
+    scores = pair_scores(rows, query, chosen[None], metric)[0]
+    scores = scores if metric is Metric.L2 else -scores
+    assert (np.diff(scores[np.argsort(close, kind="stable")]) >= -1e-5).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -144,3 +145,13 @@ def test_vectors_that_do_not_fit_into_memory_are_searched_rightly(tmp_path: Path
         assert done.returncode == 0, done.stderr[-1500:]
     finally:
         group.rmdir()
+
+
+@needs_advice
+def test_all_of_some_bytes_are_asked_for_in_pieces_that_the_system_follows(advised: list[tuple[int, int]]) -> None:
+    data = np.zeros(3 * paging.AT_ONCE + 5000, np.uint8)
+    paging.bring_all(data)
+    assert max(size for _, size in advised) <= paging.AT_ONCE
+    assert advised[0][0] <= data.ctypes.data
+    assert sum(advised[-1]) == data.ctypes.data + data.nbytes
+    assert all(start + size == following for (start, size), (following, _) in itertools.pairwise(advised))

@@ -76,3 +76,23 @@ def test_the_best_come_first_and_equal_ones_stay_in_order(nq: int, width: int, k
         wanted = sorted(present)[:k]
         assert found_rows.tolist() == [r for _, _, r in wanted] + [NO_ROW] * (k - len(wanted))
         assert found_scores[: len(wanted)].tolist() == [sign * s for s, _, _ in wanted]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-20, 1e-9, 1.0, 1e9, 1e19, 1e30, 1e37])
+def test_the_angle_between_vectors_does_not_depend_on_how_long_they_are(scale: float) -> None:
+    """Squared lengths of such vectors are beyond single precision."""
+    data, queries = some(40, 8), some(3, 8, 1)
+    wide, asked = data.astype(np.float64), queries.astype(np.float64)
+    expected = (asked @ wide.T) / (np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(wide, axis=1))
+    data[::2] *= np.float32(scale)
+    for longer in (np.float32(1), np.float32(scale)):
+        column = FloatColumn(data)
+        found, rows = column.search(queries * longer, 40, Metric.COSINE, None)
+        # The smallest numbers of single precision have few digits.
+        tolerance = 1e-2 if scale < 1e-36 else 1e-5
+        np.testing.assert_allclose(found, np.take_along_axis(expected, rows, 1), atol=tolerance)
+        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=tolerance)
+        for number in range(3):
+            alone = column.scores(queries[number][None] * longer, Metric.COSINE)
+            np.testing.assert_array_equal(alone[rows[number]], found[number])

@@ -34,6 +34,8 @@ from redkite import Corruption, MilvusClient
 EXHAUSTIVE_BYTES = 64 << 10
 """A file up to this size has every byte flipped, a larger one every byte of sampled blocks."""
 BLOCK = 64
+SECTORS = 512, 4096
+"""What disks lose at a time: as many bytes are inverted together, too."""
 BATCH = 500
 GLANCED = "by the reader of the file"
 SECONDS = 60
@@ -88,8 +90,9 @@ def flips_of(root: Path, rng: random.Random) -> Iterator[Flip]:
         for start in starts:
             for offset in range(start, min(start + BLOCK, size)):
                 yield Flip(name, offset)
-        for start in range(0, size, 512):
-            yield Flip(name, start, 512)
+        for sector in SECTORS:
+            for start in range(0, size, sector):
+                yield Flip(name, start, sector)
 
 
 class Judge:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.integrity import flips
 
-BITS, BLOCKS = 6, 1
-"""Tried in each file."""
+BITS = 6
+"""Tried in each file; and blocks of each size, one."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,18 @@ def test_a_database_that_nobody_touched_gives_the_right_answers(databases, scrat
 
 
 @pytest.mark.parametrize("name", ["closed", "killed"])
+def test_the_last_block_of_each_log_is_missed(databases, scratch, name):
+    """It holds the last record and the mark behind it, and nothing else in the page tells that they were there."""
+    root, right = databases[name]
+    judge = flips.Judge(root, right, scratch)
+    for page in sorted(root.glob("log/*/*.log")):
+        end = len(page.read_bytes().rstrip(b"\0"))
+        for sector in flips.SECTORS:
+            outcome = judge.judge(flips.Flip(str(page.relative_to(root)), (end - 1) // sector * sector, sector))
+            assert outcome.kind == "corruption", outcome
+
+
+@pytest.mark.parametrize("name", ["closed", "killed"])
 def test_what_the_reader_of_a_file_says_of_a_flip_the_whole_database_says_too(databases, scratch, name):
     root, right = databases[name]
     place = scratch / f"glances-{name}"
@@ -65,5 +77,5 @@ def _some(root: Path, rng: random.Random) -> list[flips.Flip]:
     for name in flips.files_of(root):
         size = (root / name).stat().st_size
         chosen += [flips.Flip(name, rng.randrange(size)) for _ in range(BITS)]
-        chosen += [flips.Flip(name, rng.randrange(size), 512) for _ in range(BLOCKS)]
+        chosen += [flips.Flip(name, rng.randrange(size), sector) for sector in flips.SECTORS]
     return chosen

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redkite.errors import InvalidParameter, MilvusException, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.model.highlighting import (
     Highlighter,
     HighlightKind,
@@ -89,7 +89,57 @@ def test_what_is_no_highlighter_is_refused(params: dict[str, Any], text: str) ->
     assert text in caught.value.message
 
 
-@pytest.mark.parametrize(("kind", "error"), [(1, Unimplemented), ("SEMANTIC", Unimplemented), (2, InvalidParameter)])
-def test_another_kind_of_highlighter_is_refused(kind: int | str, error: type[MilvusException]) -> None:
-    with pytest.raises(error):
+@pytest.mark.parametrize("kind", [2, "bright"])
+def test_another_kind_of_highlighter_is_refused(kind: int | str) -> None:
+    with pytest.raises(InvalidParameter, match="unsupported highlight type"):
         read_highlighter(kind, {})
+
+
+ASKED = {"queries": ["a"], "input_fields": ["f"]}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"pre_tags": ["<"], "post_tags": [">"], "threshold": 0.25, "highlight_only": False},
+        {"model_deployment_id": "small", "max_client_batch_size": 7},
+        {"provider": "tei", "endpoint": "http://localhost:1", "truncate": True},
+    ],
+)
+def test_a_semantic_highlighter_travels_whole(more: dict[str, Any]) -> None:
+    given = read_highlighter("SEMANTIC", ASKED | more)
+    assert given.kind == 1
+    assert read_highlighter(1, write_highlighter(given)) == given
+    assert given.semantics is not None
+    assert (given.semantics.queries, given.semantics.fields) == (("a",), ("f",))
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"queries": []}, "queries must be a list of texts that are not empty"),
+        ({"queries": ["a", ""]}, "queries must be a list of texts that are not empty"),
+        ({"input_fields": [1]}, "input_fields must be a list of texts"),
+        ({"queries": "a"}, "unmarshal queries as json array failed"),
+        ({"threshold": 1.5}, "threshold must be in range [0, 1], got 1.5"),
+        ({"threshold": "high"}, "threshold must be in range [0, 1]"),
+        ({"threshold": True}, "threshold must be in range [0, 1]"),
+        ({"highlight_only": "perhaps"}, "highlight_only must be true or false"),
+        ({"max_client_batch_size": 2_000}, "max_client_batch_size must be in range [1, 1024]"),
+        ({"model_deployment_id": "a", "provider": "tei"}, "exclude each other"),
+        ({"endpoint": "http://localhost:1"}, "endpoint wants a provider"),
+        ({"fragment_size": 3}, "highlighter parameter fragment_size is not known"),
+        ({"pre_tags": []}, "pre_tags cannot be empty list"),
+    ],
+)
+def test_what_is_no_semantic_highlighter_is_refused(more: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        read_highlighter("semantic", ASKED | more)
+    assert text in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["queries", "input_fields"])
+def test_a_semantic_highlighter_wants_questions_and_fields(key: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"{key} must be given"):
+        read_highlighter("semantic", {name: value for name, value in ASKED.items() if name != key})

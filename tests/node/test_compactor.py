@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests.engine import DIM, NAME, Engine, schema
 
-from redkite.coordinator.compaction import CompactionPolicy
+from redkite.coordinator.compaction import GONE, CompactionPolicy
 from redkite.errors import MilvusException, SegmentGone
 from redkite.index.dense import FloatColumn
 from redkite.model import requests as rq
 from redkite.model.segments import SegmentMeta
 from redkite.model.upkeep import CompactionState, PlanState
-from redkite.simulated import SimulatedEnv, simulated_env
+from redkite.simulated import SimulatedCrash, SimulatedEnv, simulated_env
 
 VECTORS = np.random.default_rng(2).normal(size=(8000, DIM)).astype(np.float32)
 MANUAL = CompactionPolicy(automatic=False)
@@ -32,19 +34,40 @@ class Compacting(Engine):
         self.call(rq.CreateIndex(collection=NAME, field="vector", params=params))
         self.call(rq.LoadCollection(collection=NAME))
 
+    def make_with_key(self) -> None:
+        """The same, to be split by `number`."""
+        fields = tuple(msgspec.structs.replace(f, is_clustering_key=f.name == "number") for f in schema().fields)
+        clustered = msgspec.structs.replace(schema(), fields=fields)
+        self.call(rq.CreateCollection(schema=clustered, properties={"collection.retention.seconds": "0"}))
+        self.call(rq.CreateIndex(collection=NAME, field="vector", params={"index_type": "FLAT", "metric_type": "L2"}))
+        self.call(rq.LoadCollection(collection=NAME))
+
     def add(self, ids: Any, offset: int = 0, partition: str = "") -> None:
         ids = list(ids)
         self.insert(ids, VECTORS[ids], [i + offset for i in ids], partition=partition)
 
+    def fill(self, segments: int) -> None:
+        """So many sealed segments of a hundred rows."""
+        for start in range(0, 100 * segments, 100):
+            self.add(range(start, start + 100))
+            self.flush()
+
     def compact(self, **asked: Any) -> int:
         """Have a job done; its id."""
         job = self.begin(**asked)
+        self.finish()
+        return job
+
+    def finish(self) -> None:
+        """Have everything done that is queued."""
         self.database.topology.compactor.wait_idle()
         self.env.run_until_idle()
-        return job
 
     def begin(self, **asked: Any) -> int:
         return int(self.call(rq.Compact(collection=NAME, **asked)).job_id)
+
+    def state(self, job: int) -> Any:
+        return self.call(rq.GetCompactionState(job_id=job)).state
 
     def plans(self, job: int) -> Any:
         return self.call(rq.GetCompactionPlans(job_id=job)).plans
@@ -71,9 +94,7 @@ def engine(**options: Any) -> Compacting:
 def test_nothing_but_the_new_segment_is_left_on_disk() -> None:
     e = engine()
     e.make()
-    for start in range(0, 400, 100):
-        e.add(range(start, start + 100))
-        e.flush()
+    e.fill(4)
     e.delete("id % 4 == 0")
     before, size = e.numbers(), e.bytes()
     e.compact()
@@ -153,11 +174,9 @@ def test_the_new_segment_has_its_index_before_anybody_searches_it() -> None:
 def test_deletes_and_replaced_rows_that_come_while_a_merge_runs_are_not_lost() -> None:
     e = engine()
     e.make()
-    for start in range(0, 300, 100):
-        e.add(range(start, start + 100))
-        e.flush()
+    e.fill(3)
     compactor = e.database.topology.compactor
-    make = compactor._indexed
+    make = compactor._data_node._indexed
 
     def busy_meanwhile(*arguments: Any) -> Any:
         made = make(*arguments)
@@ -167,7 +186,7 @@ def test_deletes_and_replaced_rows_that_come_while_a_merge_runs_are_not_lost() -
         e.delete("id == 290")
         return made
 
-    compactor._indexed = busy_meanwhile  # type: ignore[method-assign]
+    compactor._data_node._indexed = busy_meanwhile  # type: ignore[method-assign]
     e.compact()
     expected = {i: i for i in range(20, 300) if i != 290} | {i: i + 1000 for i in range(50, 60)}
     assert e.numbers() == expected
@@ -186,7 +205,7 @@ def test_a_merge_whose_rows_are_gone_meanwhile_leaves_nothing(end: str) -> None:
         e.flush()
     e.call(rq.ReleaseCollection(collection=NAME))
     compactor = e.database.topology.compactor
-    make = compactor._indexed
+    make = compactor._data_node._indexed
 
     def gone_meanwhile(*arguments: Any) -> Any:
         made = make(*arguments)
@@ -200,7 +219,7 @@ def test_a_merge_whose_rows_are_gone_meanwhile_leaves_nothing(end: str) -> None:
             compactor._closing = True
         return made
 
-    compactor._indexed = gone_meanwhile  # type: ignore[method-assign]
+    compactor._data_node._indexed = gone_meanwhile  # type: ignore[method-assign]
     job = e.compact()
     (plan,) = e.plans(job)
     assert plan.state is PlanState.FAILED
@@ -255,25 +274,23 @@ def test_switched_off_compaction_says_so() -> None:
 def test_a_merge_that_fails_keeps_the_old_segments_and_says_why() -> None:
     e = engine()
     e.make()
-    for start in range(0, 200, 100):
-        e.add(range(start, start + 100))
-        e.flush()
+    e.fill(2)
     before = e.segments
     compactor = e.database.topology.compactor
-    make = compactor._indexed
+    make = compactor._data_node._indexed
 
     def full(*arguments: Any) -> Any:
         make(*arguments)
         raise MilvusException("the disk is full")
 
-    compactor._indexed = full  # type: ignore[method-assign]
+    compactor._data_node._indexed = full  # type: ignore[method-assign]
     job = e.compact()
     (plan,) = e.plans(job)
     assert plan.state is PlanState.FAILED
     assert "the disk is full" in plan.failure_reason
     assert e.segments == before
     assert set(e.objects()) == e.named()
-    compactor._indexed = make  # type: ignore[method-assign]
+    compactor._data_node._indexed = make  # type: ignore[method-assign]
     e.compact()
     assert len(e.segments) == 1
     assert e.count() == 200
@@ -325,14 +342,7 @@ def test_a_key_looked_up_in_a_segment_that_was_cleared_away_makes_the_read_start
 
 def test_clustering_splits_by_the_key_and_filters_pass_over_segments() -> None:
     e = engine(compaction=CompactionPolicy(automatic=False, rows=200))
-    fields = tuple(
-        type(f)(**{n: getattr(f, n) for n in f.__struct_fields__} | {"is_clustering_key": f.name == "number"})
-        for f in schema().fields
-    )
-    clustered = type(schema())(name=NAME, fields=fields)
-    e.call(rq.CreateCollection(schema=clustered, properties={"collection.retention.seconds": "0"}))
-    e.call(rq.CreateIndex(collection=NAME, field="vector", params={"index_type": "FLAT", "metric_type": "L2"}))
-    e.call(rq.LoadCollection(collection=NAME))
+    e.make_with_key()
     shuffled = np.random.default_rng(3).permutation(1000)
     for part in np.split(shuffled, 5):
         ids = [int(i) for i in part]
@@ -370,17 +380,79 @@ def test_only_what_is_asked_for_is_compacted() -> None:
     assert sorted(s.rows for s in e.segments) == [200, 200]
 
 
-def test_a_second_request_is_told_of_the_job_that_runs() -> None:
+def test_a_second_request_waits_for_the_job_that_runs_and_does_what_that_left() -> None:
     e = engine()
     e.make()
-    for start in range(0, 200, 100):
-        e.add(range(start, start + 100))
-        e.flush()
-    job = e.begin()
-    assert e.begin() == job
-    e.database.topology.compactor.wait_idle()
-    assert e.call(rq.GetCompactionState(job_id=job)).state is CompactionState.Completed
+    e.fill(2)
+    first, second, third = e.begin(), e.begin(), e.begin()
+    assert len({first, second, third}) == 3
+    assert all(e.state(job) is CompactionState.Executing for job in (first, second, third))
+    e.finish()
+    assert all(e.state(job) is CompactionState.Completed for job in (first, second, third))
+    assert [s.rows for s in e.segments] == [200]
+    assert [plan.sources for plan in e.plans(second)] == [()]
     assert e.begin() == -1
+
+
+def test_deletes_that_came_while_a_merge_ran_are_dropped_by_the_job_that_was_asked_for_then() -> None:
+    e = engine()
+    e.make()
+    e.fill(2)
+    asked: list[int] = []
+
+    def meanwhile(original: Any) -> Any:
+        def compact(*arguments: Any) -> Any:
+            made = original(*arguments)  # what it drops is decided by now
+            if not asked:
+                e.delete("id < 50")
+                asked.append(e.begin())
+            return made
+
+        return compact
+
+    node = e.database.topology.data_nodes[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "compact", meanwhile(node.compact))
+        e.compact()
+    assert e.state(asked[0]) is CompactionState.Completed
+    assert [s.rows for s in e.segments] == [150]
+    assert e.count() == 150
+
+
+def test_what_is_asked_for_is_done_though_a_merge_of_another_kind_runs() -> None:
+    e = engine()
+    e.make_with_key()
+    e.fill(2)
+    e.begin()
+    job = e.begin(clustering=True)
+    e.finish()
+    assert e.state(job) is CompactionState.Completed
+    assert {s.level for s in e.segments} == {2}
+
+
+def test_a_job_that_waited_for_a_collection_that_was_dropped_has_failed() -> None:
+    e = engine()
+    e.make()
+    e.fill(2)
+    e.begin()
+    job = e.begin()
+    e.call(rq.DropCollection(collection=NAME))
+    e.finish()
+    (plan,) = e.plans(job)
+    assert plan.state is PlanState.FAILED
+    assert "not found" in plan.failure_reason
+
+
+def test_a_job_that_waited_when_its_process_ended_has_failed() -> None:
+    e = engine()
+    e.make()
+    e.fill(2)
+    e.begin()
+    job = e.begin()
+    e.reopen()
+    (plan,) = e.plans(job)
+    assert plan.state is PlanState.FAILED
+    assert "ask for it again" in plan.failure_reason
 
 
 # -- memory -------------------------------------------------------------------------------------
@@ -417,6 +489,58 @@ def test_a_segment_from_a_time_of_more_memory_is_written_anew_in_several() -> No
     assert e.numbers() == before
     e.reopen()
     assert e.numbers() == before
+
+
+@pytest.mark.parametrize("gone", ["collection", "partition", "rows"])
+def test_a_job_cut_off_whose_segments_were_dropped_is_not_told_as_completed(gone: str) -> None:
+    e = engine()
+    e.make()
+    e.call(rq.CreatePartition(collection=NAME, partition="p"))
+    for start in (0, 100):
+        e.add(range(start, start + 100), partition="p")
+        e.flush()
+    job = e.begin()
+    if gone == "collection":
+        e.call(rq.DropCollection(collection=NAME))
+    elif gone == "partition":
+        e.call(rq.ReleasePartitions(collection=NAME, partitions=("p",)))
+        e.call(rq.DropPartition(collection=NAME, partition="p"))
+    else:
+        e.call(rq.TruncateCollection(collection=NAME))
+    e.env.disk.restart()
+    e.env = simulated_env(22, e.env.disk)
+    e.open()
+    (plan,) = e.database.topology.compactor.jobs.plans(job)
+    assert (plan.state, plan.reason) == (PlanState.FAILED, GONE)
+    e.close()
+
+
+def test_a_swap_that_was_committed_is_told_as_completed_wherever_the_process_ended_after_it() -> None:
+    states: set[PlanState] = set()
+    for operation in range(1, 400):
+        e = engine()
+        e.make()
+        for start in (0, 100):
+            e.add(range(start, start + 100))
+            e.flush()
+        job = e.begin()
+        e.env.disk.crash_at(e.env.disk.operations + operation)
+        is_over = False
+        try:
+            e.database.topology.compactor.wait_idle()
+            e.env.run_until_idle()
+            is_over = True
+        except SimulatedCrash:
+            pass
+        e.env.disk.restart(random.Random(operation))
+        e.env = simulated_env(22, e.env.disk)
+        e.open()
+        (plan,) = e.plans(job)
+        assert (plan.state is PlanState.COMPLETED) == (len(e.segments) == 1)
+        states.add(plan.state)
+        if is_over:
+            break
+    assert states == {PlanState.COMPLETED, PlanState.FAILED}
 
 
 def test_a_job_cut_off_by_the_end_of_its_process_has_failed_afterwards_and_changed_nothing() -> None:

@@ -16,6 +16,7 @@ from redkite.env import Env
 from redkite.model.segments import ChannelState, SegmentMeta
 from redkite.ops.log_check import TopicCheck
 from redkite.ops.report import Harm, Kind
+from redkite.storage.log_durable import read_note
 from redkite.storage.sqlite_catalog import SqliteCatalog
 
 
@@ -99,9 +100,32 @@ def test_a_damaged_log_record_is_named_with_its_place(database):
 def test_a_log_that_lost_its_end_is_noticed(database):
     log = max(database.rglob("*.log"), key=lambda path: path.stat().st_size)
     log.write_bytes(log.read_bytes()[:2000])
+    (log.parent / "durable").unlink()
     kinds = {finding.kind for finding in redkite.verify(str(database)).findings}
     assert Kind.LOG_SHORT in kinds
     with pytest.raises(redkite.Corruption, match="ends at record"), MilvusClient(str(database)) as client:
+        client.query("books", filter="", output_fields=["count(*)"])
+
+
+def test_a_log_that_ends_before_what_is_noted_of_it_is_damaged(database):
+    log = max(database.rglob("*.log"), key=lambda path: path.stat().st_size)
+    log.write_bytes(log.read_bytes()[:2000])
+    (finding,) = redkite.verify(str(database)).findings
+    assert (finding.kind, finding.name) == (Kind.LOG, str(log))
+    assert "were durable" in finding.text
+    with pytest.raises(redkite.Corruption, match="were durable"), MilvusClient(str(database)) as client:
+        client.query("books", filter="", output_fields=["count(*)"])
+
+
+def test_a_log_without_the_pages_that_were_noted_is_short(database):
+    folder = max(database.rglob("*.log"), key=lambda path: path.stat().st_size).parent
+    for page in folder.glob("*.log"):
+        page.unlink()
+    (finding,) = redkite.verify(str(database)).findings
+    noted = read_note(Env.real().files, str(folder))
+    assert noted > 0
+    assert (finding.kind, finding.missing) == (Kind.LOG_SHORT, (0, noted))
+    with pytest.raises(redkite.Corruption, match="has no page"), MilvusClient(str(database)) as client:
         client.query("books", filter="", output_fields=["count(*)"])
 
 

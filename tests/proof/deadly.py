@@ -25,6 +25,7 @@ CALLS = {
     "remove": ("before", "after"),
     "remove_tree": ("before", "after"),
     "append": ("before", "after"),
+    "overwrite": ("before", "half", "after"),
     "commit": ("before", "after"),
 }
 """Calls of the file system, and `commit` of the catalog, with the moments at which a process may end."""
@@ -91,6 +92,8 @@ class DeadlyFiles:
             half = None
             if name == "write_new":
                 half = lambda: call(path, half_of(arguments[0]))
+            if name == "overwrite":
+                half = lambda: call(path, arguments[0][: len(arguments[0]) // 2])
             made = death.around(name, path, lambda: call(path, *arguments), half)
             return DeadlyFile(path, made, death) if name == "append" else made
 

@@ -64,6 +64,11 @@ class Door(ABC):
         stamp: int = self.client._transport.call(AllocTimestamp(), None).timestamp
         return stamp
 
+    @property
+    def backups(self) -> str:
+        """A place for backups."""
+        return str(self.folder / "backups")
+
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -29,13 +29,17 @@ RETENTION_MS = 3_600_000
 MANY = 120
 """Rows of a large insert: enough for an index that walks."""
 LEAST_RECALL = 0.9
+CAPACITY = 4
+"""Elements an array may have."""
 
 numbers = st.integers(0, 11)
 keys = st.lists(numbers, min_size=1, max_size=6, unique=True)
 vectors = st.lists(st.integers(-3, 3), min_size=DIM, max_size=DIM)
 words = st.one_of(st.none(), st.sampled_from(WORDS))
+tags = st.one_of(st.none(), st.lists(st.integers(0, 3), max_size=CAPACITY))
 names = st.sampled_from(NAMES)
 partitions = st.sampled_from(PARTITIONS)
+fillings = st.sampled_from([12, 7, 40, 0])
 within = st.sampled_from([[], [], ["_default"], ["p"], ["p", "q"]])
 
 
@@ -77,24 +81,26 @@ class Machine(RuleBasedStateMachine):
         return self.door.now_ms()
 
     # -- definitions ----------------------------------------------------------------------------
-    @initialize(index=st.sampled_from(["FLAT", "HNSW"]), shards=st.integers(1, 2))
-    def begin(self, index: str, shards: int) -> None:
-        self._create(Model("alpha", False, "L2", index, shards))
+    @initialize(index=st.sampled_from(["FLAT", "HNSW"]), shards=st.integers(1, 2), filled=fillings)
+    def begin(self, index: str, shards: int, filled: int) -> None:
+        self._create(Model("alpha", False, "L2", index, shards), filled)
 
     @rule(
         name=names, index=st.sampled_from(["FLAT", "HNSW"]), metric=st.sampled_from(["L2", "IP", "COSINE"]),
-        shards=st.integers(1, 2), text_keys=st.booleans(), forgets=st.booleans(), ages=st.booleans(),
+        shards=st.integers(1, 2), text_keys=st.booleans(), forgets=st.booleans(), ages=st.booleans(), filled=fillings,
     )  # fmt: skip
     def create(
-        self, name: str, index: str, metric: str, shards: int, text_keys: bool, forgets: bool, ages: bool
+        self, name: str, index: str, metric: str, shards: int, text_keys: bool, forgets: bool, ages: bool, filled: int
     ) -> None:
         if name not in self.models:
             # Milvus's client remembers what type a collection's keys are, also when another takes its name.
             text_keys = text_keys and self.door.module is redkite
             forgets, ages = forgets and self.can("compact"), ages and self.door.can_wait and self.can("compact")
-            self._create(Model(name, text_keys, metric, index, shards, forgets=forgets, ages=ages))
+            self._create(Model(name, text_keys, metric, index, shards, forgets=forgets, ages=ages), filled)
 
-    def _create(self, model: Model) -> None:
+    def _create(self, model: Model, filled: int) -> None:
+        """A collection with so many rows from the start, the first of them sealed: else most steps would be spent on
+        collections that are empty."""
         types = self.door.module.DataType
         schema = self.client.create_schema()
         if model.text_keys:
@@ -104,6 +110,7 @@ class Machine(RuleBasedStateMachine):
         schema.add_field("vector", types.FLOAT_VECTOR, dim=DIM)
         schema.add_field("number", types.INT64)
         schema.add_field("word", types.VARCHAR, max_length=16, nullable=True)
+        schema.add_field("tags", types.ARRAY, element_type=types.INT64, max_capacity=CAPACITY, nullable=True)
         indexes = self.client.prepare_index_params()
         indexes.add_index(
             "vector", index_type=model.index, metric_type=model.metric, params={} if model.exact else {"M": 8}
@@ -117,13 +124,28 @@ class Machine(RuleBasedStateMachine):
             model.name, schema=schema, index_params=indexes, num_shards=model.shards, properties=properties
         )
         self.models[model.name] = model
+        first = range(min(filled, 12) // 2 + 1)
+        for some in (first, range(len(first), filled)):
+            if filled:
+                self._put(model, [self._plain_row(model, number) for number in some], "", False)
+            if some is first and filled:
+                self.client.flush(model.name)
+
+    def _plain_row(self, model: Model, number: int) -> Row:
+        row = {"id": self.key(model, number), "vector": [number % 7 - 3, number % 5, number % 3, 1], "number": number}
+        row |= {"word": WORDS[number % len(WORDS)]} if number % 3 else {}
+        return row | ({"tags": [number % 4] * (number % 3)} if number % 4 else {})
 
     @precondition(lambda self: len(self.models) > 1)
     @rule(name=names)
     def drop(self, name: str) -> None:
         model = self.model(name)
+        self.forget_alias(model)
         self.client.drop_collection(model.name)
         del self.models[model.name]
+
+    def forget_alias(self, model: Model) -> None:
+        """What has to be done before a collection may go; further rules know more."""
 
     @rule(name=names)
     def rename(self, name: str) -> None:
@@ -193,6 +215,8 @@ class Machine(RuleBasedStateMachine):
         row = {"id": self.key(model, number), "vector": data.draw(vectors), "number": data.draw(numbers)}
         if data.draw(st.booleans()):
             row["word"] = data.draw(words)
+        if data.draw(st.booleans()):
+            row["tags"] = data.draw(tags)
         for added in model.added:
             if data.draw(st.booleans()):
                 row[added] = data.draw(numbers)
@@ -222,7 +246,8 @@ class Machine(RuleBasedStateMachine):
         there = [key for key in (self.key(model, number) for number in some) if key in model.rows]
         if not there or not self.can("add_collection_field"):
             return
-        makers = {"vector": vectors, "number": numbers, "word": words, **dict.fromkeys(model.added, numbers)}
+        makers = {"vector": vectors, "number": numbers, "word": words, "tags": tags}
+        makers |= dict.fromkeys(model.added, numbers)
         fields = data.draw(st.lists(st.sampled_from(sorted(makers)), min_size=1, unique=True))
         rows = [{"id": key, **{field: data.draw(makers[field]) for field in fields}} for key in there]
         answer = self.client.upsert(model.name, [dict(row) for row in rows], partial_update=True)
@@ -313,12 +338,13 @@ class Machine(RuleBasedStateMachine):
         self.compare_all()
 
     @precondition(lambda self: self.can("compact"))
-    @rule(name=names)
-    def compact(self, name: str) -> None:
+    @rule(name=names, level0=st.booleans(), waits=st.booleans())
+    def compact(self, name: str, level0: bool, waits: bool) -> None:
         model = self.model(name)
         self.client.flush(model.name)
-        self.client.compact(model.name)
-        self.door.idle()
+        self.client.compact(model.name, is_l0=level0)
+        if waits:
+            self.door.idle()
 
     # -- reading --------------------------------------------------------------------------------
     @rule(name=names, some=keys)
@@ -475,6 +501,8 @@ class Machine(RuleBasedStateMachine):
 
 def plain(rows: Any) -> list[Row]:
     """Rows as dicts of plain values; vectors as lists of whole numbers."""
-    return [
-        {name: [int(x) for x in value] if name == "vector" else value for name, value in row.items()} for row in rows
-    ]
+
+    def value(name: str, given: Any) -> Any:
+        return [int(x) for x in given] if name in {"vector", "tags"} and given is not None else given
+
+    return [{name: value(name, given) for name, given in row.items()} for row in rows]

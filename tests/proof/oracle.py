@@ -159,7 +159,7 @@ class Model:
     def put(self, rows: Iterable[Row], partition: str) -> None:
         """The last of several rows of one key counts."""
         for row in rows:
-            full = {"word": None, **self.added, **row}
+            full = {"word": None, "tags": None, **self.added, **row}
             self.rows[row["id"]] = Kept(full, partition or "_default")
 
     def change(self, rows: Iterable[Row]) -> None:

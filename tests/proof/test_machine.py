@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.proof.doors import DOORS
-from tests.proof.machine import Machine
+from tests.proof.wider import WiderMachine
 
 QUICK = {"embedded": 12, "simulated": 20, "wire": 8, "pymilvus": 6}
 """Examples of a quick run, each of up to `STEPS` calls."""
@@ -21,7 +21,7 @@ THOROUGH = 25
 @pytest.mark.parametrize("door", DOORS)
 def test_every_answer_is_the_models(door: str) -> None:
     long = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-    machine = type(f"{door.title()}Machine", (Machine,), {"make_door": DOORS[door]})
+    machine = type(f"{door.title()}Machine", (WiderMachine,), {"make_door": DOORS[door]})
     run_state_machine_as_test(
         machine,
         settings=settings(

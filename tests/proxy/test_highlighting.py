@@ -137,5 +137,7 @@ def test_what_has_no_hits_has_no_marks(client: MilvusClient) -> None:
     assert planned.explanation is not None
     with pytest.raises(MilvusException, match="search_aggregation and highlighter are mutually exclusive"):
         by_text(client, "dogs", search_aggregation=SearchAggregation(fields=["lang"], size=2))
-    with pytest.raises(MilvusException, match="highlighter must be a LexicalHighlighter, got str"):
+    with pytest.raises(
+        MilvusException, match="highlighter must be a LexicalHighlighter or SemanticHighlighter, got str"
+    ):
         by_text(client, "dogs", highlighter="em")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import ModuleType
 
 import pymilvus
 import pytest
+from tests.server.alone import FILES
 from tests.server.fakes import FakeService
 from tests.server.guarded import ROOT, serve
 from tests.server.rest_client import Rest
-from tests.servers import ProcessServer, ThreadServer
+from tests.servers import ProcessServer, ThreadServer, wire_server
 
 import redkite
+
+collect_ignore = sorted(FILES) if "CLUSTER" in os.environ else []
 
 
 @pytest.fixture
@@ -29,8 +33,8 @@ def fake_server(service: FakeService) -> Iterator[ThreadServer]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessServer]:
-    """One `redkite serve` process for all tests that name their own collections."""
-    with ProcessServer(tmp_path_factory.mktemp("server") / "data") as process:
+    """One `redkite serve` process, or a cluster, for all tests that name their own collections."""
+    with wire_server(tmp_path_factory.mktemp("server") / "data") as process:
         yield process
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from tests.servers import ProcessServer
+from tests.servers import ALONE, ProcessServer, wire_server
 
 from redkite.errors import NotPermitted
 from redkite.model import requests as rq
@@ -17,9 +18,13 @@ ROOT = "root:Milvus"
 
 
 def serve(folder: Path, *settings: str, workers: int = 1) -> ProcessServer:
+    if workers > 1 and "CLUSTER" in os.environ:
+        pytest.skip(ALONE)
     config = folder / "redkite.toml"
     config.write_text("\n".join(settings) + "\n")
-    return ProcessServer(folder / "data", "--config", str(config), "--workers", str(workers))
+    if workers > 1:
+        return ProcessServer(folder / "data", "--config", str(config), "--workers", str(workers))
+    return wire_server(folder / "data", "--config", str(config))
 
 
 def denied(call: Callable[[], Any]) -> str:

@@ -13,20 +13,19 @@ import grpc
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 from tests.server.guarded import ROOT, asked, denied, serve
-from tests.server.rest_client import Rest
-from tests.servers import ProcessServer
+from tests.servers import ProcessServer, alone
 
 import redkite
 from redkite.coordinator.access import AccessCoordinator, AccessRules
 from redkite.errors import InvalidParameter, MilvusException
 from redkite.model import access as ac
 from redkite.realenv import real_env
-from redkite.server.rest.unserved import UNSERVED
 from redkite.storage.catalog import MemoryCatalog
 from redkite.wire.methods import PATHS
 
 
 # -- root's first password ----------------------------------------------------------------------
+@alone
 def test_an_empty_file_for_the_password_of_root_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     kept = tmp_path / "data" / "root-password"
@@ -59,16 +58,6 @@ def test_a_call_without_the_header_is_refused_before_its_message_is_there(guarde
             assert caught.value.details() == "missing authorization in header"
         finally:
             enough.set()
-
-
-def test_endpoints_that_are_not_served_are_closed_to_strangers_too(guarded: ProcessServer, bob: str) -> None:
-    rest = Rest(guarded.uri)
-    for path in UNSERVED:
-        for headers in ({}, {"Authorization": "Bearer root:wrong!"}):
-            response = rest.post(path, {}, **headers)
-            assert response.status_code == 401, path
-            assert response.json() == {"code": 1800, "message": "user hasn't authenticated"}
-        assert "is not served" in rest.error(path, {}, Authorization=f"Bearer {bob}")[1]
 
 
 # -- wrong passwords in numbers -----------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from tests.servers import ProcessServer
 
 from redkite import MilvusClient
+from redkite.errors import Unauthenticated
 from redkite.server.envoy_app import EnvoyApp
 from redkite.server.grpc import INTERNAL, UNIMPLEMENTED
 from redkite.server.main import Doors
@@ -26,6 +27,9 @@ PATH = "/milvus.proto.milvus.MilvusService/GetVersion"
 # -- the application ----------------------------------------------------------------------------
 class FakeRpcs:
     """Answers each call with its message, or raises."""
+
+    def is_unknown(self, _headers: Any) -> bool:
+        return False
 
     def __init__(self, error: Exception | None = None) -> None:
         self.methods = {PATH.encode(): "GetVersion"}
@@ -97,6 +101,23 @@ def test_a_request_that_is_not_one_message_is_refused(body: bytes, text: str) ->
     number, said = status(ask(FakeRpcs(), [piece(body)]))
     assert number in (INTERNAL, UNIMPLEMENTED)
     assert text in said
+
+
+class Strange(FakeRpcs):
+    """Does not know who calls, and finds that nobody does."""
+
+    def is_unknown(self, _headers: Any) -> bool:
+        return True
+
+    def look(self, _method: str, _headers: Any, _address: str, _let_in: Any, done: Any) -> None:
+        done(Unauthenticated("auth check failure"))
+
+
+def test_a_stranger_is_refused_and_nothing_is_kept_of_the_message() -> None:
+    rpcs = Strange()
+    events = [piece(b"\0\0\0\0\x0a" + bytes(5), more=True), piece(bytes(5))]
+    assert status(ask(rpcs, events)) == (16, "auth check failure")
+    assert rpcs.begun == 0
 
 
 def test_a_request_that_is_too_large_is_refused_without_being_kept() -> None:

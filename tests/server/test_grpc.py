@@ -129,7 +129,7 @@ def test_a_call_past_its_deadline_leaves_the_server_well(stub: Any, service: Fak
 
 
 def test_a_call_that_is_not_built_answers_unimplemented(channel: grpc.Channel) -> None:
-    for method in ("GetReplicateInfo", "NoSuchCall"):
+    for method in ("ListIndexedSegment", "NoSuchCall"):
         code, details = failure_of(raw(channel, method), b"")
         assert code is grpc.StatusCode.UNIMPLEMENTED
         assert details == f"method {method} not implemented"
@@ -215,10 +215,3 @@ def test_a_client_that_pings_all_the_time_is_not_sent_away(fake_server: ThreadSe
         time.sleep(1.0)
         assert raw(channel, "GetVersion")(b"")
     assert set(states) <= {grpc.ChannelConnectivity.READY}
-
-
-def test_a_compressed_request_is_refused_by_name(fake_server: ThreadServer) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{fake_server.port}", compression=grpc.Compression.Gzip) as channel:
-        code, details = failure_of(raw(channel, "HasCollection"), b"\x1a\x01" + b"c" * 2_000)
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert details == "compressed messages are not accepted"

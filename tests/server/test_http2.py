@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from operator import itemgetter
 from struct import Struct
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redkite.server import http2
-from redkite.server.http2 import PREFACE, Http2Connection, Stream
+from redkite.server.http2 import Http2Connection
+from redkite.server.streams import Stream
 from redkite.wire.headers import literal
+from redkite.wire.http2 import PREFACE
 
 _FRAME = Struct(">IBI")
 HEAD = b"\x83\x86" + literal(b":path", b"/x")
@@ -62,8 +68,8 @@ class Wire(asyncio.Transport):
 class Echo(Http2Connection):
     """Answers a request with its own body, at once or when asked."""
 
-    def __init__(self, later: bool = False) -> None:
-        super().__init__()
+    def __init__(self, later: bool = False, loop: Any = None) -> None:
+        super().__init__(loop=loop)
         self.later = later
         self.complete: list[tuple[Stream, bytes]] = []
         self.wire = Wire()
@@ -236,6 +242,89 @@ def test_a_client_that_asks_and_never_reads_is_sent_away() -> None:
     assert connection.wire.closing
 
 
+def test_a_flood_of_windows_and_settings_costs_little_whatever_waits() -> None:
+    connection = Echo(later=True)
+    count = http2.MAX_STREAMS
+    connection.data_received(HELLO + frame(http2.SETTINGS, 0, 0, b"\x00\x04" + bytes(4)))
+    connection.data_received(b"".join(request(2 * number + 1) for number in range(count)))
+    for number in range(count):
+        connection.echo(number)
+    assert len(connection.streams) == count  # every answer waits for its window
+    before = time.process_time()
+    connection.data_received(window(0, 1) * 20_000)
+    some = b"".join(b"\x00\x04" + (value % 2).to_bytes(4, "big") for value in range(10_001))
+    for _ in range(4):
+        connection.data_received(frame(http2.SETTINGS, 0, 0, some))
+    assert time.process_time() - before < 1.0
+    connection.data_received(frame(http2.SETTINGS, 0, 0, b"\x00\x04" + (100).to_bytes(4, "big")))
+    assert not connection.streams
+
+
+# -- time ---------------------------------------------------------------------------------------
+class Clock:
+    """As much of a loop as a connection uses; its time passes when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, look: Callable[[], None]) -> Any:
+        self.due.append((self.now + seconds, look))
+        return SimpleNamespace(cancel=lambda: None)
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.due and min(self.due, key=itemgetter(0))[0] <= end:
+            at, look = self.due.pop(self.due.index(min(self.due, key=itemgetter(0))))
+            self.now = at
+            look()
+        self.now = end
+
+
+def test_a_client_that_takes_nothing_of_a_full_socket_is_left_though_no_answer_waits() -> None:
+    clock = Clock()
+    connection = Echo(loop=clock)
+    connection.data_received(HELLO + request(1))
+    connection.wire.unread = 1 << 21
+    connection.pause_writing()
+    for _ in range(5):  # it takes some now and then
+        clock.advance(50)
+        connection.wire.unread -= 1_000
+    assert not connection.wire.closing
+    clock.advance(100)
+    assert connection.wire.closing
+
+
+def test_a_connection_that_ends_does_not_wait_for_ever_for_what_was_written_last() -> None:
+    clock = Clock()
+    connection = Echo(loop=clock)
+    connection.data_received(HELLO)
+    connection.wire.unread = 1 << 19
+    connection.leave()
+    aborted: list[float] = []
+    connection.wire.abort = lambda: aborted.append(clock.now)  # type: ignore[method-assign]
+    clock.advance(200)
+    assert aborted
+
+
+@pytest.mark.parametrize("streams", [1, 10])
+def test_bodies_that_come_beside_each_other_share_the_time_of_a_slow_line(streams: int) -> None:
+    clock = Clock()
+    connection = Echo(loop=clock)
+    numbers = range(1, 2 * streams, 2)
+    connection.data_received(HELLO + b"".join(frame(1, http2.END_HEADERS, number, HEAD) for number in numbers))
+    for _ in range(120):  # seconds of 80 KiB
+        for number in (*numbers, *numbers):
+            connection.data_received(frame(0, 0, number, bytes(40 * 1024 // streams)))
+        clock.advance(1)
+    assert len(connection.streams) == streams
+    clock.advance(200)
+    assert not connection.streams
+
+
 # -- ends ---------------------------------------------------------------------------------------
 def test_an_answer_to_a_request_that_was_taken_back_is_dropped() -> None:
     connection = Echo(later=True)
@@ -286,6 +375,20 @@ def test_a_client_that_takes_back_everything_is_sent_away() -> None:
     assert connection.broken() == (http2.ENHANCE_YOUR_CALM, "too many requests were taken back")
 
 
+@pytest.mark.parametrize("size", [0, http2.MAX_WINDOW])
+def test_requests_that_a_client_has_us_reset_count_as_taken_back(size: int) -> None:
+    connection = Echo(later=True)
+    abandoned: list[int] = []
+    connection.request_abandoned = lambda stream: abandoned.append(stream.id)  # type: ignore[method-assign]
+    connection.data_received(HELLO)
+    for number in range(1, 4_001, 2):
+        if connection.wire.closing:
+            break
+        connection.data_received(request(number) + window(number, size))
+    assert connection.broken() == (http2.ENHANCE_YOUR_CALM, "too many requests were taken back")
+    assert abandoned == [stream.id for stream, _ in connection.complete]
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "reason"),
     [
@@ -293,7 +396,7 @@ def test_a_client_that_takes_back_everything_is_sent_away() -> None:
         (frame(0, 0, 0, b"x"), http2.PROTOCOL_ERROR, "not open"),
         (frame(http2.HEADERS, http2.END_HEADERS, 0, HEAD), http2.PROTOCOL_ERROR, "no stream"),
         (frame(http2.HEADERS, http2.END_HEADERS, 2, HEAD), http2.PROTOCOL_ERROR, "not a client's"),
-        (frame(http2.HEADERS, http2.END_HEADERS, 1, b"\xff"), http2.COMPRESSION_ERROR, "decode"),
+        (frame(http2.HEADERS, http2.END_HEADERS, 1, b"\xff"), http2.COMPRESSION_ERROR, "ends early"),
         (frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.PING, 0, 0, b"12345678"), http2.PROTOCOL_ERROR, "interrupted"),
         (frame(http2.CONTINUATION, 0, 1, HEAD), http2.PROTOCOL_ERROR, "no header block"),
         (frame(http2.HEADERS, http2.PADDED, 1, b"\x09abc"), http2.PROTOCOL_ERROR, "padding"),

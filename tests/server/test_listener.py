@@ -14,7 +14,7 @@ import pytest
 from tests.server.fakes import FakeService
 from tests.servers import ThreadServer
 
-from redkite.server.http2 import PREFACE
+from redkite.wire.http2 import PREFACE
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import numpy as np
@@ -283,3 +284,48 @@ def test_rows_may_expire(rest: Rest, name: str) -> None:
     code, message = rest.error("collections/create", bad)
     assert code == 1100
     assert "collection TTL is out of range, expect [-1, 3155760000], got -2" in message
+
+
+# -- parts, conditions, the past ----------------------------------------------------------------
+def test_a_part_of_a_row_is_written_and_arrays_grow_and_shrink(rest: Rest, typed: str) -> None:
+    rest.ok("entities/insert", {"collectionName": typed, "data": ROW})
+
+    def upsert(row: dict[str, Any], *ops: dict[str, str], **more: Any) -> list[Any]:
+        told = rest.ok("entities/upsert", {"collectionName": typed, "data": row, "fieldOps": list(ops)} | more)
+        assert told == {"upsertCount": 1, "upsertIds": [1]}
+        asked = {"collectionName": typed, "id": 1, "outputFields": ["list", "text", "small"]}
+        (found,) = rest.ok("entities/get", asked)
+        return [found["list"]["Data"]["StringData"]["data"], found["text"], found["small"]]
+
+    assert upsert({"id": 1, "small": 9}, partialUpdate=True) == [["x", "y"], "hello", 9]
+    append, remove = ({"fieldName": "list", "op": op} for op in ("ARRAY_APPEND", "ARRAY_REMOVE"))
+    assert upsert({"id": 1, "list": ["z"]}, append, partialUpdate=True) == [["x", "y", "z"], "hello", 9]
+    assert upsert({"id": 1, "list": ["x", "z"]}, remove) == [["y"], "hello", 9]
+    assert upsert({"id": 1, "list": ["q"]}, partialUpdate=True) == [["q"], "hello", 9]
+    refused = {"collectionName": typed, "data": {"id": 1, "list": ["z"]}}
+    rest.error("entities/upsert", refused | {"fieldOps": [{"fieldName": "small", "op": "ARRAY_APPEND"}]})
+    rest.error("entities/upsert", refused | {"fieldOps": [{"fieldName": "list", "op": "PUSH"}]})
+
+
+def test_a_write_under_a_condition_that_does_not_hold_is_refused(rest: Rest, quick: str) -> None:
+    (row,) = rest.ok("entities/query", {"collectionName": quick, "filter": "id == 1", "outputFields": ["$version"]})
+    new = {"collectionName": quick, "data": {"id": 1, "vector": [7, 7], "color": "new"}}
+    assert rest.error("entities/upsert", new | {"ifVersion": [int(row["$version"]) - 1]})[0] == 2700
+    assert rest.error("entities/upsert", new | {"where": "color == {c}", "whereParams": {"c": "c2"}})[0] == 2700
+    rest.ok("entities/upsert", new | {"ifVersion": [int(row["$version"])], "where": "color == 'c1'"})
+    (row,) = rest.ok("entities/query", {"collectionName": quick, "filter": "id == 1"})
+    assert row["color"] == "new"
+
+
+def test_the_past_is_read_as_of_a_timestamp(rest: Rest, quick: str) -> None:
+    time.sleep(0.01)
+    then = int(time.time() * 1000) << 18
+    time.sleep(0.01)
+    rest.ok("entities/delete", {"collectionName": quick, "filter": "id in [1, 2]"})
+    for body in ({"filter": "id >= 0"}, {"filter": "id >= 0", "asOf": then}):
+        there = {0, 1, 2, 3, 4} if "asOf" in body else {0, 3, 4}
+        rows = rest.ok("entities/query", {"collectionName": quick, **body})
+        hits = rest.ok("entities/search", {"collectionName": quick, "data": [[1, 0]], "limit": 9, **body})
+        assert {row["id"] for row in rows} == {hit["id"] for hit in hits} == there
+    rows = rest.ok("entities/get", {"collectionName": quick, "id": [1, 3], "asOf": then})
+    assert {row["id"] for row in rows} == {1, 3}

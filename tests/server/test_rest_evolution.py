@@ -63,12 +63,12 @@ def test_a_field_is_added_and_dropped(rest: Rest, filled: str) -> None:
         ("fields/drop", {}, 1802, "either fieldName or fieldId is required"),
         ("fields/alter_properties", {"fieldName": "id"}, 1802, "FieldParams"),
         ("fields/alter_properties", {"fieldName": "id", "fieldParams": {"x": 1}}, 1100, "x does not allow update"),
-        ("alter_properties", {"properties": {"x": 1}}, 1100, "unknown collection property x"),
+        ("alter_properties", {"properties": {"warmup.x": 1}}, 1100, "unknown collection property warmup.x"),
         ("alter_properties", {"properties": {"query_mode": "x"}}, 10, "query_mode is not built in this version"),
         ("alter_properties", {"properties": {"mmap.enabled": True}}, 104, "can not alter mmap properties"),
         ("alter_properties", {}, 1802, "Properties"),
         ("drop_properties", {}, 1802, "PropertyKeys"),
-        ("drop_properties", {"propertyKeys": ["x"]}, 1100, "unknown collection property x"),
+        ("drop_properties", {"propertyKeys": ["ttl_Field"]}, 1100, "did you mean ttl_field?"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused(

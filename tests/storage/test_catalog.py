@@ -11,17 +11,26 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.brokers import etcd_server
 
 from redkite.env import Env
 from redkite.errors import Conflict, Corruption, StorageError
 from redkite.simulated import SimulatedCrash, simulated_env
 from redkite.storage.catalog import MemoryCatalog, open_catalog
 from redkite.storage.catalog_state import CatalogState
+from redkite.storage.etcd import Etcd, EtcdSettings
+from redkite.storage.etcd_catalog import EtcdCatalog
 from redkite.storage.sqlite_catalog import SqliteCatalog
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "etcd"])
 def catalog(request, tmp_path):
+    if request.param == "etcd":
+        with etcd_server(tmp_path) as server:
+            etcd = Etcd(EtcdSettings(endpoints=(server.endpoint,)), Env.real().clock)
+            yield EtcdCatalog(etcd, Env.real())
+            etcd.close()
+        return
     made = SqliteCatalog(str(tmp_path / "catalog.db")) if request.param == "sqlite" else MemoryCatalog()
     yield made
     made.close()

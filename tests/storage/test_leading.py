@@ -174,7 +174,7 @@ def test_a_thread_torn_away_just_as_it_became_the_leader_leaves_the_lead_to_anot
     topic.append([b"one"]).result()
     topic._state = state = TornState(topic._state)
     second = topic.append([b"two"])
-    state.tear = lambda: topic._committing
+    state.tear = lambda: topic._leader != 0
     with pytest.raises(Torn):
         second.result()
     assert second.result(10) == 1
@@ -205,7 +205,7 @@ def test_a_thread_torn_away_when_it_led_no_more_takes_nothing_from_the_next_lead
         positions.append(topic.append([b"three"], applied.append).result())
 
     def tear() -> bool:
-        if threading.current_thread() is other or topic._committing:
+        if threading.current_thread() is other or topic._leader:
             return False
         state.tear = lambda: False
         other.start()  # and leads, before this thread has returned

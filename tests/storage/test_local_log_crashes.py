@@ -139,10 +139,11 @@ def test_what_lay_in_one_block_with_the_lost_bytes_is_written_anew():
     with pytest.raises(StorageError):
         topic.append([b"two"]).result()
     files = trace.env.files
-    (before,) = files.list(f"{ROOT}/t")
+    before, _ = files.list(f"{ROOT}/t")
     data = files.read(f"{ROOT}/t/{before}")
     topic.append([b"three"]).result()
-    (after,) = files.list(f"{ROOT}/t")
+    after, note = files.list(f"{ROOT}/t")
+    assert note == "durable"
     assert files.read(f"{ROOT}/t/{after}")[:32] != data[:32]
     assert payloads_of(open_log(simulated_env(2, trace.env.disk)).topic("t")) == [b"one", b"three"]
 

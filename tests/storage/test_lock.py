@@ -52,16 +52,21 @@ def test_a_crash_frees_the_path():
 def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path):
     env = Env.real()
     lock = lock_path(env.files, env.clock, str(tmp_path), os.getpid(), "parent")
-    reading, writing = os.pipe()
+    # As a child that has not come to close it yet, or one that is about to run another program.
+    copy = os.dup(lock._fd)
+    lock.release()
+    lock_path(env.files, env.clock, str(tmp_path), os.getpid(), "parent").release()
+    os.close(copy)
+
+
+def test_a_forked_child_that_goes_on_leaves_its_parent_the_lock(tmp_path):
+    env = Env.real()
+    lock = lock_path(env.files, env.clock, str(tmp_path), os.getpid(), "parent")
     child = os.fork()
     if child == 0:
-        os.read(reading, 1)
-        os._exit(0)
-    try:
         lock.release()
-        lock_path(env.files, env.clock, str(tmp_path), os.getpid(), "parent").release()
-    finally:
-        os.write(writing, b"x")
-        os.waitpid(child, 0)
-        os.close(reading)
-        os.close(writing)
+        os._exit(0)
+    os.waitpid(child, 0)
+    with pytest.raises(PathLocked):
+        lock_path(env.files, env.clock, str(tmp_path), os.getpid(), "parent")
+    lock.release()

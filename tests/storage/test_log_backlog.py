@@ -18,7 +18,7 @@ from redkite.errors import RateLimited
 from redkite.simulated import simulated_env
 from redkite.storage.local_log import LocalLog
 from redkite.storage.log import LogSettings
-from redkite.storage.log_backlog import Backlog
+from redkite.storage.log_backlog import Backlog, Place
 
 
 class SlowFile:
@@ -65,7 +65,7 @@ def test_an_append_that_finds_no_room_in_time_is_refused_and_leaves_no_trace(tmp
     started = time.monotonic()
     with pytest.raises(RateLimited, match=r"rate limit exceeded: .* the limit is 10000; no room came within 0\.1 s"):
         topic.append([b"b" * 5_000])
-    assert 0.1 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.1
     assert log.backlog.is_full is False
     gate.set()
     assert [future.result(10) for future in first] == [0, 1, 2, 3]
@@ -155,17 +155,20 @@ def test_who_is_torn_away_from_the_queue_or_as_its_turn_has_come_leaves_the_room
     tasks: Any = SimpleNamespace(future=TornWait)
     backlog: Backlog
 
+    first, second = Place(), Place()
+
     def begin() -> None:
         if granted:
-            backlog.leave(900)
+            backlog.leave(first)
 
     backlog = Backlog(tasks, 1_000, 20, begin)
-    backlog.enter(900)
+    backlog.enter(900, first)
     with pytest.raises(Torn):
-        backlog.enter(800)
+        backlog.enter(800, second)
+    backlog.leave(second)
     if not granted:
         assert backlog.size == 900
-        backlog.leave(900)
+        backlog.leave(first)
     assert backlog.size == 0
     assert not backlog.is_full
 

@@ -21,6 +21,7 @@ from redkite.simulated import SimulatedCrash, SimulatedEnv, simulated_env
 from redkite.storage.local_log import LocalLog
 from redkite.storage.local_topic import LocalTopic
 from redkite.storage.log import LogSettings, Topic
+from redkite.storage.log_follow import FollowedTopic
 
 PAGES = LogSettings(page_bytes=400)
 
@@ -94,6 +95,24 @@ def test_what_is_not_durable_yet_is_not_shown_and_may_be_taken_back() -> None:
         lost.result()
     assert reader.refresh() == 2
     assert [bytes(r.payload) for r in reader.read()] == [payload(0), payload(1)]
+
+
+def test_pages_that_changed_without_a_commit_are_found_at_the_next_look() -> None:
+    env = simulated_env(1)
+    topic = LocalLog(env, "/data", LogSettings(page_bytes=300)).topic("t")
+    assert isinstance(topic, LocalTopic)
+    published: list[int] = []
+    topic.on_commit = published.append
+    append(topic, 0, 2)
+    append(topic, 2, 1)
+    env.run_until_idle()
+    reader = FollowedTopic(env.files, "/data/t", lambda: published[-1])
+    assert seen(reader) == [0, 1, 2]
+    topic.truncate(2)  # the first page goes
+    with pytest.raises(ObjectNotFound):
+        seen(reader)
+    assert seen(reader, 2) == seen(reader) == [2]
+    assert reader.start == 2
 
 
 def test_a_torn_end_is_no_error_and_nothing_is_repaired() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.text.views import each_alone, places, words
 
+from redkite.errors import InvalidParameter
 from redkite.text.filters.base import Chain, Words
 from redkite.text.filters.building import filter_of
 from redkite.text.filters.stemmer import STEMMER_LANGUAGES
@@ -91,6 +92,49 @@ def test_a_regular_expression_says_what_stays() -> None:
 def test_an_expression_that_takes_for_ever_is_given_up_and_the_word_stays() -> None:
     evil = {"type": "regex", "expr": "(?:a|aa)+$"}
     assert after(evil, "a" * 60 + "!", "aaa", "b") == ["a" * 60 + "!", "aaa"]
+
+
+def test_what_a_regular_expression_keeps_depends_on_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = {"type": "regex", "expr": "(?:a|aa)+$"}
+    words = ["a" * length + "!" for length in range(1, 60)]
+    kept = after(evil, *words)
+    assert 0 < len(kept) < len(words), "short ones are told, long ones are not"
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+    for _ in range(3):
+        began = time.process_time()
+        while time.process_time() - began < 0.01:
+            pass
+        assert after(evil, *words) == kept
+    assert [word for word in words for _ in after(evil, word)] == kept
+
+
+def test_many_words_that_take_a_regular_expression_for_ever_are_refused_soon() -> None:
+    evil = {"type": "regex", "expr": "(?:a|aa)+$"}
+    words = ["a" * 40 + f"{number}!" + "a" * 40 + "!" for number in range(20_000)]
+    began = time.process_time()
+    with pytest.raises(InvalidParameter, match="steps for each of 20000 words"):
+        after(evil, *words)
+    assert time.process_time() - began < 10
+
+
+def test_limits_in_an_expression_do_not_raise_its_limits() -> None:
+    evil = "(*LIMIT_MATCH=4000000000)(?:a|aa)+$"
+    began = time.process_time()
+    assert after({"type": "regex", "expr": evil}, "a" * 200 + "!") == ["a" * 200 + "!"]
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("expr", ["(a", "a{3,1}", "[z-a]", "(?<n>a)(?<n>b)", "\\", "a" * 5000])
+def test_what_is_no_regular_expression_is_refused(expr: str) -> None:
+    with pytest.raises(InvalidParameter, match="regex expression invalid"):
+        filter_of({"type": "regex", "expr": expr}, NONE)
+
+
+def test_regular_expressions_know_letters_of_all_scripts() -> None:
+    assert after({"type": "regex", "expr": r"^\w+$"}, "ünï", "中文", "a-b") == ["ünï", "中文"]
+    assert after({"type": "regex", "expr": r"^\d+$"}, "١٢٣", "12", "x") == ["١٢٣", "12"]
+    assert after({"type": "regex", "expr": r"(?i)^STRASSE$"}, "strasse", "x") == ["strasse"]
 
 
 def test_a_long_list_of_parts_is_no_slower_than_a_short_one() -> None:

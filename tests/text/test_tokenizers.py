@@ -74,9 +74,19 @@ def test_one_dictionary_is_loaded_once() -> None:
     assert _load.cache_info().misses == before
 
 
-def test_a_dictionary_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Unimplemented, match="_extend_default_"):
-        analyzer_of({"tokenizer": {"type": "jieba", "dict": ["_extend_default_"]}})
+def test_the_extended_dictionary_of_jieba_knows_traditional_characters() -> None:
+    text = "臺灣大學圖書館的電腦系統"
+    plain = {"tokenizer": {"type": "jieba", "mode": "exact", "hmm": False}}
+    extended = {"tokenizer": {"type": "jieba", "dict": ["_extend_default_"], "mode": "exact", "hmm": False}}
+    assert words(extended, text) == [["臺灣大學", "圖書館", "的", "電腦系統"]]
+    assert words(plain, text) != words(extended, text)
+    assert words(extended, CHINESE) == words(plain, CHINESE)
+
+
+def test_a_dictionary_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redkite.text.tokenizers.jieba.find_spec", lambda _: None)
+    with pytest.raises(Unimplemented, match=r"_extend_default_.*jieba3"):
+        analyzer_of({"tokenizer": {"type": "jieba", "dict": ["_extend_default_", "一"]}})
 
 
 # -- icu, thai, lindera -------------------------------------------------------------------------
@@ -105,9 +115,23 @@ def test_lindera_cuts_as_the_library_does() -> None:
     assert tokens.positions.tolist() == list(range(len(theirs)))
 
 
+@pytest.mark.parametrize(
+    ("dictionary", "text", "expected"),
+    [
+        ("ko-dic", "대한민국의 수도는 서울입니다", ["대한민국", "의", "수도", "는", "서울", "입니다"]),
+        ("cc-cedict", "中文分词测试", ["中文", "分词", "测试"]),
+    ],
+)
+def test_lindera_cuts_korean_and_chinese(dictionary: str, text: str, expected: list[str]) -> None:
+    made = analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": dictionary}})
+    tokens = made.analyze([text, ""])
+    assert [word for word, *_ in places(tokens)[0]] == expected
+    assert all(text[begin:end] == word for word, begin, end, _ in places(tokens)[0])
+
+
 def test_a_lindera_dictionary_in_another_package_is_named() -> None:
-    with pytest.raises(Unimplemented, match="pip install lindera-python-ko-dic"):
-        analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": "ko-dic"}})
+    with pytest.raises(Unimplemented, match="pip install lindera-python-unidic"):
+        analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": "unidic"}})
     with pytest.raises(InvalidParameter, match="unsupported lindera dict type: x"):
         analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": "x"}})
 
@@ -163,7 +187,7 @@ def test_every_language_of_the_library_has_a_name() -> None:
         ("icu4py.breakers", {"tokenizer": "icu", "filter": []}, "icu4py"),
         ("icu4py.breakers", {"type": "thai", "stop_words": ["a"]}, "icu4py"),
         ("whatlang", {"tokenizer": {"type": "language_identifier", "analyzers": {"default": {}}}}, "whatlang-pyo3"),
-        ("regex", {"tokenizer": "standard", "filter": [{"type": "regex", "expr": "a"}]}, r"redkite\[text\]"),
+        ("pcre2", {"tokenizer": "standard", "filter": [{"type": "regex", "expr": "a"}]}, r"redkite\[text\]"),
         ("pypinyin", {"tokenizer": "standard", "filter": ["pinyin", "lowercase"]}, "pypinyin"),
         (
             "lingua",

@@ -14,7 +14,7 @@ from redkite.model.buckets import Bucket, BucketHit, KeyPart
 from redkite.model.highlighting import Highlighted, Highlighter, HighlightKind, HighlightQuery
 from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema, StructFieldSchema
 from redkite.model.scoring import ChainColumn, ChainExpr, ChainOp, FunctionChain, FunctionChainStage, FunctionScore
-from redkite.model.types import ConsistencyLevel, DataType, FunctionType, IndexState, JobState, LoadState
+from redkite.model.types import ConsistencyLevel, DataType, FunctionType, IndexState, JobState, LoadPriority, LoadState
 from redkite.model.upkeep import (
     CompactionKind,
     CompactionPlanInfo,
@@ -126,7 +126,7 @@ def requests_of_all_calls() -> list[requests.Request]:
                 name="clips", nullable=True, description="of a talk",
                 fields=(
                     FieldSchema(
-                        name="clips[words]", data_type=DataType.ARRAY, element_type=DataType.VARCHAR,
+                        name="words", data_type=DataType.ARRAY, element_type=DataType.VARCHAR,
                         params={"max_length": "9", "max_capacity": "3"},
                     ),
                 ),
@@ -166,6 +166,8 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.DescribeAlias(database="shop", alias="b"),
         requests.ListAliases(**here),
         requests.LoadCollection(**here, **load),
+        requests.LoadCollection(collection="books", priority=LoadPriority.LOW),
+        requests.LoadPartitions(collection="books", partitions=("p",), priority=LoadPriority.LOW),
         requests.ReleaseCollection(**here),
         requests.LoadPartitions(**parts, **load),
         requests.ReleasePartitions(**parts),

@@ -331,3 +331,10 @@ def test_floats_become_bfloat16_by_rounding_to_nearest(values: list[float]) -> N
             assert np.isinf(got) or abs(got) > 3.3e38
         else:
             assert abs(float(got) - float(value)) <= abs(float(value)) * 2**-8 + 1e-38
+
+
+@pytest.mark.parametrize("name", ["", "$meta", "extra"])
+def test_a_dynamic_column_is_the_dynamic_one_whatever_it_is_called(name: str) -> None:
+    message = schema.FieldData(field_name=name, type=int(DataType.JSON), is_dynamic=True)
+    message.scalars.json_data.data.extend([b'{"a": 1}', b"{}"])
+    assert read_batch([message], 2, dense=False).schema.names == ["$meta"]

@@ -39,6 +39,37 @@ def test_what_another_implementation_encodes_comes_back(blocks: list[tuple[Heade
         assert reader.read(encoder.encode(wanted, huffman=huffman)) == wanted
 
 
+@given(
+    st.lists(st.tuples(headers, st.booleans(), st.sampled_from([4096, 100, 0])), min_size=1, max_size=5),
+    st.integers(0, 4), st.integers(0, 400), st.binary(max_size=3),
+)  # fmt: skip
+def test_blocks_of_which_one_is_damaged_are_read_as_the_library_reads_them(
+    blocks: list[tuple[Headers, bool, int]], damaged: int, place: int, bytes_there: bytes
+) -> None:
+    encoder, library, reader = hpack.Encoder(), hpack.Decoder(max_header_list_size=MAX_LIST_SIZE), HeaderReader()
+    for number, (wanted, huffman, size) in enumerate(blocks):
+        encoder.header_table_size = size
+        block = encoder.encode(wanted, huffman=huffman)
+        if number == damaged:
+            block = block[:place] + bytes_there + block[place + 1 :]
+        try:
+            expected = library.decode(block, raw=True)
+        except (hpack.HPACKError, IndexError):
+            with pytest.raises(HeaderError):
+                reader.read(block)
+            return
+        assert reader.read(block) == expected
+
+
+def test_what_does_not_fit_the_table_is_forgotten_oldest_first() -> None:
+    reader = HeaderReader()
+    entry = [b"\x40" + literal(b"name-%d" % number, b"v" * 1_500)[1:] for number in range(3)]
+    assert len(reader.read(b"".join(entry))) == 3
+    assert [name for name, _ in reader.read(b"\xbe\xbf")] == [b"name-2", b"name-1"]
+    with pytest.raises(HeaderError):
+        reader.read(b"\xc0")
+
+
 @given(headers, st.binary(max_size=4))
 def test_spelled_out_headers_are_read_as_the_library_reads_them(wanted: Headers, rest: bytes) -> None:
     block = b"".join(literal(*header) for header in wanted) + rest

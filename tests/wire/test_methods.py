@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 from typing import Any
 
 import msgspec
@@ -17,14 +18,19 @@ from pymilvus.exceptions import MilvusException as TheirException
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from tests.wire.access_samples import access_requests, access_results
 from tests.wire.analysis_samples import analysis_requests, analysis_results
+from tests.wire.change_samples import MODULES as CHANGES
+from tests.wire.change_samples import change_requests, change_results
+from tests.wire.import_samples import import_requests, import_results
+from tests.wire.placement_samples import MODULES, placement_requests, placement_results
 from tests.wire.samples import queries, requests_of_all_calls, results_of_all_calls, rows
 
 from redkite import errors
-from redkite.model import access, analysis, exchange, inspection, requests, results
+from redkite.model import access, analysis, exchange, imports, inspection, requests, results
 from redkite.model.types import ConsistencyLevel
 from redkite.wire.messages import milvus, own_service, schema
 from redkite.wire.methods import (
     METHODS,
+    WITHOUT_A_STATUS,
     MethodUnimplemented,
     decode_reply,
     decode_request,
@@ -37,9 +43,23 @@ from redkite.wire.methods import REQUESTS as CALLED
 
 INSPECTION = {inspection.GetMetrics: inspection.SystemMetrics(answer="{}", component="proxy1")}
 REQUESTS = [
-    *requests_of_all_calls(), *access_requests(), *analysis_requests(), inspection.GetMetrics(question='{"a": 1}')
+    *requests_of_all_calls(), *access_requests(), *analysis_requests(), *placement_requests(),
+    *import_requests(), *change_requests(),
+    inspection.GetMetrics(question='{"a": 1}'),
 ]  # fmt: skip
-RESULTS = results_of_all_calls() | access_results() | analysis_results() | INSPECTION
+RESULTS = (
+    results_of_all_calls()
+    | access_results()
+    | analysis_results()
+    | placement_results()
+    | import_results()
+    | INSPECTION
+    | change_results()
+)
+
+
+WITHOUT_A_CALL = {inspection.ListBackupJobs}
+"""Asked by the page of the metrics port alone, which is in the server's process."""
 
 
 def name_of(value: Any) -> str:
@@ -66,9 +86,10 @@ def same(left: Any, right: Any) -> bool:
 
 
 def test_every_request_of_the_waist_has_a_call() -> None:
-    modules = (requests, access, analysis, exchange, inspection)
+    modules = (requests, access, analysis, exchange, inspection, imports, *MODULES, *CHANGES)
     classes = [cls for module in modules for _, cls in inspect.getmembers(module, inspect.isclass)]
     built = {cls for cls in classes if issubclass(cls, requests.Request)}
+    built -= WITHOUT_A_CALL
     assert built - {requests.Request} == CALLED
     assert {cls for _, _, cls in METHODS.values()} <= CALLED
     assert {type(request) for request in REQUESTS} == built - {requests.Request}
@@ -112,10 +133,11 @@ def test_pymilvus_reads_what_is_sent_and_answered(request_: requests.Request) ->
     ours = METHODS[method][0].FromString(data).SerializeToString(deterministic=True)
     assert sent.FromString(data).SerializeToString(deterministic=True) == ours
     reply = answered.FromString(encode_reply(method, RESULTS.get(type(request_), results.Done())))
-    check_status(getattr(reply, "alter_status", None) or getattr(reply, "status", reply))
+    if method not in {"Dummy", *WITHOUT_A_STATUS}:
+        check_status(getattr(reply, "alter_status", None) or getattr(reply, "status", reply))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in {"Dummy", *WITHOUT_A_STATUS}])
 def test_an_error_arrives_as_itself_in_every_reply(method: str) -> None:
     data = encode_error(method, errors.CollectionNotLoaded("collection not loaded[collection=7]"))
     request = next(request for request in REQUESTS if method_of(request) == method)
@@ -242,7 +264,6 @@ SEARCH = {"search_params": [{"key": "topk", "value": "1"}], "placeholder_group":
     ("content", "name"),
     [
         ({"search_by_primary_keys": True}, "search_by_primary_keys"),
-        ({"namespace": "n"}, "namespace"),
         ({"sub_reqs": [{"nq": 1}]}, "sub_reqs"),
     ],
 )
@@ -261,17 +282,18 @@ def test_a_part_of_a_search_that_is_not_served_is_refused_by_name(content: dict[
         ("Insert", milvus.InsertRequest(num_rows=1), errors.InvalidParameter, "no field data has been passed in"),
         ("Insert", milvus.InsertRequest(num_rows=1, namespace="n"), errors.Unimplemented, "namespace"),
         ("Delete", milvus.DeleteRequest(namespace="n"), errors.Unimplemented, "namespace"),
-        ("Query", milvus.QueryRequest(namespace="n"), errors.Unimplemented, "namespace of a query"),
+        ("Query", milvus.QueryRequest(namespace="n"), errors.Unimplemented, "namespace 'n' is not supported"),
+        ("Search", milvus.SearchRequest(**SEARCH, namespace="n"), errors.Unimplemented, "namespace 'n' is not"),
         ("CreateCollection", milvus.CreateCollectionRequest(schema=b"\xff"), errors.WireError, "CollectionSchema"),
         ("CreateCollection", milvus.CreateCollectionRequest(
             collection_name="a", schema=schema.CollectionSchema(name="b").SerializeToString()),
          errors.InvalidParameter, "collection name a does not match the schema's name b"),
-        ("LoadCollection", milvus.LoadCollectionRequest(load_params={"load_priority": "low"}), errors.Unimplemented,
-         "load parameter load_priority"),
-        ("ShowCollections", milvus.ShowCollectionsRequest(collection_names=["c"]), errors.Unimplemented,
-         "collection_names"),
-        ("ShowPartitions", milvus.ShowPartitionsRequest(type=1), errors.Unimplemented, "ShowPartitions by names"),
-        ("ShowPartitions", milvus.ShowPartitionsRequest(collectionID=1), errors.Unimplemented, "by collectionID"),
+        ("LoadCollection", milvus.LoadCollectionRequest(load_params={"load_priority": "soon"}), errors.InvalidParameter,
+         "load priority soon is not one of HIGH, LOW"),
+        ("LoadCollection", milvus.LoadCollectionRequest(load_params={"x": "1"}), errors.Unimplemented,
+         "load parameter x"),
+        ("BatchDescribeCollection", milvus.BatchDescribeCollectionRequest(collection_name=["a"], collectionID=[1]),
+         errors.InvalidParameter, "either names or ids"),
         ("FlushAll", milvus.FlushAllRequest(flush_targets=[{"db_name": "d"}]), errors.Unimplemented, "flush_targets"),
         ("GetFlushAllState", milvus.GetFlushAllStateRequest(flush_all_tss={"c": 1}), errors.Unimplemented,
          "flush_all_tss"),
@@ -284,8 +306,8 @@ def test_a_request_that_cannot_be_served_as_sent_is_refused(
         decode_request(method, message.SerializeToString(), {})
 
 
-def test_the_number_of_replicas_is_one_when_not_given() -> None:
-    assert decode_request("LoadCollection", b"", {}).replicas == 1
+def test_the_number_of_replicas_is_left_open_when_not_given() -> None:
+    assert decode_request("LoadCollection", b"", {}).replicas == 0
 
 
 # -- replies ------------------------------------------------------------------------------------
@@ -323,7 +345,8 @@ def test_a_query_without_rows_still_has_its_columns() -> None:
     ("request_", "reply"),
     [
         (requests.ShowCollections(), milvus.ShowCollectionsResponse(collection_names=["a"], collection_ids=[1, 2])),
-        (requests.ShowPartitions(collection="c"), milvus.ShowPartitionsResponse(partition_names=["a"])),
+        (requests.ShowPartitions(collection="c"),
+         milvus.ShowPartitionsResponse(partition_names=["a"], partitionIDs=[1, 2])),
         (requests.GetLoadState(collection="c"), milvus.GetLoadStateResponse(state=77)),
         (requests.DescribeIndex(collection="c"), milvus.DescribeIndexResponse(index_descriptions=[{"state": 77}])),
         (requests.GetCollectionStatistics(collection="c"),
@@ -344,20 +367,25 @@ def test_a_reply_that_contradicts_itself_is_a_typed_error(request_: requests.Req
 FEWER = settings(max_examples=max(10, settings.default.max_examples // 3))  # of each of some 45 calls
 
 
-def mutated(data: bytes, draw: Any) -> bytes:
+SEEDS = st.integers(0, 2**64 - 1)
+"""Of the damage: hypothesis would take longer to draw each byte of it than it takes to read what is damaged."""
+
+
+def mutated(data: bytes, seed: int) -> bytes:
     """A message with some bytes overwritten, inserted, repeated or cut off."""
+    chance = random.Random(seed)
     out = bytearray(data)
-    for _ in range(draw(st.integers(1, 6))):
+    for _ in range(chance.randint(1, 6)):
         if not out:
             break
-        at = draw(st.integers(0, len(out) - 1))
-        action = draw(st.sampled_from(["set", "insert", "cut", "repeat", "tail"]))
+        at = chance.randrange(len(out))
+        action = chance.choice(["set", "insert", "cut", "repeat", "tail"])
         if action == "set":
-            out[at] = draw(st.integers(0, 255))
+            out[at] = chance.randrange(256)
         elif action == "insert":
-            out[at:at] = draw(st.binary(min_size=1, max_size=8))
+            out[at:at] = chance.randbytes(chance.randint(1, 8))
         elif action == "cut":
-            del out[at : at + draw(st.integers(1, 8))]
+            del out[at : at + chance.randint(1, 8)]
         elif action == "repeat":
             out[at:at] = out[at : at + 16]
         else:
@@ -367,24 +395,22 @@ def mutated(data: bytes, draw: Any) -> bytes:
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=name_of)
 @FEWER
-@given(data=st.data())
-def test_a_damaged_request_is_read_or_refused_with_a_typed_error(
-    request_: requests.Request, data: st.DataObject
-) -> None:
+@given(seed=SEEDS)
+def test_a_damaged_request_is_read_or_refused_with_a_typed_error(request_: requests.Request, seed: int) -> None:
     method, sound = encode_request(request_)
     try:
-        decode_request(method, mutated(sound, data.draw), {})
+        decode_request(method, mutated(sound, seed), {})
     except errors.MilvusException as error:
-        assert encode_error(method, error)
+        assert method in WITHOUT_A_STATUS or encode_error(method, error)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=name_of)
 @FEWER
-@given(data=st.data())
-def test_a_damaged_reply_is_read_or_refused_with_a_typed_error(request_: requests.Request, data: st.DataObject) -> None:
+@given(seed=SEEDS)
+def test_a_damaged_reply_is_read_or_refused_with_a_typed_error(request_: requests.Request, seed: int) -> None:
     sound = encode_reply(method_of(request_), RESULTS.get(type(request_), results.Done()))
     try:
-        decode_reply(request_, mutated(sound, data.draw))
+        decode_reply(request_, mutated(sound, seed))
     except errors.MilvusException as error:
         assert str(error)
 

@@ -46,7 +46,7 @@ def test_a_feature_that_is_turned_off_is_no_error(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("cluster_id", "7")],
+    [("for_tuning", "true"), ("query_iter_last_pk", "7")],
 )
 def test_a_feature_that_is_not_served_is_refused_by_name(key: str, value: str) -> None:
     with pytest.raises(Unimplemented, match=f"parameter {key} is not supported in this version"):
@@ -103,7 +103,7 @@ def test_a_query_reads_its_settings() -> None:
 @pytest.mark.parametrize(
     ("pairs", "error", "text"),
     [
-        ({"cluster_id": "7"}, Unimplemented, "parameter cluster_id is not supported"),
+        ({"for_tuning": "true"}, Unimplemented, "parameter for_tuning is not supported"),
         ({"limit": "abc"}, InvalidParameter, r"limit \[abc\] is invalid"),
         ({"topk": "1"}, InvalidParameter, "query parameter topk is not known"),
         ({"reduce_stop_for_best": "x"}, InvalidParameter, r"reduce_stop_for_best \[x\] is invalid"),
@@ -142,3 +142,24 @@ def test_a_page_of_an_iterator_is_read_with_its_size_its_token_and_its_bound() -
     with pytest.raises(InvalidParameter, match="batch size is required"):
         read_search_params({"topk": "1", "iterator": "True", "search_iter_v2": "True"})
     assert read_query_params({"iterator": "True"}).is_page
+
+
+def test_index_params_may_be_repeated_outside_params_where_the_inner_ones_count() -> None:
+    params = read_search_params({"topk": "1", "ef": "32", "params": '{"ef": 64}'})
+    assert params.index_params == {"ef": 64}
+    with pytest.raises(InvalidParameter, match="search parameter ef is not known"):
+        read_search_params({"topk": "1", "ef": "32"})
+
+
+def test_an_iterator_may_name_the_time_of_its_first_page_among_its_settings() -> None:
+    page = {"topk": "5", "iterator": "true", "search_iter_v2": "true", "search_iter_batch_size": "5"}
+    assert read_search_params({**page, "guarantee_timestamp": "0"}).as_of == 0
+    assert read_search_params({**page, "guarantee_timestamp": "461"}).as_of == 461
+    assert read_search_params({"topk": "5", "guarantee_timestamp": "461"}).as_of == 0
+
+
+@pytest.mark.parametrize("value", ["false", "False"])
+def test_tuning_is_accepted_when_it_is_off(value: str) -> None:
+    assert read_search_params({"topk": "1", "params": f'{{"for_tuning": "{value}"}}'}).index_params == {}
+    with pytest.raises(Unimplemented, match="for_tuning"):
+        read_search_params({"topk": "1", "params": '{"for_tuning": true}'})

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pyarrow as pa
 import pytest
-from pymilvus import Collection, DataType, MilvusClient, MilvusException, SemanticHighlighter, connections
+from pymilvus import Collection, DataType, MilvusClient, MilvusException, connections
 
 from redkite.errors import CollectionNotFound
 from redkite.model import requests, results
@@ -289,10 +289,8 @@ def test_the_rest_of_the_everyday_calls_are_understood(filled: MilvusClient, mem
 def test_errors_arrive_with_code_and_text(filled: MilvusClient) -> None:
     with pytest.raises(MilvusException, match=r"code=100, message=collection not found\[database=default\]"):
         filled.describe_collection("nope")
-    with pytest.raises(MilvusException, match="code=10, message=a semantic highlighter wants a model service"):
-        filled.search("c", data=[[1.0, 2.0]], highlighter=SemanticHighlighter(["a"], ["t"]))
-    with pytest.raises(grpc.RpcError, match="method ListResourceGroups not implemented"):
-        filled.list_resource_groups()
+    with pytest.raises(grpc.RpcError, match="method DumpMessages not implemented"):
+        list(filled.dump_messages("p", {"id": "1", "wal_name": "RocksMQ"}))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

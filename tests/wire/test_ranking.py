@@ -13,7 +13,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests
 from redkite.model.types import FunctionType
-from redkite.wire.methods import decode_request
+from redkite.wire.methods import decode_request, encode_request
 
 
 def part(**more: Any) -> Any:
@@ -74,7 +74,6 @@ def test_times_are_shown_as_its_searches_say() -> None:
         ({"limit": "1", "params": "7"}, InvalidParameter, r"params \[7\] is not a JSON object"),
         ({"limit": "1", "round_decimal": "x"}, InvalidParameter, r"round_decimal \[x\] is invalid"),
         ({"limit": "1", "speed": "9"}, InvalidParameter, "rank parameter speed is not known"),
-        ({"limit": "1", "cluster_id": "9"}, Unimplemented, "parameter cluster_id is not supported"),
     ],
 )
 def test_what_cannot_be_read_is_refused(pairs: dict[str, str], error: type[Exception], text: str) -> None:
@@ -86,8 +85,22 @@ def test_what_cannot_be_read_is_refused(pairs: dict[str, str], error: type[Excep
 
 def test_namespaces_of_a_hybrid_search_are_refused_by_name() -> None:
     message = Prepare.hybrid_search_request_with_ranker("c", [part()], pymilvus.RRFRanker(), 5, namespace="n")
-    with pytest.raises(Unimplemented, match="namespace of a hybrid search"):
+    with pytest.raises(Unimplemented, match="namespace 'n' is not supported in this version: keep rows apart by"):
         decode_request("HybridSearch", message.SerializeToString(), {})
+
+
+def test_reads_say_which_cluster_they_are_for() -> None:
+    pair = [common_pb2.KeyValuePair(key="cluster_id", value="south")]
+    limit = [*pair, common_pb2.KeyValuePair(key="limit", value="1")]
+    hybrid = milvus_pb2.HybridSearchRequest(collection_name="c", requests=[part()], rank_params=limit)
+    query = milvus_pb2.QueryRequest(collection_name="c", expr="id > 0", query_params=pair)
+    search = part()
+    search.search_params.extend(pair)
+    for method, message in (("HybridSearch", hybrid), ("Query", query), ("Search", search)):
+        request = decode_request(method, message.SerializeToString(), {})
+        assert request.cluster == "south"
+        again, data = encode_request(request)
+        assert decode_request(again, data, {}).cluster == "south"
 
 
 def test_chains_of_a_hybrid_search_are_read() -> None:
@@ -118,3 +131,16 @@ def test_a_highlighter_of_any_search_is_that_of_the_whole_and_there_is_one() -> 
     assert marked(None, None).highlighter is None
     with pytest.raises(InvalidParameter, match="have different highlighters"):
         marked(given, pymilvus.LexicalHighlighter(fragment_size=9))
+
+
+def test_ranking_may_be_said_twice_and_not_differently() -> None:
+    said = {"limit": "3", "strategy": "rrf", "reranker": "rrf", "k": "60", "params": '{"k": 60}'}
+    given = [common_pb2.KeyValuePair(key=key, value=value) for key, value in said.items()]
+    message = milvus_pb2.HybridSearchRequest(collection_name="c", requests=[part()], rank_params=given)
+    request = decode_request("HybridSearch", message.SerializeToString(), {})
+    assert isinstance(request, requests.HybridSearch)
+    assert (request.strategy, request.rank_params) == ("rrf", {"k": 60})
+    given[2].value = "weighted"
+    message = milvus_pb2.HybridSearchRequest(collection_name="c", requests=[part()], rank_params=given)
+    with pytest.raises(InvalidParameter, match="rank parameter reranker is not known"):
+        decode_request("HybridSearch", message.SerializeToString(), {})

@@ -17,7 +17,7 @@ from redkite.errors import InvalidParameter, MilvusException, Unimplemented
 from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema, StructFieldSchema
 from redkite.model.types import DataType, FunctionType
 from redkite.wire.messages import milvus, schema
-from redkite.wire.schemas import read_schema, write_schema
+from redkite.wire.schemas import read_schema, with_full_names, write_schema
 
 RICH = CollectionSchema(
     name="books",
@@ -58,7 +58,7 @@ RICH = CollectionSchema(
 def test_a_schema_comes_back_as_it_was() -> None:
     message = schema.CollectionSchema()
     write_schema(message, RICH)
-    assert read_schema(schema.CollectionSchema.FromString(message.SerializeToString())) == RICH
+    assert with_full_names(read_schema(schema.CollectionSchema.FromString(message.SerializeToString()))) == RICH
 
 
 def test_the_hidden_field_does_not_travel() -> None:
@@ -133,3 +133,15 @@ def test_a_default_of_the_wrong_type_is_refused(kind: DataType, value: Any) -> N
     field = FieldSchema(name="f", data_type=kind, default_value=value)
     with pytest.raises(InvalidParameter, match="default"):
         write_schema(schema.CollectionSchema(), CollectionSchema(name="c", fields=(field,)))
+
+
+def test_sub_fields_travel_by_their_own_names_and_are_read_with_the_structs_around_them() -> None:
+    part = FieldSchema(name="clips[second]", data_type=DataType.ARRAY, element_type=DataType.INT64)
+    told = CollectionSchema(name="films", fields=(), struct_fields=(StructFieldSchema(name="clips", fields=(part,)),))
+    message = schema.CollectionSchema()
+    write_schema(message, told)
+    assert [field.name for field in message.struct_array_fields[0].fields] == ["second"]
+    read = with_full_names(read_schema(message))
+    assert read.struct_fields[0].fields[0].name == "clips[second]"
+    message.struct_array_fields[0].fields[0].name = "clips[second]"  # as other servers say it
+    assert with_full_names(read_schema(message)) == read

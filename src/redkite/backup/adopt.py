@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from redkite.backup.pieces import Piece, move, pieces_of
+from redkite.coordinator.creation import virtual_channels
 from redkite.coordinator.meta import CollectionMeta, PartitionMeta
 from redkite.coordinator.snapshots import CollectionImage
 from redkite.errors import MilvusException
@@ -60,11 +61,15 @@ def bring(topology: Topology, image: CollectionImage, database: str, name: str, 
 
 
 def commit(topology: Topology, made: Adoption) -> None:
-    """Make the collection known. After an error nothing of it is left."""
+    """Make the collection known. After an error nothing of it is left; raises StandbyMode where nothing may be changed
+    any more."""
     collection = made.collection
     try:
-        topology.data.adopt(collection.collection_id, made.states, made.segments, made.indexes)
-        topology.root.adopt_collection(collection)
+        with topology.standing.change():
+            topology.data.adopt(
+                collection.collection_id, made.states, made.segments, made.indexes, collection.created_timestamp
+            )
+            topology.root.adopt_collection(collection)
     except MilvusException:
         topology.data.drop_collection(collection.collection_id, collection.channels)
         forget(topology, collection.collection_id)
@@ -88,9 +93,7 @@ def _renewed(topology: Topology, old: CollectionMeta, database: str, name: str) 
         collection_id=collection_id,
         database=database,
         schema=msgspec.structs.replace(old.schema, name=name),
-        channels=tuple(
-            f"{channel.rpartition('_')[0]}_{collection_id}v{shard}" for shard, channel in enumerate(old.channels)
-        ),
+        channels=virtual_channels(collection_id, topology.root.pick_channels(len(old.channels))),
         partitions=tuple(
             PartitionMeta(name=p.name, partition_id=collection_id + 1 + i, created_timestamp=now)
             for i, p in enumerate(old.partitions)

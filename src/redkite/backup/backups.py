@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
+
+import msgspec
 
 from redkite.backup.jobs import Jobs, Work
 from redkite.backup.place import resolve
@@ -14,10 +17,14 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotFound, DatabaseNotFound, InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.inspection import BackupJobs, ListBackupJobs
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.node.topology import Topology
 
 DONE = rs.Done()
+_KINDS: Final[dict[str, type[rq.CreateBackup | rq.RestoreBackup | rq.VerifyBackup]]] = {
+    kind.__name__: kind for kind in (rq.CreateBackup, rq.RestoreBackup, rq.VerifyBackup)
+}
 
 
 class Backups:
@@ -29,21 +36,28 @@ class Backups:
         self.jobs = Jobs(topology.env.tasks.executor("backup", 1), topology.backup_jobs, topology.env.clock.now_ms)
 
     def create(self, request: rq.CreateBackup) -> rs.JobStarted:
-        place = resolve(request.destination, self._root)
-        name = check_backup_name(request.name or self._new_name())
-        wanted = self._wanted(request)
-        return self._start("create", partial(create, self._topology, place, name, now(self._topology, wanted)))
+        request = msgspec.structs.replace(request, name=request.name or self._new_name())
+        return self._start("create", request)
 
     def restore(self, request: rq.RestoreBackup) -> rs.JobStarted:
-        place = resolve(request.destination, self._root)
-        check_backup_name(request.name)
-        work = partial(restore, self._topology, place, request.name, partial(_targets, request))
-        return self._start("restore", work)
+        return self._start("restore", request)
 
     def verify(self, request: rq.VerifyBackup) -> rs.JobStarted:
+        return self._start("verify", request)
+
+    def _work(self, request: rq.CreateBackup | rq.RestoreBackup | rq.VerifyBackup) -> Work:
+        """What a request asks for, when it is checked."""
         place = resolve(request.destination, self._root)
-        check_backup_name(request.name)
-        return self._start("verify", partial(verify, self._topology.env, place, request.name))
+        name = check_backup_name(request.name)
+        if isinstance(request, rq.CreateBackup):
+            return partial(create, self._topology, place, name, now(self._topology, self._wanted(request)))
+        if isinstance(request, rq.RestoreBackup):
+            return partial(restore, self._topology, place, name, partial(_targets, request))
+        return partial(verify, self._topology.env, place, name)
+
+    def resume(self) -> None:
+        """Do what another process was about to do."""
+        self.jobs.take_over(lambda kind, request: self._work(msgspec.msgpack.decode(request, type=_KINDS[kind])))
 
     def delete(self, request: rq.DeleteBackup) -> rs.Done:
         place = resolve(request.destination, self._root)
@@ -57,13 +71,17 @@ class Backups:
     def job(self, request: rq.GetBackupJob) -> rs.BackupJobInfo:
         return self.jobs.find(request.job_id)
 
+    def all_jobs(self, _request: ListBackupJobs) -> BackupJobs:
+        return BackupJobs(jobs=self.jobs.all())
+
     def close(self) -> None:
         """Stop at the next object; what is unfinished leaves no backup and no collection."""
         self.jobs.close()
 
-    def _start(self, kind: str, work: Work) -> rs.JobStarted:
+    def _start(self, kind: str, request: rq.CreateBackup | rq.RestoreBackup | rq.VerifyBackup) -> rs.JobStarted:
+        work = self._work(request)
         job_id = self._topology.root.oracle.allocate_ids(1)
-        self.jobs.start(job_id, kind, work)
+        self.jobs.start(job_id, kind, work, request=request)
         return rs.JobStarted(job_id=job_id)
 
     def _new_name(self) -> str:

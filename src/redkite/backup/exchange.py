@@ -14,9 +14,10 @@ from redkite.backup.pieces import pieces_of
 from redkite.backup.place import open_place, resolve
 from redkite.backup.repository import Manifest, Repository, distinct, manifest_uri, split_manifest_uri
 from redkite.backup.work import Target, create, restore
+from redkite.coordinator.jobs import why
 from redkite.coordinator.restores import RestoreJob
 from redkite.env import Executor
-from redkite.errors import InvalidParameter, MilvusException, Unavailable
+from redkite.errors import InvalidParameter, Unavailable
 from redkite.logs import get_logger
 from redkite.model import results as rs
 from redkite.model.exchange import (
@@ -111,7 +112,8 @@ class Exchange:
         topology.root.check_adoptable(database, request.target_collection)
         job_id = topology.root.oracle.allocate_ids(1)
         job = topology.restores.start(job_id, name, database, request.target_collection)
-        self._worker.submit(self._bring, job, place, name)
+        with topology.restores.told(job_id):
+            self._worker.submit(self._bring, job, place, name)
         return rs.JobStarted(job_id=job_id)
 
     def _bring(self, job: RestoreJob, place: str, name: str) -> None:
@@ -127,7 +129,7 @@ class Exchange:
         except Exception as error:  # whoever waits for the job has to learn that it is over
             if not self._closing:
                 log.warning("snapshot %s could not be brought from %s", name, place, exc_info=error)
-            jobs.fail(job.job_id, error.message if isinstance(error, MilvusException) else repr(error))
+            jobs.fail(job.job_id, why(error))
 
     @property
     def closing(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from redkite.backup.adopt import bring, commit, image_bytes
 from redkite.backup.capture import capture
 from redkite.backup.pieces import Piece
+from redkite.coordinator.jobs import why
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.restores import RestoreJob
 from redkite.coordinator.snapshots import CollectionImage, SnapshotMeta
@@ -115,9 +116,36 @@ class Snapshots:
         job_id = self._topology.root.oracle.allocate_ids(1)
         # The snapshot may be dropped while it is restored; what it names stays for the job.
         self._topology.garbage.hold(f"restore/{job_id}", snapshot.image.objects)
-        job = self._jobs.start(job_id, snapshot.name, database, request.target_collection)
-        self._worker.submit(self._run, job, snapshot.image, request.rewrite_data)
+        try:
+            job = self._jobs.start(
+                job_id, snapshot.name, database, request.target_collection, source.collection_id,
+                rewrite=request.rewrite_data,
+            )  # fmt: skip
+            with self._jobs.told(job_id):
+                self._worker.submit(self._run, job, snapshot.image, request.rewrite_data)
+        except BaseException:
+            self._topology.garbage.release(f"restore/{job_id}")
+            raise
         return rs.JobStarted(job_id=job_id)
+
+    def resume(self) -> None:
+        """Do what another process was about to do: what it had copied is brought once more, under other names."""
+        for job in self._jobs.unfinished():
+            root = self._topology.root
+            try:
+                snapshot = self._snapshots.find(job.source, job.snapshot)
+            except MilvusException as error:
+                self._jobs.fail(job.job_id, why(error))
+                continue
+            if any(meta.collection_id == job.made for meta in root.all_collections()):
+                self._jobs.complete(job.job_id)  # all but the word of it was there
+                continue
+            if root.exists(job.database, job.collection):
+                self._jobs.fail(job.job_id, f"collection {job.collection} already exists")
+                continue
+            log.info("restore job %d goes on here, from its beginning", job.job_id)
+            self._topology.garbage.hold(f"restore/{job.job_id}", snapshot.image.objects)
+            self._worker.submit(self._run, job, snapshot.image, job.rewrite)
 
     def restore_state(self, request: rq.GetRestoreSnapshotState) -> rs.RestoreJobInfo:
         return _shown(self._jobs.find(request.job_id))
@@ -131,13 +159,14 @@ class Snapshots:
             fetch = self._copier(job.job_id, image_bytes(image), rewrite)
             self._jobs.progress(job.job_id, 0)
             made = bring(self._topology, image, job.database, job.collection, fetch)
+            self._jobs.making(job.job_id, made.collection.collection_id)
             commit(self._topology, made)
             self._topology.shards(made.collection)  # indexes that were not built yet are from here on
             self._jobs.complete(job.job_id)
-        except MilvusException as error:
+        except Exception as error:  # whoever waits for the job has to learn that it is over
             if not self._closing:
-                log.warning("snapshot %s could not be restored: %s", job.snapshot, error.message)
-            self._jobs.fail(job.job_id, error.message)
+                log.warning("snapshot %s could not be restored", job.snapshot, exc_info=error)
+            self._jobs.fail(job.job_id, why(error))
         finally:
             self._topology.garbage.release(f"restore/{job.job_id}")
 
@@ -164,4 +193,4 @@ class Snapshots:
 
 def _shown(job: RestoreJob) -> rs.RestoreJobInfo:
     fields = msgspec.structs.asdict(job)
-    return rs.RestoreJobInfo(**fields)
+    return rs.RestoreJobInfo(**{name: fields[name] for name in rs.RestoreJobInfo.__struct_fields__})

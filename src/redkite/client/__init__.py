@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redkite.client.chains import FunctionChain, FunctionChainStage, col, fn
     from redkite.client.embedding_list import EmbeddingList
     from redkite.client.evaluation import Evaluation, side_by_side
-    from redkite.client.highlighting import LexicalHighlighter
+    from redkite.client.highlighting import LexicalHighlighter, SemanticHighlighter
     from redkite.client.index_params import IndexParam, IndexParams
     from redkite.client.ranking import AnnSearchRequest, BaseRanker, FunctionScore, RRFRanker, WeightedRanker
     from redkite.client.results import HybridHits, QueryResult, SearchResult
@@ -49,6 +49,7 @@ __all__ = [
     "RRFRanker",
     "SearchAggregation",
     "SearchResult",
+    "SemanticHighlighter",
     "StructFieldSchema",
     "TopHits",
     "WeightedRanker",
@@ -78,6 +79,7 @@ _HOMES = {
     "IndexParam": "redkite.client.index_params",
     "IndexParams": "redkite.client.index_params",
     "LexicalHighlighter": "redkite.client.highlighting",
+    "SemanticHighlighter": "redkite.client.highlighting",
     "LoadState": "redkite.model.types",
     "MilvusClient": "redkite.client.sync",
     "QueryResult": "redkite.client.results",

@@ -17,6 +17,7 @@ from redkite.client.operations import collections
 from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync import MilvusClient
+from redkite.client.tracing import call_span
 from redkite.client.transports.base import AsyncTransport, bounded
 from redkite.errors import MilvusException
 from redkite.model.types import FieldOp
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
     from redkite.client.operations.data import Ids
     from redkite.client.schema import CollectionSchema
+    from redkite.client.typed.aio import AsyncTypedCollection
     from redkite.model.types import DataType
 
+M = TypeVar("M")
 T = TypeVar("T")
 
 
@@ -97,22 +100,24 @@ class AsyncMilvusClient(AsyncReads, AsyncAdmin):
         if transport is None:
             raise closed()
         deadline = self._deadline(timeout)
-        try:
-            effect = operation.send(None)
-            while True:
-                if isinstance(effect, Wait):
-                    await asyncio.sleep(bounded(effect, deadline))
-                    effect = operation.send(None)
-                    continue
-                try:
-                    answer = await transport.call(effect, deadline)
-                except MilvusException as error:
-                    effect = operation.throw(error)
-                else:
-                    effect = operation.send(answer)
-        except StopIteration as finished:
-            value: T = finished.value
-            return value
+        with call_span(operation) as span:
+            try:
+                effect = operation.send(None)
+                while True:
+                    if isinstance(effect, Wait):
+                        await asyncio.sleep(bounded(effect, deadline))
+                        effect = operation.send(None)
+                        continue
+                    span.asks(effect)
+                    try:
+                        answer = await transport.call(effect, deadline)
+                    except MilvusException as error:
+                        effect = operation.throw(error)
+                    else:
+                        effect = operation.send(answer)
+            except StopIteration as finished:
+                value: T = finished.value
+                return value
 
     async def close(self) -> None:
         """Close the client. Closing it again does nothing."""
@@ -127,6 +132,18 @@ class AsyncMilvusClient(AsyncReads, AsyncAdmin):
         await self.close()
 
     # -- collections -------------------------------------------------------------------------
+    async def collection(
+        self, model: type[M], name: str = "", *, create: bool = True, timeout: float | None = None, **unknown: Never
+    ) -> AsyncTypedCollection[M]:
+        from redkite.client.typed import operations
+        from redkite.client.typed.aio import AsyncTypedCollection
+        from redkite.client.typed.shape import shape_of
+
+        shape = shape_of(model)
+        chosen = operations.collection_name(shape, name)
+        await self._run(operations.open_collection(self._session, shape, chosen, create), timeout, unknown)
+        return AsyncTypedCollection(self, shape, chosen)
+
     async def create_collection(
         self,
         collection_name: str,

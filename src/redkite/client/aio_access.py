@@ -47,9 +47,9 @@ class AsyncAccess(ClientBase):
         user_name: str,
         old_password: str,
         new_password: str,
-        reset_connection: bool | None = False,
         timeout: float | None = None,
         description: str | None = None,
+        reset_connection: bool | None = False,
         **unknown: Never,
     ) -> None:
         operation = access.update_password(self._session, user_name, old_password, new_password, description)

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from redkite.client.aio_access import AsyncAccess
+from redkite.client.aio_changes import AsyncChanges
 from redkite.client.aio_evolution import AsyncEvolution
 from redkite.client.aio_hybrid import AsyncHybrid
+from redkite.client.aio_imports import AsyncImports
 from redkite.client.aio_iterators import AsyncIterators
 from redkite.client.aio_keeping import AsyncKeeping
 from redkite.client.aio_models import AsyncModels
+from redkite.client.aio_nodes import AsyncNodes
 from redkite.client.aio_text import AsyncText
 from redkite.client.aio_upkeep import AsyncUpkeep
 from redkite.client.operations import databases, indexes, loading, partitions
@@ -24,7 +27,17 @@ T = TypeVar("T")
 
 
 class AsyncAdmin(
-    AsyncKeeping, AsyncModels, AsyncText, AsyncAccess, AsyncUpkeep, AsyncEvolution, AsyncHybrid, AsyncIterators
+    AsyncKeeping,
+    AsyncModels,
+    AsyncText,
+    AsyncAccess,
+    AsyncUpkeep,
+    AsyncNodes,
+    AsyncEvolution,
+    AsyncHybrid,
+    AsyncIterators,
+    AsyncImports,
+    AsyncChanges,
 ):
     """Partitions, loading, indexes, aliases, databases and the server, awaited."""
 
@@ -95,11 +108,18 @@ class AsyncAdmin(
         resource_groups: Sequence[str] | None = None,
         load_fields: Sequence[str] | None = None,
         skip_load_dynamic_field: bool = False,
+        priority: str | None = None,
         **unknown: Never,
     ) -> None:
         return await self._run(
             loading.load_collection(
-                self._session, collection_name, replica_number, resource_groups, load_fields, skip_load_dynamic_field
+                self._session,
+                collection_name,
+                replica_number,
+                resource_groups,
+                load_fields,
+                skip_load_dynamic_field,
+                priority,
             ),
             timeout,
             unknown,
@@ -116,10 +136,12 @@ class AsyncAdmin(
     async def refresh_load(
         self,
         collection_name: str,
+        partition_names: str | Sequence[str] | None = None,
         timeout: float | None = None,
         **unknown: Never,
     ) -> None:
-        return await self._run(loading.refresh_load(self._session, collection_name), timeout, unknown)
+        operation = loading.refresh_load(self._session, collection_name, partition_names)
+        return await self._run(operation, timeout, unknown)
 
     async def load_partitions(
         self,
@@ -131,6 +153,7 @@ class AsyncAdmin(
         resource_groups: Sequence[str] | None = None,
         load_fields: Sequence[str] | None = None,
         skip_load_dynamic_field: bool = False,
+        priority: str | None = None,
         **unknown: Never,
     ) -> None:
         return await self._run(
@@ -142,6 +165,7 @@ class AsyncAdmin(
                 resource_groups,
                 load_fields,
                 skip_load_dynamic_field,
+                priority,
             ),
             timeout,
             unknown,
@@ -161,11 +185,14 @@ class AsyncAdmin(
     async def get_load_state(
         self,
         collection_name: str,
-        partition_name: str | None = "",
+        partition_names: str | Sequence[str] | None = None,
         timeout: float | None = None,
+        *,
+        partition_name: str | None = "",
         **unknown: Never,
     ) -> dict[str, Any]:
-        return await self._run(loading.get_load_state(self._session, collection_name, partition_name), timeout, unknown)
+        operation = loading.get_load_state(self._session, collection_name, partition_names or partition_name)
+        return await self._run(operation, timeout, unknown)
 
     # -- indexes -----------------------------------------------------------------------------
     async def create_index(
@@ -317,6 +344,14 @@ class AsyncAdmin(
         **unknown: Never,
     ) -> None:
         return await self._run(databases.use_database(self._session, db_name), timeout, unknown)
+
+    async def using_database(
+        self,
+        db_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        return await self.use_database(db_name, timeout, **unknown)
 
     # -- server ------------------------------------------------------------------------------
     async def flush(

@@ -30,8 +30,8 @@ class AsyncEvolution(ClientBase):
         field_name: str,
         data_type: DataType,
         desc: str = "",
-        nullable: bool = True,
         timeout: float | None = None,
+        nullable: bool = True,
         **settings: Any,
     ) -> None:
         return await self._run(
@@ -49,8 +49,8 @@ class AsyncEvolution(ClientBase):
         struct_schema: StructFieldSchema,
         max_capacity: int,
         desc: str | None = None,
-        nullable: bool = True,
         timeout: float | None = None,
+        nullable: bool = True,
         **unknown: Never,
     ) -> None:
         if not nullable:

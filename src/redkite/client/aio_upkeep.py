@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
+from redkite.client import arguments
 from redkite.client.base import ClientBase
 from redkite.client.operations import advice, upkeep
 from redkite.client.operations.reads import Moment
 from redkite.client.session import Operation
 from redkite.model.advice import IndexAdvices, RecallReport
 from redkite.model.upkeep import SegmentInfo
+from redkite.model.usage import MemoryReport, StorageReport
 
 if TYPE_CHECKING:
+    from redkite.client.optimizing import AsyncOptimizeTask
     from redkite.client.sql import SqlResult
 
 T = TypeVar("T")
@@ -88,8 +92,16 @@ class AsyncUpkeep(ClientBase):
         wait: bool = True,
         timeout: float | None = None,
         **unknown: Never,
-    ) -> upkeep.OptimizeResult:
-        return await self._run(upkeep.optimize(self._session, collection_name, target_size, wait), timeout, unknown)
+    ) -> AsyncOptimizeTask | upkeep.OptimizeResult:
+        if arguments.flag("wait", wait):
+            return await self._run(upkeep.optimize(self._session, collection_name, target_size, []), timeout, unknown)
+        from redkite.client.optimizing import AsyncOptimizeTask
+
+        make = partial(upkeep.optimize, self._session, collection_name, target_size)
+        if unknown:
+            self._refuse(make([]), unknown)
+        upkeep.check_optimize(collection_name, target_size)
+        return AsyncOptimizeTask(make, lambda operation: self._run(operation, timeout, {}))
 
     async def list_persistent_segments(
         self,
@@ -120,6 +132,12 @@ class AsyncUpkeep(ClientBase):
         **unknown: Never,
     ) -> list[SegmentInfo]:
         return await self._run(upkeep.list_loaded_segments(self._session, collection_name), timeout, unknown)
+
+    async def memory_report(self, timeout: float | None = None, **unknown: Never) -> MemoryReport:
+        return await self._run(upkeep.memory_report(self._session), timeout, unknown)
+
+    async def storage_report(self, timeout: float | None = None, **unknown: Never) -> StorageReport:
+        return await self._run(upkeep.storage_report(self._session), timeout, unknown)
 
     # -- measurements -------------------------------------------------------------------------
     async def measure_recall(

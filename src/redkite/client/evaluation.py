@@ -20,7 +20,6 @@ Ints = npt.NDArray[np.int64]
 Gain = Literal["linear", "exponential"]
 MEASURES = ("recall", "precision", "mrr", "ndcg")
 _TITLES = ("recall", "precision", "MRR", "nDCG")
-DEPTHS = (1, 5, 10)
 MAX_GRADE = 1000
 
 

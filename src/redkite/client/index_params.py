@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from redkite.client.enumerations import IndexType
 from redkite.errors import ParamError
 
 
@@ -13,7 +14,11 @@ class IndexParam:
     Settings may be given flat, in `params={...}`, or both; they end up side by side.
     """
 
-    def __init__(self, field_name: str, index_type: str = "", index_name: str = "", **settings: Any) -> None:
+    def __init__(
+        self, field_name: str, index_type: str | IndexType = "", index_name: str = "", **settings: Any
+    ) -> None:
+        if isinstance(index_type, IndexType):
+            index_type = index_type.type_name
         nested = settings.pop("params", None)
         if nested is not None and not isinstance(nested, dict):
             raise ParamError(f"params must be a dict or None, got {type(nested).__name__}: {nested!r}")
@@ -63,6 +68,8 @@ class IndexParam:
 class IndexParams(list[IndexParam]):
     """The indexes of a collection, in the order they are to be created."""
 
-    def add_index(self, field_name: str, index_type: str = "", index_name: str = "", **settings: Any) -> None:
+    def add_index(
+        self, field_name: str, index_type: str | IndexType = "", index_name: str = "", **settings: Any
+    ) -> None:
         """Add one. With an empty `index_type` the server chooses; an empty `index_name` becomes the field's name."""
         self.append(IndexParam(field_name, index_type, index_name, **settings))

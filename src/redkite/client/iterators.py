@@ -17,7 +17,7 @@ from redkite.client.cursor_file import CursorFile
 from redkite.client.results import Hit, HybridHits, QueryResult, SearchResult
 from redkite.client.rows import quoted
 from redkite.client.session import Operation, Session, ask
-from redkite.errors import ParamError
+from redkite.errors import ParamError, Unimplemented
 from redkite.model import requests, results
 from redkite.model.schema import FieldSchema
 from redkite.model.types import DataType
@@ -108,6 +108,9 @@ class SearchCursor(_Pages):
         self._took(len(hits.ids), wanted, hits.session_timestamp)
         if hits.page is not None:
             self._page = requests.Page(token=hits.page.token, last_bound=hits.page.last_bound)
+        elif not self._finished:
+            # It would give the same hits again: an older Milvus, which does not know what was asked of it.
+            raise Unimplemented("the server cannot go on where a page of a search ended; Milvus 2.5 and newer can")
         return SearchResult(hits, self._digits)[0]
 
 
@@ -165,6 +168,7 @@ class QueryCursor(_Pages):
         self._request = first
         self._as_of = first.as_of
         self._file = file
+        self._primary = ""
         self._last: int | str | None = None
 
     @property
@@ -187,15 +191,17 @@ class QueryCursor(_Pages):
         if not self._collection_id:
             info = yield from _described(self._session, self._request)
             self._collection_id = info.collection_id
+            self._primary = info.schema.primary.name  # replies of older servers do not name it
             self._resume(info.schema.primary)
         request = structs.replace(self._request, limit=wanted, as_of=self._as_of, collection_id=self._collection_id)
         rows = yield from ask(request, results.Rows)
         count = rows.rows.num_rows
         self._took(count, wanted, rows.session_timestamp)
         if count:
-            self._go_behind(rows.primary_field, rows.rows.column(rows.primary_field)[-1].as_py())
+            last = rows.rows.column(self._primary)[-1].as_py()
+            self._go_behind(self._primary, last)
             if self._file is not None:
-                self._file.write(self._as_of, rows.rows.column(rows.primary_field)[-1].as_py())
+                self._file.write(self._as_of, last)
         return QueryResult(rows)
 
     def _resume(self, primary: FieldSchema) -> None:

@@ -7,8 +7,8 @@ without skipping over those that were read already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -16,13 +16,16 @@ from redkite.client.cursor_file import CursorFile
 from redkite.client.iterators import Cursor, QueryCursor, _described, _Pages
 from redkite.client.results import QueryResult
 from redkite.client.session import Operation, Session, ask
-from redkite.errors import ParamError
+from redkite.errors import InvalidParameter, ParamError
 from redkite.model import requests, results
 from redkite.model.reading import Ordering
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 
-_EVERYTHING = "*"
+_EVERYTHING, _COUNT = "*", "count(*)"
+_KINDS = {"numbers": "{0} > 0 or {0} <= 0", "texts": '{0} >= ""', "truth values": "{0} == true or {0} == false"}
+"""What values at a JSON path may be, and the filter that says so."""
+JsonKeys = tuple[str | int, ...]
 _PARAM = "_last_"
 """What the names of template parameters that pages add begin with."""
 Rows = QueryResult | Sequence[dict[str, Any]]
@@ -40,8 +43,30 @@ def query_cursor(
     return kind(session, first, batch_size, limit)
 
 
+class _Key(NamedTuple):
+    """One of the values that rows are ordered by."""
+
+    order: Ordering
+    output: str
+    """The output field that has it."""
+    path: JsonKeys | None
+    """Where in that; None for a field that is no JSON."""
+
+    def of(self, row: Mapping[str, Any]) -> Any:
+        """Its value in a row; None where there is none."""
+        value = row.get(self.output)
+        for step in self.path or ():
+            if isinstance(value, dict) and isinstance(step, str):
+                value = value.get(step)
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                value = value[step]
+            else:
+                return None
+        return value
+
+
 class OrderedCursor(_Pages):
-    """Rows in the order of some fields, equal ones by primary key."""
+    """Rows in the order of some fields, dynamic keys or JSON paths, equal ones by primary key."""
 
     def __init__(self, session: Session, first: requests.Query, batch_size: int, limit: int | None) -> None:
         super().__init__(batch_size, limit)
@@ -49,6 +74,7 @@ class OrderedCursor(_Pages):
         self._first = self._request = first
         self._as_of = first.as_of
         self._schema: CollectionSchema | None = None
+        self._keys: list[_Key] = []
         self._hidden: tuple[str, ...] = ()
 
     def page(self) -> Operation[Rows]:
@@ -60,30 +86,68 @@ class OrderedCursor(_Pages):
         request = structs.replace(self._request, limit=wanted, as_of=self._as_of, collection_id=self._collection_id)
         rows = yield from ask(request, results.Rows)
         count = rows.rows.num_rows
+        is_first = not self._as_of
         self._took(count, wanted, rows.session_timestamp)
+        if count and is_first:
+            yield from self._check_types()
         if count:
             self._go_behind(rows)
-        kept = [name for name in rows.rows.schema.names if name not in self._hidden]
+        return QueryResult(self._shown(rows))
+
+    def _shown(self, rows: results.Rows) -> results.Rows:
+        """Without what was fetched only to go on from."""
+        if not self._hidden:
+            return rows
+        assert self._schema is not None, "the first page has asked for it"
         shown = tuple(name for name in rows.output_fields if name not in self._hidden)
-        return QueryResult(structs.replace(rows, rows=rows.rows.select(kept), output_fields=shown))
+        wanted = {name if self._schema.field(name) is not None else META_FIELD for name in shown}
+        kept = [name for name in rows.rows.schema.names if name in wanted]
+        return structs.replace(rows, rows=rows.rows.select(kept), output_fields=shown)
 
     def _begin(self) -> Operation[None]:
         info = yield from _described(self._session, self._first)
         self._collection_id, self._schema = info.collection_id, info.schema
-        for key in self._first.order_by:
-            field = info.schema.field(key.field)
-            if field is None or field.data_type is DataType.JSON:
-                raise ParamError(f"a query iterator is ordered by fields, and {key.field} is none of them")
+        self._keys = [_key_of(info.schema, order) for order in self._first.order_by]
         asked = self._first.output_fields
         if _EVERYTHING not in asked:
-            self._hidden = tuple(dict.fromkeys(k.field for k in self._first.order_by if k.field not in asked))
+            self._hidden = tuple(dict.fromkeys(k.output for k in self._keys if k.output not in asked))
             self._request = structs.replace(self._request, output_fields=(*asked, *self._hidden))
+
+    def _check_types(self) -> Operation[None]:
+        """Values at one JSON path must be of one type: those of others are behind none of them, and would be missed."""
+        for key in self._keys:
+            if key.path is None:
+                continue
+            found: list[str] = []
+            left = yield from self._count(f"{key.order.field} is not null")
+            for kind, condition in _KINDS.items():
+                count = yield from self._count(condition.format(key.order.field))
+                found += [kind] if count else []
+                left -= count
+            found += ["arrays or objects"] if left else []
+            if len(found) > 1 or left:
+                raise ParamError(
+                    f"a query iterator is ordered by numbers, by texts or by truth values, and {key.order.field} has "
+                    f"{' and '.join(found)}: leave rows out by the filter, or order by something else"
+                )
+
+    def _count(self, condition: str) -> Operation[int]:
+        own = self._first.filter
+        request = structs.replace(
+            self._first, filter=f"({condition}) and ({own})" if own else condition, output_fields=(_COUNT,),
+            order_by=(), limit=None, offset=0, as_of=self._as_of, collection_id=self._collection_id,
+        )  # fmt: skip
+        counted = yield from ask(request, results.Rows)
+        return int(counted.rows.column(0)[0].as_py())
 
     def _go_behind(self, rows: results.Rows) -> None:
         """The next page begins behind the last row of this one."""
         assert self._schema is not None, "the first page has asked for it"
-        last = {name: rows.rows.column(name)[-1].as_py() for name in self._names()}
-        condition, params = _behind(self._schema, self._first.order_by, last)
+        keys = [*self._keys, _key_of(self._schema, Ordering(field=self._schema.primary.name))]
+        columns = rows.rows.schema.names
+        row = QueryResult(structs.replace(rows, rows=rows.rows.slice(rows.rows.num_rows - 1)))[0]
+        last = [k.of(row) if k.path is not None or k.output not in columns else _stored(rows, k) for k in keys]
+        condition, params = _behind(self._schema, [key.order for key in keys], last)
         own = self._first.filter
         self._request = structs.replace(
             self._request,
@@ -92,21 +156,51 @@ class OrderedCursor(_Pages):
             offset=0,
         )
 
-    def _names(self) -> list[str]:
-        assert self._schema is not None
-        return [*(key.field for key in self._first.order_by), self._schema.primary.name]
+
+def _key_of(schema: CollectionSchema, order: Ordering) -> _Key:
+    """What a name to order by stands for. Raises ParamError."""
+    field = schema.field(order.field)
+    if field is not None and field.data_type is not DataType.JSON:
+        return _Key(order, field.name, None)
+    word, keys = _parsed(order.field)
+    if word == META_FIELD and keys and isinstance(keys[0], str):
+        word, keys = keys[0], keys[1:]
+    base = schema.field(word)
+    if base is None and word and (schema.enable_dynamic_field):
+        return _Key(order, word, keys)
+    if base is None or base.data_type is not DataType.JSON or not keys:
+        raise ParamError(
+            f"a query iterator is ordered by fields, dynamic keys and JSON paths, and {order.field} is none of them"
+        )
+    return _Key(order, base.name, keys)
 
 
-def _behind(schema: CollectionSchema, order: Sequence[Ordering], last: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _parsed(text: str) -> tuple[str, JsonKeys]:
+    """The word that a JSON path begins with, and its keys; nothing for what is no path."""
+    from redkite.filter.diagnostics import Source
+    from redkite.filter.parser import parse
+    from redkite.filter.syntax import Name, Path
+
+    try:
+        node = parse(Source(text, "query"))
+    except InvalidParameter:
+        return "", ()
+    if isinstance(node, Path):
+        return node.name, node.keys
+    return (node.name if isinstance(node, Name) else "", ())
+
+
+def _stored(rows: results.Rows, key: _Key) -> Any:
+    return rows.rows.column(key.output)[-1].as_py()
+
+
+def _behind(schema: CollectionSchema, keys: Sequence[Ordering], last: Sequence[Any]) -> tuple[str, dict[str, Any]]:
     """A filter for what comes after a row, and the values of its templates."""
-    keys = [*order, Ordering(field=schema.primary.name)]
     params: dict[str, Any] = {}
     equal: list[str] = []
     ways: list[str] = []
-    for at, key in enumerate(keys):
-        field, value = schema.field(key.field), last[key.field]
-        assert field is not None, "orders are by fields"
-        literal = _literal(field, value, f"{_PARAM}{at}", params)
+    for at, (key, value) in enumerate(zip(keys, last, strict=True)):
+        literal = _literal(schema.field(key.field), value, f"{_PARAM}{at}", params)
         after = _after(key, value, literal)
         if after:
             ways.append(" and ".join([*equal, after]))
@@ -114,10 +208,10 @@ def _behind(schema: CollectionSchema, order: Sequence[Ordering], last: dict[str,
     return " or ".join(f"({way})" for way in ways), params
 
 
-def _literal(field: FieldSchema, value: Any, name: str, params: dict[str, Any]) -> str:
+def _literal(field: FieldSchema | None, value: Any, name: str, params: dict[str, Any]) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    if field.data_type is DataType.TIMESTAMPTZ:
+    if field is not None and field.data_type is DataType.TIMESTAMPTZ:
         return f"ISO '{value}'"
     params[name] = value
     return f"{{{name}}}"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.client import display
 from redkite.client.values import arrow_columns, is_matrix, kind_of, numpy_column, python_values, row_dicts
 from redkite.model.explain import Explanation
 from redkite.model.results import Hits, Rows
@@ -156,6 +158,13 @@ class Hit(dict[str, Any]):
         return Hit, (self._primary, self.id, self.distance, self.fields), None, None, iter(more)
 
 
+class Values(list[Any]):
+    """A list that may be called for itself: pages of pymilvus's search iterators have `ids()` where hits have `ids`."""
+
+    def __call__(self) -> list[Any]:
+        return list(self)
+
+
 class HybridHits(_View[Hit]):
     """The hits of one query vector, closest first."""
 
@@ -172,15 +181,15 @@ class HybridHits(_View[Hit]):
         return self._stop - self._start
 
     @property
-    def ids(self) -> list[int] | list[str]:
+    def ids(self) -> Values:
         """Primary keys."""
-        return python_values(self._hits.ids.slice(self._start, len(self)))
+        return Values(python_values(self._hits.ids.slice(self._start, len(self))))
 
     @property
-    def distances(self) -> list[float]:
+    def distances(self) -> Values:
         """Distances or similarities."""
         scores: list[float] = self._hits.scores[self._start : self._stop].tolist()
-        return [round(score, self._round) for score in scores] if self._round > 0 else scores
+        return Values(round(score, self._round) for score in scores) if self._round > 0 else Values(scores)
 
     def _make(self) -> list[Hit]:
         hits = self._hits
@@ -198,13 +207,16 @@ class HybridHits(_View[Hit]):
             for hit, offset in zip(made, hits.element_indices[self._start : self._stop].tolist(), strict=True):
                 hit["offset"] = offset
         for found in hits.highlights:
-            for hit, fragments in zip(made, found.fragments.slice(self._start, count).to_pylist(), strict=True):
-                hit.setdefault("highlight", {})[found.field] = {"fragments": fragments, "scores": []}
+            for hit, shown in zip(made, found.shown(self._start, count), strict=True):
+                hit.setdefault("highlight", {})[found.field] = shown
         return made
 
     def __repr__(self) -> str:
         rest = f" ... and {len(self) - SHOWN} entities remaining" if len(self) > SHOWN else ""
         return f"{self[:SHOWN]}{rest}"
+
+    def _repr_html_(self) -> str:
+        return display.rows_html(display.hits_rows(self[:SHOWN]), len(self), "hits")
 
 
 class SearchResult(_View[HybridHits]):
@@ -226,9 +238,8 @@ class SearchResult(_View[HybridHits]):
         return len(self._hits.topks)
 
     def _make(self) -> list[HybridHits]:
-        ends = np.cumsum(self._hits.topks).tolist()
-        starts = [0, *ends[:-1]]
-        return [HybridHits(self._hits, start, stop, self._round) for start, stop in zip(starts, ends, strict=True)]
+        bounds = accumulate(self._hits.topks.tolist(), initial=0)
+        return [HybridHits(self._hits, start, stop, self._round) for start, stop in pairwise(bounds)]
 
     def materialize(self) -> None:
         """Make every Python object now."""
@@ -284,6 +295,12 @@ class SearchResult(_View[HybridHits]):
         extra = f",{self.extra}" if self.extra else ""
         return f"data: {self[:SHOWN]}{recalls}{rest}{extra}"
 
+    def _repr_html_(self) -> str:
+        several = len(self) > 1
+        shown = [(f"<p>query {at}</p>" if several else "") + hits._repr_html_() for at, hits in enumerate(self[:SHOWN])]
+        more = f"<p>and {len(self) - SHOWN:,} more queries</p>" if len(self) > SHOWN else ""
+        return "".join(shown) + more
+
 
 class QueryResult(_View[dict[str, Any]]):
     """The answer to a query: one dict for each row.
@@ -316,6 +333,11 @@ class QueryResult(_View[dict[str, Any]]):
         """How it was answered, or would be, when the query asked to explain or analyze; `print` it."""
         return self._rows.explanation
 
+    @property
+    def batch(self) -> pa.RecordBatch:
+        """The columns as they came, dynamic keys together as JSON in `$meta`."""
+        return self._rows.rows
+
     def _columns(self) -> dict[str, pa.Array]:
         return arrow_columns(self._rows.rows, self._rows.output_fields)
 
@@ -335,6 +357,9 @@ class QueryResult(_View[dict[str, Any]]):
         extra = f",extra_info: {self.extra}" if self.extra else ""
         rest = f" ... and {len(self) - SHOWN} results remaining" if len(self) > SHOWN else ""
         return f"data: {self[:SHOWN]}{rest}{extra}"
+
+    def _repr_html_(self) -> str:
+        return display.rows_html(self[:SHOWN], len(self), "rows")
 
 
 def _numpy_columns(columns: dict[str, pa.Array], rows: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:

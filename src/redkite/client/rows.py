@@ -29,7 +29,7 @@ from redkite.model.one_row import RowLayout
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema, StructFieldSchema
 from redkite.model.structs import split_name
-from redkite.model.types import DataType
+from redkite.model.types import DataType, FunctionType
 
 Columns = dict[str, Any]
 _EITHER = (DataType.ARRAY, DataType.JSON, DataType._ARRAY_OF_STRUCT)
@@ -223,7 +223,7 @@ class RowPlan:
             field = self.fields.get(name)
             if field is None and (name != META_FIELD or not self.schema.enable_dynamic_field):
                 raise unexpected(name)
-            if field is not None and field.is_function_output:
+            if field is not None and field.is_function_output and not self._may_bring(name):
                 raise DataNotMatchException(
                     f"Attempt to insert an unexpected function output field `{name}` to collection"
                 )
@@ -238,6 +238,11 @@ class RowPlan:
                 needed = not partial and not self._optional(field)
             if needed:
                 raise missed(name)
+
+    def _may_bring(self, name: str) -> bool:
+        """Whether rows may ever bring what a function fills. Whether they may now, the server knows."""
+        function = next((f for f in self.schema.functions if name in f.output_field_names), None)
+        return function is not None and function.type is not FunctionType.BM25
 
     @staticmethod
     def _optional(field: FieldSchema) -> bool:

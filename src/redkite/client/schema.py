@@ -10,14 +10,14 @@ from redkite.errors import ParamError
 from redkite.model import schema as model
 from redkite.model.types import DataType, FunctionType
 
-_TYPE_PARAMS = (
+TYPE_PARAMS = (
     "dim", "max_length", "max_capacity", "enable_match", "enable_analyzer", "analyzer_params", "multi_analyzer_params",
     "mmap_enabled", "warmup",
 )  # fmt: skip
 _WIRE_NAMES = {"mmap_enabled": "mmap.enabled"}
 _FIELD_ARGUMENTS = frozenset({
     "is_primary", "auto_id", "is_partition_key", "is_clustering_key", "is_dynamic", "nullable", "default_value",
-    "element_type", *_TYPE_PARAMS,
+    "element_type", *TYPE_PARAMS,
 })  # fmt: skip
 _KEY_TYPES = (DataType.INT64, DataType.VARCHAR)
 _CLUSTERING_TYPES = (
@@ -78,14 +78,14 @@ class FieldSchema:
         self.default_value = settings.get("default_value")
         element = settings.get("element_type")
         self.element_type = None if element is None else _data_type(element)
-        self.params: dict[str, Any] = {k: settings[k] for k in _TYPE_PARAMS if settings.get(k) is not None}
+        self.params: dict[str, Any] = {k: settings[k] for k in TYPE_PARAMS if settings.get(k) is not None}
         if self.auto_id and not self.is_primary:
             raise ParamError("The auto_id can only be specified on the primary key field")
         if "default_value" in settings and self.default_value is None and not self.nullable:
             raise ParamError("Default value cannot be None for a field that is defined as nullable == false.")
 
     def __getattr__(self, name: str) -> Any:
-        if name in _TYPE_PARAMS:
+        if name in TYPE_PARAMS:
             return self.__dict__.get("params", {}).get(name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -194,6 +194,18 @@ class Function:
             "params": self.params,
         }
 
+    @classmethod
+    def construct_from_dict(cls, raw: dict[str, Any]) -> Function:
+        """The inverse of `to_dict`; also takes a function of `describe_collection`."""
+        return cls(
+            raw["name"],
+            raw["type"],
+            list(raw["input_field_names"]),
+            list(raw["output_field_names"]),
+            raw.get("description", ""),
+            dict(raw.get("params") or {}),
+        )
+
     def verify(self, schema: CollectionSchema) -> None:
         """Check the function against the fields it names."""
         fields = {field.name: field for field in schema.fields}
@@ -262,6 +274,19 @@ class StructFieldSchema:
         if self.params:
             shown["params"] = dict(self.params)
         return shown
+
+    @classmethod
+    def construct_from_dict(cls, raw: dict[str, Any]) -> StructFieldSchema:
+        """The inverse of `to_dict`; also takes a field of structs of `describe_collection`."""
+        struct = cls(raw.get("nullable", False), raw.get("description", ""))
+        struct.name = raw["name"]
+        struct.params = dict(raw.get("params") or {})
+        capacity = struct.params.pop("max_capacity", None)
+        struct.max_capacity = raw.get("max_capacity", capacity)
+        for field in raw.get("struct_fields") or raw.get("fields") or ():
+            plain = FieldSchema.construct_from_dict(field)
+            struct.add_field(plain.name, plain.dtype, description=plain.description, **plain.params)
+        return struct
 
     def copy(self) -> StructFieldSchema:
         twin = StructFieldSchema(self.nullable, self.description)
@@ -479,6 +504,18 @@ class CollectionSchema:
         if self.struct_fields:
             shown["struct_fields"] = [struct.to_dict() for struct in self.struct_fields]
         return shown
+
+    @classmethod
+    def construct_from_dict(cls, raw: dict[str, Any]) -> CollectionSchema:
+        """The inverse of `to_dict`; also takes what `describe_collection` tells."""
+        structs = [field for field in raw["fields"] if "struct_fields" in field]
+        return cls(
+            [FieldSchema.construct_from_dict(field) for field in raw["fields"] if field not in structs],
+            raw.get("description", ""),
+            [StructFieldSchema.construct_from_dict(struct) for struct in (*structs, *raw.get("struct_fields", ()))],
+            [Function.construct_from_dict(function) for function in raw.get("functions", ())],
+            enable_dynamic_field=raw.get("enable_dynamic_field", False),
+        )
 
     # -- sending ------------------------------------------------------------------------------
     def verify(self) -> None:

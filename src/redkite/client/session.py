@@ -6,7 +6,7 @@ resumed after so many seconds. It returns the user's value. It touches no socket
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from msgspec import structs
 
 from redkite.client.rows import RowPlan
 from redkite.client.schema_cache import SHARED, SchemaCache
-from redkite.errors import InvalidInput, Unexpected
+from redkite.errors import InvalidInput, MilvusException, Unexpected
 from redkite.model.requests import Delete, DescribeCollection, Queries, Query, Request, Search
 from redkite.model.results import CollectionInfo, Result
 from redkite.model.types import DataType
@@ -74,6 +74,25 @@ class Session:
 
     def forget(self, collection: str) -> None:
         self.schemas.drop((self.endpoint, self.database, collection))
+
+
+def relayed(operation: Operation[T], change: Callable[[Effect], Effect]) -> Operation[T]:
+    """The operation, each of whose effects is changed on its way out; an error of `change` ends it there."""
+    try:
+        effect = operation.send(None)
+        while True:
+            sent = change(effect)
+            try:
+                answer = yield sent
+            except MilvusException as error:
+                effect = operation.throw(error)
+            else:
+                effect = operation.send(answer)
+    except StopIteration as finished:
+        value: T = finished.value
+        return value
+    finally:
+        operation.close()
 
 
 def ask(request: Request, answer: type[R]) -> Operation[R]:

@@ -117,7 +117,7 @@ class Statement:
     def run(self) -> SqlResult:
         """Raises InvalidParameter with what DuckDB says of a statement that cannot be run."""
         try:
-            table = self._connection.execute(self._text, self._parameters).to_arrow_table()
+            table = self._connection.sql(self._text, params=self._parameters).to_arrow_table()
             self._connection.register("answer", table)
             shown = str(self._connection.sql("SELECT * FROM answer"))
         except self._duckdb.Error as error:

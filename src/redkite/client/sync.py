@@ -15,6 +15,7 @@ from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
 from redkite.client.sync_reads import SyncReads
+from redkite.client.tracing import call_span
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
 from redkite.model.types import FieldOp
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from redkite.client.index_params import IndexParams
     from redkite.client.operations.data import Ids
     from redkite.client.schema import CollectionSchema
+    from redkite.client.typed.sync import TypedCollection
     from redkite.model.types import DataType
 
+M = TypeVar("M")
 T = TypeVar("T")
 
 
@@ -115,22 +118,24 @@ class MilvusClient(SyncReads, SyncAdmin):
         if transport is None:
             raise closed()
         deadline = self._deadline(timeout)
-        try:
-            effect = operation.send(None)
-            while True:
-                if isinstance(effect, Wait):
-                    time.sleep(bounded(effect, deadline))
-                    effect = operation.send(None)
-                    continue
-                try:
-                    answer = transport.call(effect, deadline)
-                except MilvusException as error:
-                    effect = operation.throw(error)
-                else:
-                    effect = operation.send(answer)
-        except StopIteration as finished:
-            value: T = finished.value
-            return value
+        with call_span(operation) as span:
+            try:
+                effect = operation.send(None)
+                while True:
+                    if isinstance(effect, Wait):
+                        time.sleep(bounded(effect, deadline))
+                        effect = operation.send(None)
+                        continue
+                    span.asks(effect)
+                    try:
+                        answer = transport.call(effect, deadline)
+                    except MilvusException as error:
+                        effect = operation.throw(error)
+                    else:
+                        effect = operation.send(answer)
+            except StopIteration as finished:
+                value: T = finished.value
+                return value
 
     def close(self) -> None:
         """Close the client. Closing it again does nothing."""
@@ -145,6 +150,30 @@ class MilvusClient(SyncReads, SyncAdmin):
         self.close()
 
     # -- collections -------------------------------------------------------------------------
+    def collection(
+        self, model: type[M], name: str = "", *, create: bool = True, timeout: float | None = None, **unknown: Never
+    ) -> TypedCollection[M]:
+        """A collection whose rows are objects of a dataclass or a pydantic model; made when it is not there.
+
+        Args:
+            model: The class; `redkite.typed` has what its annotations may say.
+            name: Of the collection, instead of the model's own.
+            create: Make it when there is none, with its indexes, and load it. Else CollectionNotFound is raised.
+            timeout: Seconds for all of it.
+
+        Raises:
+            ModelMismatch: The stored collection is another; the message has a line for each difference.
+            ParamError: The class is no model, or has a field that cannot be stored.
+        """
+        from redkite.client.typed import operations
+        from redkite.client.typed.shape import shape_of
+        from redkite.client.typed.sync import TypedCollection
+
+        shape = shape_of(model)
+        chosen = operations.collection_name(shape, name)
+        self._run(operations.open_collection(self._session, shape, chosen, create), timeout, unknown)
+        return TypedCollection(self, shape, chosen)
+
     def create_collection(
         self,
         collection_name: str,

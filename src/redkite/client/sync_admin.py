@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar
 from redkite.client.operations import databases, indexes, loading, partitions
 from redkite.client.session import Operation
 from redkite.client.sync_access import SyncAccess
+from redkite.client.sync_changes import SyncChanges
 from redkite.client.sync_evolution import SyncEvolution
 from redkite.client.sync_hybrid import SyncHybrid
+from redkite.client.sync_imports import SyncImports
 from redkite.client.sync_iterators import SyncIterators
 from redkite.client.sync_keeping import SyncKeeping
 from redkite.client.sync_models import SyncModels
+from redkite.client.sync_nodes import SyncNodes
 from redkite.client.sync_text import SyncText
 from redkite.client.sync_upkeep import SyncUpkeep
 
@@ -23,7 +26,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncEvolution, SyncHybrid, SyncIterators):
+class SyncAdmin(
+    SyncKeeping,
+    SyncModels,
+    SyncText,
+    SyncAccess,
+    SyncUpkeep,
+    SyncNodes,
+    SyncEvolution,
+    SyncHybrid,
+    SyncIterators,
+    SyncImports,
+    SyncChanges,
+):
     """Partitions, loading, indexes, aliases, databases and the server, blocking."""
 
     @abstractmethod
@@ -92,12 +107,32 @@ class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncE
         resource_groups: Sequence[str] | None = None,
         load_fields: Sequence[str] | None = None,
         skip_load_dynamic_field: bool = False,
+        priority: str | None = None,
         **unknown: Never,
     ) -> None:
-        """Load a collection to be searched, and come back when it is."""
+        """Load a collection to be searched, and come back when it is.
+
+        Args:
+            collection_name: The collection.
+            timeout: Seconds.
+            replica_number: Copies of it; without, as its properties or those of its database say, else one.
+            resource_groups: One for all copies, or one for each.
+            load_fields: The fields that reads may name: keys and at least one vector among them; by default all.
+            skip_load_dynamic_field: Reads may not name keys beyond the fields.
+            priority: `"HIGH"`.
+
+        Raises:
+            NodesNotEnough: A resource group has fewer nodes than it is to hold copies.
+        """
         return self._run(
             loading.load_collection(
-                self._session, collection_name, replica_number, resource_groups, load_fields, skip_load_dynamic_field
+                self._session,
+                collection_name,
+                replica_number,
+                resource_groups,
+                load_fields,
+                skip_load_dynamic_field,
+                priority,
             ),
             timeout,
             unknown,
@@ -131,6 +166,7 @@ class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncE
         resource_groups: Sequence[str] | None = None,
         load_fields: Sequence[str] | None = None,
         skip_load_dynamic_field: bool = False,
+        priority: str | None = None,
         **unknown: Never,
     ) -> None:
         """Load some partitions, and come back when they are."""
@@ -143,6 +179,7 @@ class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncE
                 resource_groups,
                 load_fields,
                 skip_load_dynamic_field,
+                priority,
             ),
             timeout,
             unknown,
@@ -334,6 +371,15 @@ class SyncAdmin(SyncKeeping, SyncModels, SyncText, SyncAccess, SyncUpkeep, SyncE
             DatabaseNotFound: There is none of that name; the client stays where it was.
         """
         return self._run(databases.use_database(self._session, db_name), timeout, unknown)
+
+    def using_database(
+        self,
+        db_name: str,
+        timeout: float | None = None,
+        **unknown: Never,
+    ) -> None:
+        """The older name of `use_database`."""
+        return self.use_database(db_name, timeout, **unknown)
 
     # -- server ------------------------------------------------------------------------------
     def flush(

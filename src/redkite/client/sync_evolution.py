@@ -30,8 +30,8 @@ class SyncEvolution(ClientBase):
         field_name: str,
         data_type: DataType,
         desc: str = "",
-        nullable: bool = True,
         timeout: float | None = None,
+        nullable: bool = True,
         **settings: Any,
     ) -> None:
         """Add a scalar field to a collection that may have rows: they have its default, else null.
@@ -64,8 +64,8 @@ class SyncEvolution(ClientBase):
         struct_schema: StructFieldSchema,
         max_capacity: int,
         desc: str | None = None,
-        nullable: bool = True,
         timeout: float | None = None,
+        nullable: bool = True,
         **unknown: Never,
     ) -> None:
         """Add an array of structs to a collection that may have rows: it is null in them.

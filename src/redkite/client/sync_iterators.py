@@ -100,8 +100,8 @@ class SyncIterators(ClientBase):
         limit: int | None = -1,
         filter: str | None = "",
         output_fields: Sequence[str] | None = None,
-        timeout: float | None = None,
         partition_names: Sequence[str] | None = None,
+        timeout: float | None = None,
         *,
         offset: int | None = None,
         iterator_cp_file: str | Path | None = None,
@@ -131,7 +131,8 @@ class SyncIterators(ClientBase):
             consistency_level: Instead of the collection's own.
             ignore_growing: Leave out rows that are not yet in sealed segments.
             as_of: Read the rows as they were then, see `query`.
-            order_by_fields: Instead of by primary keys, order them by these fields, as `query` does.
+            order_by_fields: Instead of by primary keys, order them by these fields, dynamic keys or JSON paths, as
+                `query` does; at a path all values must be numbers, or texts, or truth values.
             group_by_fields: One row for each value of these fields, see `query`; they are made at the first page.
         """
         refuse_unknown("query_iterator", unknown, signature(self.query_iterator).parameters)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
+from redkite.client import arguments
 from redkite.client.base import ClientBase
 from redkite.client.operations import advice, upkeep
 from redkite.client.operations.reads import Moment
 from redkite.client.session import Operation
 from redkite.model.advice import IndexAdvices, RecallReport
 from redkite.model.upkeep import SegmentInfo
+from redkite.model.usage import MemoryReport, StorageReport
 
 if TYPE_CHECKING:
+    from redkite.client.optimizing import OptimizeTask
     from redkite.client.sql import SqlResult
 
 T = TypeVar("T")
@@ -121,16 +125,24 @@ class SyncUpkeep(ClientBase):
         wait: bool = True,
         timeout: float | None = None,
         **unknown: Never,
-    ) -> upkeep.OptimizeResult:
+    ) -> OptimizeTask | upkeep.OptimizeResult:
         """Make few large segments, and come back when they are indexed and loaded.
 
         Args:
             collection_name: The collection.
             target_size: Such as `"512MB"`; by default as large as is sensible.
-            wait: Must be True.
+            wait: False: come back at once, with an `OptimizeTask` that tells how far it is and has the result.
             timeout: Seconds.
         """
-        return self._run(upkeep.optimize(self._session, collection_name, target_size, wait), timeout, unknown)
+        if arguments.flag("wait", wait):
+            return self._run(upkeep.optimize(self._session, collection_name, target_size, []), timeout, unknown)
+        from redkite.client.optimizing import OptimizeTask
+
+        make = partial(upkeep.optimize, self._session, collection_name, target_size)
+        if unknown:
+            self._refuse(make([]), unknown)
+        upkeep.check_optimize(collection_name, target_size)
+        return OptimizeTask(make, lambda operation: self._run(operation, timeout, {}))
 
     def list_persistent_segments(
         self,
@@ -160,6 +172,14 @@ class SyncUpkeep(ClientBase):
     ) -> list[SegmentInfo]:
         """The segments that searches look at, with index, node and bytes mapped."""
         return self._run(upkeep.list_loaded_segments(self._session, collection_name), timeout, unknown)
+
+    def memory_report(self, timeout: float | None = None, **unknown: Never) -> MemoryReport:
+        """What holds how much memory: of the database against its `memory_limit`, and of each loaded collection."""
+        return self._run(upkeep.memory_report(self._session), timeout, unknown)
+
+    def storage_report(self, timeout: float | None = None, **unknown: Never) -> StorageReport:
+        """What each collection has on disk: rows, indexes, and what compaction would give back."""
+        return self._run(upkeep.storage_report(self._session), timeout, unknown)
 
     # -- measurements -------------------------------------------------------------------------
     def measure_recall(

@@ -32,6 +32,10 @@ def python_values(column: pa.Array, kind: DataType | None = None, *, listed: boo
     bytes, or with `listed` a list that holds them, as Milvus's SDK has it in queries; a sparse vector
     `{index: value}`; JSON what it says; a time its ISO text in UTC.
     """
+    numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if numeric and column.null_count == 0 and kind is not DataType.TIMESTAMPTZ:
+        numbers: list[Any] = arrow_to_numbers(column).tolist()
+        return numbers
     if pa.types.is_fixed_size_list(column.type):
         return _vectors(column, listed)
     if pa.types.is_fixed_size_binary(column.type):
@@ -41,9 +45,6 @@ def python_values(column: pa.Array, kind: DataType | None = None, *, listed: boo
         return [None if v is None else load(v) for v in column.to_pylist()]
     if kind is DataType.TIMESTAMPTZ and pa.types.is_integer(column.type):
         return [None if v is None else _iso(v) for v in column.to_pylist()]
-    if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        numbers: list[Any] = arrow_to_numbers(column).tolist()
-        return numbers
     values: list[Any] = column.to_pylist()
     return values
 
@@ -126,6 +127,11 @@ class Dynamic:
     def __init__(self, output_fields: tuple[str, ...], columns: list[str]) -> None:
         asked = [name for name in output_fields if name not in columns and name not in ("*", META_FIELD)]
         self._asked = () if META_FIELD in output_fields else tuple(asked)
+
+    @property
+    def is_choice(self) -> bool:
+        """Some keys, not every one."""
+        return bool(self._asked)
 
     def pick(self, meta: Any) -> dict[str, Any]:
         """The keys of one row. `meta`: its parsed `$meta`."""

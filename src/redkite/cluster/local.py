@@ -19,15 +19,19 @@ from redkite.coordinator.compaction import CompactionPolicy
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.file_resources import FileResourceCoordinator
 from redkite.coordinator.garbage import GRACE_SECONDS, Garbage
+from redkite.coordinator.imports import ImportJobs
 from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.restores import RestoreJobs
 from redkite.coordinator.root import RootCoordinator
 from redkite.coordinator.snapshots import SnapshotCoordinator
+from redkite.coordinator.standing import Standing
 from redkite.env import Env, FileLock
 from redkite.logs import get_logger
 from redkite.model.calling import ModelSettings
 from redkite.model.limits import LIMITS, Limits
+from redkite.model.quotas import QUOTAS, Quotas
+from redkite.model.replication import DEFAULT_CLUSTER
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
 from redkite.node.data import DataNode
@@ -36,12 +40,13 @@ from redkite.node.peers import QueryPeer
 from redkite.node.querying import QueryNode
 from redkite.node.shard import Shard
 from redkite.node.streaming import SealPolicy, StreamingNode
-from redkite.node.topology import Topology
+from redkite.node.topology import LocalOwners, Topology
 from redkite.proxy.definitions import drop_data
 from redkite.proxy.service import Proxy
 from redkite.query.allowed import CACHE_BYTES
 from redkite.storage.board import Board, PublishedCatalog
 from redkite.storage.catalog import Catalog, open_catalog
+from redkite.storage.change_notes import ChangeNotes
 from redkite.storage.checksums import READERS
 from redkite.storage.local_log import LocalLog
 from redkite.storage.lock import lock_path
@@ -62,10 +67,14 @@ class Database:
         lock: FileLock,
         backups: str | None = None,
         models: ModelSettings | None = None,
+        quotas: Quotas = QUOTAS,
+        imports: tuple[str, ...] | None = None,
+        cluster_id: str = DEFAULT_CLUSTER,
     ) -> None:
         self.topology = topology
         self.access = topology.access
-        self._proxy = Proxy(topology, backups, models)
+        self._proxy = Proxy(topology, backups, models, quotas, imports, cluster_id=cluster_id)
+        self.replication = self._proxy.replication
         self.service: Service = self._proxy
         self._catalog = catalog
         self._log = log_
@@ -109,6 +118,9 @@ def open_database(
     access: AccessRules | None = None,
     models: ModelSettings | None = None,
     analyzer_files: str | None = None,
+    quotas: Quotas = QUOTAS,
+    imports: tuple[str, ...] | None = None,
+    cluster_id: str = DEFAULT_CLUSTER,
 ) -> Database:
     """Open or create the database in folder `path`.
 
@@ -118,7 +130,9 @@ def open_database(
     anywhere). `memory_limit` bounds the private memory of this database, in bytes (0: not at all); a write that finds
     no room in it for `memory_wait_seconds` raises MemoryLimitExceeded. Readers that share the `board` see each write at
     once. `access` says how users are told and what they may, `models` how functions ask models. Analyzers read files
-    below `analyzer_files` (None: anywhere). Raises PathLocked when
+    below `analyzer_files` (None: anywhere). `quotas` limits what may be asked. `imports`
+    are the folders and URLs below which files of imports may lie (None: anywhere). `cluster_id` is what this is called
+    where clusters replicate. Raises PathLocked when
     another process has the path, Corruption when what is there cannot be read.
     """
     env = env or Env.real()
@@ -130,6 +144,7 @@ def open_database(
         opened.append(catalog.close)
         if board is not None:
             catalog = PublishedCatalog(catalog, board)
+        catalog = ChangeNotes(catalog)
         memory = MemoryBudget(env, memory_limit, memory_wait_seconds)
         local_log = LocalLog(env, f"{root}/log", (log_settings or LogSettings()).within(memory_limit), board=board)
         memory.watch("log queue", lambda: local_log.backlog.size)
@@ -147,7 +162,7 @@ def open_database(
             threads, compaction, garbage_seconds, memory, AccessCoordinator(catalog, env, limits, access),
         )  # fmt: skip
         _sweep(topology, local_log)
-        return Database(topology, catalog, local_log, lock, backups, models)
+        return Database(topology, catalog, local_log, lock, backups, models, quotas, imports, cluster_id)
     except BaseException:
         for close in reversed(opened):
             close()
@@ -173,11 +188,13 @@ def _topology(
     access: AccessCoordinator,
 ) -> Topology:
     root = RootCoordinator(catalog, env, limits)
+    if isinstance(catalog, ChangeNotes):
+        catalog.stamp_with(root.oracle.allocate)
     data = DataCoordinator(catalog, lambda: root.oracle.allocate_ids(1), limits)
     scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
     cache_bytes = memory.cache_bytes(CACHE_BYTES, query_nodes)
     querying = tuple(QueryNode(number, store, scans, cache_bytes) for number in range(1, query_nodes + 1))
-    loads = QueryCoordinator(catalog, [node.node_id for node in querying])
+    loads = QueryCoordinator(catalog, [node.node_id for node in querying], lambda: root.oracle.allocate_ids(1))
     peers: dict[int, QueryPeer] = {node.node_id: node for node in querying}
     data_node = DataNode(1, env, store, threads or os.cpu_count() or 1, memory)
     garbage = Garbage(env, store, data.object_names, garbage_seconds)
@@ -218,9 +235,11 @@ def _topology(
     )  # fmt: skip
     restores = RestoreJobs(catalog, env.clock.now_ms)
     return Topology(
-        env, limits, store, garbage, root, data, loads, streaming, querying, (data_node,), compactor, snapshots,
-        restores, JobRecords(catalog, "backup"), scans, memory, access,
+        env, limits, store, garbage, root, data, loads, LocalOwners(streaming), querying, (data_node,), compactor,
+        snapshots, restores, JobRecords(catalog, "backup"),
+        ImportJobs(catalog, garbage, env.clock.now_ms, limits.max_import_jobs), scans, memory, access,
         FileResourceCoordinator(catalog, env.files, folder, analyzer_files, lambda: root.oracle.allocate_ids(1)),
+        Standing(env.tasks, data.notes),
     )  # fmt: skip
 
 
@@ -235,4 +254,5 @@ def _sweep(topology: Topology, log_: LocalLog) -> None:
         if collection_id not in existing:
             log.info("removing what is left of dropped collection %d", collection_id)
             drop_data(topology, collection_id, topology.data.channels_of(collection_id))
+    topology.imports.fail_cut_off(existing.__contains__)
     topology.garbage.sweep("segments/")

@@ -16,20 +16,26 @@ from redkite.coordinator.compaction import CompactionPolicy
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.file_resources import FileResourceCoordinator
 from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.imports import ImportJobs
 from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.restores import RestoreJobs
 from redkite.coordinator.root import RootCoordinator
 from redkite.coordinator.snapshots import SnapshotCoordinator
+from redkite.coordinator.standing import Standing
 from redkite.coordinator.tso import FollowingOracle
 from redkite.env import Env
 from redkite.errors import MilvusException, ObjectNotFound, ReadOnlyDatabase, SegmentGone, StorageError
 from redkite.model import analysis as an
+from redkite.model import placement as pl
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.calling import ModelSettings
+from redkite.model.describing import BatchDescribeCollection
 from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.limits import LIMITS, Limits
+from redkite.model.quotas import QUOTAS, Quotas
+from redkite.model.replication import DEFAULT_CLUSTER
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
 from redkite.node.data import DataNode
@@ -37,7 +43,7 @@ from redkite.node.following import FollowingNode
 from redkite.node.memory import MemoryBudget
 from redkite.node.peers import QueryPeer
 from redkite.node.querying import QueryNode
-from redkite.node.topology import Topology
+from redkite.node.topology import LocalOwners, Topology
 from redkite.proxy.service import Proxy
 from redkite.storage.board import CATALOG, Board
 from redkite.storage.catalog import MemoryCatalog
@@ -51,6 +57,7 @@ SERVED = frozenset({
     rq.HasCollection, rq.DescribeCollection, rq.ShowCollections, rq.GetCollectionStatistics, rq.HasPartition,
     rq.ShowPartitions, rq.GetPartitionStatistics, rq.DescribeAlias, rq.ListAliases, rq.GetLoadingProgress,
     rq.GetLoadState, rq.DescribeIndex, rq.Search, rq.HybridSearch, rq.Query,
+    BatchDescribeCollection, pl.GetReplicas, pl.ListResourceGroups, pl.DescribeResourceGroup,
     RegisterEmbedding, an.RunAnalyzer, an.ComputePhraseMatchSlop, an.ListFileResources,
 })  # fmt: skip
 TRIES = 50
@@ -184,6 +191,8 @@ def open_for_reading(
     access: AccessRules | None = None,
     models: ModelSettings | None = None,
     analyzer_files: str | None = None,
+    quotas: Quotas = QUOTAS,
+    cluster_id: str = DEFAULT_CLUSTER,
 ) -> ReadOnlyView:
     """Open the database in folder `path` beside the process that writes it, or while none does.
 
@@ -220,12 +229,17 @@ def open_for_reading(
         )  # fmt: skip
         restores = RestoreJobs(MemoryCatalog(), env.clock.now_ms)
         topology = Topology(
-            env, limits, store, garbage, root, data, loads, (node,), (querying,), (data_node,), compactor, snapshots,
-            restores, JobRecords(MemoryCatalog(), "backup"), scans, memory,
+            env, limits, store, garbage, root, data, loads, LocalOwners([node]), (querying,), (data_node,), compactor,
+            snapshots, restores, JobRecords(MemoryCatalog(), "backup"),
+            ImportJobs(MemoryCatalog(), garbage, env.clock.now_ms, limits.max_import_jobs), scans, memory,
             AccessCoordinator(catalog, env, limits, access),
             FileResourceCoordinator(catalog, env.files, root_path, analyzer_files, lambda: -next(numbers)),
+            Standing(env.tasks, data.notes),
         )  # fmt: skip
-        service = ReadOnlyService(Proxy(topology, models=models), topology, oracle, node, catalog, board)
+        service = ReadOnlyService(
+            Proxy(topology, models=models, quotas=quotas, writes=False, cluster_id=cluster_id),
+            topology, oracle, node, catalog, board,
+        )  # fmt: skip
         return ReadOnlyView(service, topology, catalog, log_)
     except MilvusException:
         catalog.close()

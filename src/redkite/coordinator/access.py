@@ -138,6 +138,11 @@ class AccessCoordinator:
         """Take over what another process has committed."""
         self.picture = self._load()
 
+    def absorb(self, _changes: Iterable[str]) -> None:
+        """Take over what others have committed."""
+        with self._lock:
+            self.picture = self._load()
+
     def _load(self) -> Picture:
         users = {user.name: user for user in self._read(_USERS, UserRecord)}
         users.setdefault(ROOT, UserRecord(name=ROOT, roles=(ADMIN,)))
@@ -168,10 +173,10 @@ class AccessCoordinator:
             return bool(self._rules.root_password) and same(password, self._rules.root_password)
         return matches(password, record.password_hash)
 
-    def key_owner(self, key: str) -> str | None:
-        """The user that an API key stands for."""
-        record = self.picture.keys.get(key_digest(key))
-        return None if record is None or record.owner not in self.picture.users else record.owner
+    def key(self, secret: str) -> KeyRecord | None:
+        """What is known of an API key, and which user it stands for."""
+        record = self.picture.keys.get(key_digest(secret))
+        return None if record is None or record.owner not in self.picture.users else record
 
     # -- what may they? -------------------------------------------------------------------------
     def permissions(self, user: str) -> Permissions:
@@ -210,7 +215,7 @@ class AccessCoordinator:
             self._put(_USERS, UserRecord(name=name, password_hash=kept, description=description))
 
     def update_user(self, name: str, old: str, new: str, description: str | None, asker: str) -> None:
-        """`asker` is empty for whoever owns the process, who like a super user need not know the old password."""
+        """A super user need not know the old password. `asker` is empty where nobody need say who they are."""
         if name not in self.picture.users:
             raise InvalidParameter(f"user not found: {name}")
         if description is not None:
@@ -218,7 +223,7 @@ class AccessCoordinator:
         kept = ""
         if new:
             check_password(new, self._limits)
-            if asker and asker not in self._rules.super_users and not self.verified(name, old):
+            if asker not in self._rules.super_users and not self.verified(name, old):
                 raise NotAuthenticated(f"old password not correct for {name}")
             kept = hashed(new)
         with self._lock:

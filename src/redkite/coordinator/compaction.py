@@ -1,8 +1,8 @@
 """Who decides what is compacted, and who remembers it? Policy and jobs; the work is done elsewhere.
 
 The policy is made of functions of segment records. Jobs that somebody asked for are noted in the catalog: after a
-restart a plan is complete if its segments were replaced, else it failed, and whoever wants it asks again. What is
-compacted by itself lives in memory only.
+restart a plan is complete if that was noted, in the commit that replaced its segments; else it failed, and whoever
+wants it asks again. What is compacted by itself lives in memory only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from redkite.model.upkeep import CompactionKind, PlanState
 NOTHING_TO_DO = -1
 """The id of a job without plans."""
 CUT_OFF = "the database was closed, or its process ended, before this was done: ask for it again"
+GONE = "the database was closed, or its process ended, before this was done, and the segments are gone since"
 
 
 MEMORY_SHARE = 1 / 8
@@ -58,7 +59,8 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Some segments of one channel and partition, to be replaced by new ones."""
+    """Some segments of one channel and partition, to be replaced by new ones. Without any: what there is to do is
+    decided when others are done."""
 
     plan_id: int
     job_id: int
@@ -192,24 +194,7 @@ class CompactionCoordinator:
             return NOTHING_TO_DO, []
         with self._lock:
             job_id = self._allocate_id()
-            plans: OrderedDict[int, CompactionPlan] = OrderedDict()
-            for group in groups:
-                first = group[0]
-                sources = tuple(s.segment_id for s in group)
-                taken = {i for p in plans.values() for i in p.sources} | self._busy(first.collection_id)
-                if taken.isdisjoint(sources):
-                    plan_id = self._allocate_id()
-                    plans[plan_id] = CompactionPlan(
-                        plan_id=plan_id,
-                        job_id=job_id,
-                        kind=kind,
-                        collection_id=first.collection_id,
-                        partition_id=first.partition_id,
-                        channel=first.channel,
-                        sources=sources,
-                        most_bytes=policy.bytes,
-                        most_rows=policy.rows,
-                    )
+            plans = self._planned(job_id, kind, groups, policy)
             if not plans:
                 return NOTHING_TO_DO, []
             if noted:
@@ -219,6 +204,62 @@ class CompactionCoordinator:
                 self._forget_old()
             self._plans[job_id] = plans
             return job_id, list(plans.values())
+
+    def _planned(
+        self, job_id: int, kind: CompactionKind, groups: Iterable[Group], policy: CompactionPolicy
+    ) -> OrderedDict[int, CompactionPlan]:
+        plans: OrderedDict[int, CompactionPlan] = OrderedDict()
+        for group in groups:
+            first = group[0]
+            sources = tuple(s.segment_id for s in group)
+            taken = {i for p in plans.values() for i in p.sources} | self._busy(first.collection_id)
+            if taken.isdisjoint(sources):
+                plan_id = self._allocate_id()
+                plans[plan_id] = CompactionPlan(
+                    plan_id=plan_id,
+                    job_id=job_id,
+                    kind=kind,
+                    collection_id=first.collection_id,
+                    partition_id=first.partition_id,
+                    channel=first.channel,
+                    sources=sources,
+                    most_bytes=policy.bytes,
+                    most_rows=policy.rows,
+                )
+        return plans
+
+    def begin_behind(self, kind: CompactionKind, collection_id: int, policy: CompactionPolicy) -> CompactionPlan:
+        """A job that is known over restarts and waits for what runs: it has one plan, without segments, until `decide`
+        says which."""
+        with self._lock:
+            plan = CompactionPlan(
+                plan_id=self._allocate_id(),
+                job_id=self._allocate_id(),
+                kind=kind,
+                collection_id=collection_id,
+                partition_id=0,
+                channel="",
+                sources=(),
+                most_bytes=policy.bytes,
+                most_rows=policy.rows,
+            )
+            self._records.save(plan.job_id, _encode([plan]), self._forget_old())
+            self._noted.add(plan.job_id)
+            self._plans[plan.job_id] = OrderedDict({plan.plan_id: plan})
+            return plan
+
+    def decide(
+        self, waiting: CompactionPlan, groups: Iterable[Group], policy: CompactionPolicy
+    ) -> list[CompactionPlan]:
+        """What a job that waited has to do; where that is nothing, it is complete."""
+        with self._lock:
+            plans = self._planned(waiting.job_id, waiting.kind, groups, policy)
+            if plans:
+                self._records.save(waiting.job_id, _encode(plans.values()))
+                self._plans[waiting.job_id] = plans
+        if not plans:
+            self.complete(waiting, ())
+        return list(plans.values())
 
     def _forget_old(self) -> list[int]:
         """Forget finished jobs when there are many; those of them that are in the catalog."""
@@ -233,6 +274,15 @@ class CompactionCoordinator:
         noted = self._noted.intersection(gone)
         self._noted -= noted
         return sorted(noted)
+
+    def completion(self, plan: CompactionPlan, targets: Iterable[int]) -> dict[str, bytes]:
+        """What the catalog is to have when a plan is complete: committed with the swap, it is never told otherwise."""
+        done = msgspec.structs.replace(plan, state=PlanState.COMPLETED, targets=tuple(targets))
+        with self._lock:
+            if plan.job_id not in self._noted:
+                return {}
+            job = {**self._plans.get(plan.job_id, {}), plan.plan_id: done}
+            return {self._records.key(plan.job_id): _encode(job.values())}
 
     def complete(self, plan: CompactionPlan, targets: Iterable[int]) -> None:
         self._end(msgspec.structs.replace(plan, state=PlanState.COMPLETED, targets=tuple(targets)))
@@ -273,7 +323,5 @@ def _decoded(record: bytes) -> list[CompactionPlan]:
 
 
 def _ended(plan: CompactionPlan, is_there: bool) -> CompactionPlan:
-    """How a plan ended whose process did: segments that were replaced are not there any more."""
-    if is_there:
-        return msgspec.structs.replace(plan, state=PlanState.FAILED, reason=CUT_OFF)
-    return msgspec.structs.replace(plan, state=PlanState.COMPLETED)
+    """How a plan ended whose process did: had its segments been replaced, it would have been noted as complete."""
+    return msgspec.structs.replace(plan, state=PlanState.FAILED, reason=CUT_OFF if is_there else GONE)

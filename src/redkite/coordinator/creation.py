@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from redkite.coordinator.meta import CollectionMeta, PartitionMeta
@@ -86,14 +88,16 @@ def new_collection(
     consistency: ConsistencyLevel,
     collection_id: int,
     now: int,
+    physical: Sequence[str] = (),
 ) -> CollectionMeta:
-    """A collection in database `home`. Its partitions, by name, take the ids that follow its own."""
+    """A collection in database `home`. Its partitions, by name, take the ids that follow its own. `physical`: the
+    channels that its shards are on; none: each on the one of its number."""
     return CollectionMeta(
         collection_id=collection_id,
         database=home,
         schema=schema,
         shards=shards,
-        channels=tuple(f"by-dev-rootcoord-dml_{shard}_{collection_id}v{shard}" for shard in range(shards)),
+        channels=virtual_channels(collection_id, physical or numbered_channels(shards)),
         partitions=tuple(
             PartitionMeta(name=name, partition_id=collection_id + 1 + i, created_timestamp=now)
             for i, name in enumerate(names)
@@ -105,6 +109,16 @@ def new_collection(
         update_timestamp=now,
         max_field_id=max(f.field_id for f in schema.fields),
     )
+
+
+def numbered_channels(shards: int) -> list[str]:
+    """Of a Redkite whose log is its own."""
+    return [f"by-dev-rootcoord-dml_{shard}" for shard in range(shards)]
+
+
+def virtual_channels(collection_id: int, physical: Sequence[str]) -> tuple[str, ...]:
+    """The channels of a collection's shards, which are on these physical ones."""
+    return tuple(f"{name}_{collection_id}v{shard}" for shard, name in enumerate(physical))
 
 
 def same_or_raise(

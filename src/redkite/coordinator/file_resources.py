@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING
 
 from redkite.coordinator.meta import Meta
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from redkite.storage.catalog import Catalog
 
 _NAMES, _CONTENTS = "files/name/", "files/content/"
+CONTENTS = _CONTENTS
+"""Begins the keys of the bytes of registered files, by id."""
 
 
 class FileMeta(Meta, frozen=True, kw_only=True):
@@ -45,6 +47,11 @@ class FileResourceCoordinator:
     def reload(self) -> None:
         """Take over what another process has committed."""
         self._known = self._load()
+
+    def absorb(self, _changes: Iterable[str]) -> None:
+        """Take over what others have committed."""
+        with self._lock:
+            self._known = self._load()
 
     def _load(self) -> dict[str, FileMeta]:
         return {meta.name: meta for meta in (FileMeta.from_bytes(data) for _, data in self._catalog.scan(_NAMES))}

@@ -6,24 +6,17 @@ import msgspec
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.schema_changes import with_checked_field, without_fields
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.model.limits import Limits
 from redkite.model.rules.change_rules import check_added_output
 from redkite.model.rules.function_rules import FIRST_FUNCTION_ID, check_functions
-from redkite.model.schema import FieldSchema, FunctionSchema
+from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
 from redkite.model.types import FunctionType
-
-_ADDED = frozenset({FunctionType.BM25, FunctionType.MINHASH})
-"""Functions whose values are made anew where the rows have none."""
 
 
 def with_function(meta: CollectionMeta, field: FieldSchema, function: FunctionSchema, limits: Limits) -> CollectionMeta:
-    """With a function and the field it fills, also for the rows that are there."""
-    if function.type not in _ADDED:
-        raise Unimplemented(
-            f"function {function.name}: only BM25 and MinHash functions can be added to a collection that exists, "
-            f"got {function.type.name}"
-        )
+    """With a function and the field it fills, also for the rows that are there. Those that want a model have no value
+    until somebody has asked it: so long the field may be null."""
     schema = meta.schema
     name = field.name.strip()
     if function.output_field_names != (name,):
@@ -33,11 +26,34 @@ def with_function(meta: CollectionMeta, field: FieldSchema, function: FunctionSc
         )
     output = msgspec.structs.replace(field, name=name, is_function_output=True)
     check_added_output(schema, output, limits)
-    check_functions((*schema.functions, function), (*schema.user_fields, output))
+    waiting = {field.name for _, field in unfilled(schema)}
+    known = [msgspec.structs.replace(f, nullable=f.nullable and f.name not in waiting) for f in schema.user_fields]
+    check_functions((*schema.functions, function), (*known, output))
+    output = msgspec.structs.replace(output, nullable=function.type is FunctionType.TEXTEMBEDDING)
     number = max((f.function_id for f in schema.functions), default=FIRST_FUNCTION_ID - 1) + 1
     functions = (*schema.functions, msgspec.structs.replace(function, function_id=number))
     changed = msgspec.structs.replace(meta, schema=msgspec.structs.replace(schema, functions=functions))
     return with_checked_field(changed, output)
+
+
+def unfilled(schema: CollectionSchema) -> list[tuple[FunctionSchema, FieldSchema]]:
+    """Functions that came to rows that were there, and were not applied to all of them yet; and what they fill."""
+    return [
+        (function, field)
+        for function in schema.functions
+        if function.type is FunctionType.TEXTEMBEDDING
+        for field in schema.fields
+        if field.name in function.output_field_names and field.nullable
+    ]
+
+
+def with_all_filled(meta: CollectionMeta, field_id: int) -> CollectionMeta:
+    """With a field that its function has filled in all rows. Told apart by its id: another may have its name by now."""
+    done = {field.field_id for _, field in unfilled(meta.schema)} & {field_id}
+    fields = tuple(
+        msgspec.structs.replace(f, nullable=f.nullable and f.field_id not in done) for f in meta.schema.fields
+    )
+    return msgspec.structs.replace(meta, schema=msgspec.structs.replace(meta.schema, fields=fields))
 
 
 def without_function(meta: CollectionMeta, name: str) -> CollectionMeta:

@@ -40,6 +40,7 @@ class Garbage:
         self._due: dict[str, int] = {}
         self._held: dict[str, frozenset[str]] = {}
         self._timer: Timer | None = None
+        self._paused_until = 0
         self._closed = False
 
     # -- holders --------------------------------------------------------------------------------
@@ -79,6 +80,19 @@ class Garbage:
         """Discard every object whose name begins with `prefix`."""
         self.discard(self._store.list(prefix))
 
+    def pause(self, seconds: float) -> None:
+        """Delete nothing for so long, whatever is discarded: another program reads the objects."""
+        self._paused_until = self._env.clock.now_ms() + int(seconds * 1000)
+
+    def resume(self) -> None:
+        """Delete again what is due."""
+        self._paused_until = 0
+        self.collect()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._env.clock.now_ms() < self._paused_until
+
     @property
     def waiting(self) -> int:
         """Discarded objects that are still there."""
@@ -87,6 +101,8 @@ class Garbage:
     def collect(self) -> int:
         """Delete the discarded objects whose grace is over and that nothing needs; returns how many went."""
         now = self._env.clock.now_ms()
+        if now < self._paused_until:
+            return 0
         with self._lock:
             due = [name for name, at in self._due.items() if at <= now]
             if not due:
@@ -98,14 +114,14 @@ class Garbage:
             for name in due:
                 if name not in needed or name not in held:
                     del self._due[name]
-        return self._delete(gone)
+        return self.delete(gone)
 
     def sweep(self, prefix: str) -> int:
         """Delete everything under `prefix` that nothing names and nothing holds. Only for a path just opened, before
         anything is written to it."""
         with self._lock:
             needed = self._needed()
-        return self._delete([name for name in self._store.list(prefix) if name not in needed])
+        return self.delete([name for name in self._store.list(prefix) if name not in needed])
 
     def close(self) -> None:
         """Stop collecting. What waits is swept when the path is opened next."""
@@ -121,7 +137,8 @@ class Garbage:
     def _round(self) -> None:
         self.collect()
 
-    def _delete(self, names: list[str]) -> int:
+    def delete(self, names: list[str]) -> int:
+        """Delete objects now, for who knows that nothing needs them; returns how many went."""
         deleted = 0
         for name in names:
             try:

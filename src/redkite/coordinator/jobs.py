@@ -16,11 +16,18 @@ KEPT_JOBS: Final = 256
 """Finished jobs of a kind that can still be asked for."""
 
 
+def why(error: BaseException) -> str:
+    """What a job that ended in this error says."""
+    return error.message if isinstance(error, MilvusException) else f"{type(error).__name__}: {error}"
+
+
 class JobRecords:
     """Of one kind of jobs, by their ids. Safe from any thread."""
 
-    def __init__(self, catalog: Catalog, kind: str) -> None:
+    def __init__(self, catalog: Catalog, kind: str, *, resumes: bool = False) -> None:
+        """`resumes`: what another process did not finish is done here, rather than told as failed."""
         self._catalog = catalog
+        self.resumes = resumes
         self._prefix = f"{kind}-job/"
 
     def all(self) -> list[tuple[int, bytes]]:
@@ -28,9 +35,13 @@ class JobRecords:
         found = [(int(key.removeprefix(self._prefix)), value) for key, value in self._catalog.scan(self._prefix)]
         return sorted(found)
 
+    def key(self, job_id: int) -> str:
+        """Where the catalog has a job, for whoever commits it together with other things."""
+        return f"{self._prefix}{job_id}"
+
     def save(self, job_id: int, record: bytes, gone: Iterable[int] = ()) -> None:
         """Remember a job, and forget others; durable on return."""
-        self._catalog.commit({f"{self._prefix}{job_id}": record}, [f"{self._prefix}{i}" for i in gone])
+        self._catalog.commit({self.key(job_id): record}, [self.key(i) for i in gone])
 
     def note(self, job_id: int, record: bytes) -> None:
         """Remember how a job goes on. When that cannot be written now, it is told as cut off after a restart."""

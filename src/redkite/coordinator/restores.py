@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 import msgspec
 
-from redkite.coordinator.jobs import KEPT_JOBS
+from redkite.coordinator.jobs import KEPT_JOBS, why
 from redkite.coordinator.meta import Meta
-from redkite.errors import InvalidParameter
+from redkite.errors import InvalidParameter, MilvusException
+from redkite.logs import get_logger
 from redkite.model.types import JobState
 from redkite.storage.catalog import Catalog
+
+log = get_logger(__name__)
 
 _JOBS = "restore-job/"
 
@@ -30,6 +34,11 @@ class RestoreJob(Meta, frozen=True, kw_only=True):
     reason: str = ""
     """Why it failed."""
     took_ms: int = 0
+    source: int = 0
+    """The collection that the snapshot is of."""
+    rewrite: bool = False
+    made: int = 0
+    """The id of the collection that it is about to make known: by that, and not by its name, it is known later."""
 
     @property
     def is_over(self) -> bool:
@@ -39,18 +48,32 @@ class RestoreJob(Meta, frozen=True, kw_only=True):
 class RestoreJobs:
     """Beginnings and ends are durable, progress is not. Safe from any thread."""
 
-    def __init__(self, catalog: Catalog, now_ms: Callable[[], int]) -> None:
+    def __init__(self, catalog: Catalog, now_ms: Callable[[], int], *, resumes: bool = False) -> None:
+        """`resumes`: what another process did not finish is done here, rather than told as failed."""
         self._catalog = catalog
         self._now_ms = now_ms
         self._lock = Lock()
         self._jobs = {job.job_id: job for _, value in catalog.scan(_JOBS) for job in [RestoreJob.from_bytes(value)]}
         for job in list(self._jobs.values()):
-            if not job.is_over:
+            if not job.is_over and not (resumes and job.source):
                 self._end(job, JobState.FAILED, "the database was closed before the restore was done")
 
-    def start(self, job_id: int, snapshot: str, database: str, collection: str) -> RestoreJob:
+    def unfinished(self) -> list[RestoreJob]:
+        """Those that another process was about to do."""
+        return [job for job in self._jobs.values() if not job.is_over]
+
+    def start(
+        self, job_id: int, snapshot: str, database: str, collection: str, source: int = 0, *, rewrite: bool = False
+    ) -> RestoreJob:
+        """`source` is the collection of the snapshot, where that is in this database."""
         job = RestoreJob(
-            job_id=job_id, snapshot=snapshot, database=database, collection=collection, started_ms=self._now_ms()
+            job_id=job_id,
+            snapshot=snapshot,
+            database=database,
+            collection=collection,
+            started_ms=self._now_ms(),
+            source=source,
+            rewrite=rewrite,
         )
         with self._lock:
             over = sorted(i for i, j in self._jobs.items() if j.is_over)
@@ -67,13 +90,35 @@ class RestoreJobs:
                 job_id: msgspec.structs.replace(job, state=JobState.EXECUTING, progress=percent),
             }
 
+    def making(self, job_id: int, collection_id: int) -> None:
+        """Note what is about to be made known."""
+        with self._lock:
+            job = msgspec.structs.replace(self._jobs[job_id], made=collection_id)
+            self._catalog.commit({f"{_JOBS}{job_id}": job.to_bytes()})
+            self._jobs = {**self._jobs, job_id: job}
+
     def complete(self, job_id: int) -> None:
         with self._lock:
             self._end(msgspec.structs.replace(self._jobs[job_id], progress=100), JobState.COMPLETED, "")
 
     def fail(self, job_id: int, reason: str) -> None:
+        """Where that cannot be noted now, it is told all the same; after a restart as cut off."""
         with self._lock:
-            self._end(self._jobs[job_id], JobState.FAILED, reason)
+            over = self._over(self._jobs[job_id], JobState.FAILED, reason)
+            try:
+                self._note(over)
+            except MilvusException as error:
+                log.warning("how restore job %d ended could not be noted: %s", job_id, error.message)
+                self._jobs = {**self._jobs, job_id: over}
+
+    @contextmanager
+    def told(self, job_id: int) -> Iterator[None]:
+        """A job that cannot be begun has failed."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(job_id, why(error))
+            raise
 
     def find(self, job_id: int) -> RestoreJob:
         found = self._jobs.get(job_id)
@@ -87,6 +132,11 @@ class RestoreJobs:
         return sorted(mine, key=lambda j: j.job_id)
 
     def _end(self, job: RestoreJob, state: JobState, reason: str) -> None:
-        over = msgspec.structs.replace(job, state=state, reason=reason, took_ms=self._now_ms() - job.started_ms)
-        self._catalog.commit({f"{_JOBS}{job.job_id}": over.to_bytes()})
-        self._jobs = {**self._jobs, job.job_id: over}
+        self._note(self._over(job, state, reason))
+
+    def _over(self, job: RestoreJob, state: JobState, reason: str) -> RestoreJob:
+        return msgspec.structs.replace(job, state=state, reason=reason, took_ms=self._now_ms() - job.started_ms)
+
+    def _note(self, over: RestoreJob) -> None:
+        self._catalog.commit({f"{_JOBS}{over.job_id}": over.to_bytes()})
+        self._jobs = {**self._jobs, over.job_id: over}

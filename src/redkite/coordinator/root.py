@@ -8,15 +8,24 @@ knows what happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from redkite.coordinator.creation import engine_schema, first_partitions, new_collection, same_or_raise
+from redkite.coordinator.creation import (
+    engine_schema,
+    first_partitions,
+    new_collection,
+    numbered_channels,
+    same_or_raise,
+)
 from redkite.coordinator.meta import CollectionMeta, DatabaseMeta, PartitionMeta
-from redkite.coordinator.namespace import Namespace
+from redkite.coordinator.namespace import COLLECTIONS as _COLLECTIONS
+from redkite.coordinator.namespace import DATABASES as _DATABASES
+from redkite.coordinator.namespace import Namespace, space_with
+from redkite.coordinator.schema_changes import as_said
 from redkite.coordinator.tso import TimestampOracle
 from redkite.env import Env
 from redkite.errors import (
@@ -27,10 +36,10 @@ from redkite.errors import (
     DatabaseNotFound,
     InvalidParameter,
     LimitReached,
-    MilvusException,
 )
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.moments import zone_of
+from redkite.model.quotas import DATABASE_COLLECTIONS, limit_of
 from redkite.model.results import AliasInfo
 from redkite.model.rules.field_rules import with_settled_default
 from redkite.model.rules.names import (
@@ -39,7 +48,7 @@ from redkite.model.rules.names import (
     check_database_name,
     check_partition_name,
 )
-from redkite.model.rules.property_rules import TIMEZONE, check_database_properties
+from redkite.model.rules.property_rules import TIMEZONE, check_database_keys, check_database_properties
 from redkite.model.rules.schema_rules import check_schema
 from redkite.model.schema import DEFAULT_DATABASE, DEFAULT_PARTITION, CollectionSchema
 from redkite.model.types import ConsistencyLevel
@@ -49,10 +58,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DATABASES = "root/database/"
-_COLLECTIONS = "root/collection/"
 _DATABASE_LIMIT = 801
 _CAPACITY_LIMIT = 250
+_NO_NAME = "collection name should not be empty"
 
 
 class RootCoordinator:
@@ -65,20 +73,40 @@ class RootCoordinator:
         self._catalog = catalog
         self._limits = limits
         self._ddl = threading.Lock()
+        self._turn = threading.Lock()
+        """Held for a moment, while the snapshot is exchanged for the next."""
         self.oracle = oracle or TimestampOracle(catalog, env.clock)
+        self.pick_channels: Callable[[int], Sequence[str]] = numbered_channels
+        """The physical channels for so many shards of a new collection."""
         self._space = self._load()
         if DEFAULT_DATABASE not in self._space.databases:
             self._add_database(DEFAULT_DATABASE, {})
 
     def reload(self) -> None:
         """Take over what another process has committed."""
-        self._space = self._load()
+        with self._turn:
+            self._space = self._load()
+
+    def absorb(self, changes: Iterable[str]) -> None:
+        """Take over what others have committed: the keys that changed. Waits for nobody."""
+        self._take(changes, {})
+
+    def _take(self, keys: Iterable[str], made: Mapping[str, CollectionMeta | DatabaseMeta]) -> None:
+        """Have in the snapshot what the catalog has under these keys. `made` is what was committed just now: it is
+        taken as it is, if nobody has changed it since."""
+        with self._turn:
+            self._space = space_with(self._space, self._catalog, keys, made)
 
     def _load(self) -> Namespace:
         return Namespace.of(
             (DatabaseMeta.from_bytes(data) for _, data in self._catalog.scan(_DATABASES)),
             (CollectionMeta.from_bytes(data) for _, data in self._catalog.scan(_COLLECTIONS)),
         )
+
+    @property
+    def space(self) -> Namespace:
+        """Everything that has a name, as it is now. Another object whenever something has changed."""
+        return self._space
 
     def close(self) -> None:
         """Leave the oracle where it stands. The coordinator must not be used for changes afterwards."""
@@ -108,15 +136,14 @@ class RootCoordinator:
         return self._put_database(database)
 
     def _put_database(self, database: DatabaseMeta) -> DatabaseMeta:
-        self._commit({f"{_DATABASES}{database.database_id}": database.to_bytes()})
-        self._space = self._space.with_database(database)
+        self._commit({f"{_DATABASES}{database.database_id}": database})
         return database
 
     def alter_database(self, name: str, properties: Mapping[str, str], delete_keys: Iterable[str]) -> DatabaseMeta:
         """Set some properties, take others away."""
         check_database_properties(properties)
-        check_database_properties(dict.fromkeys(delete_keys, ""))
         gone = set(delete_keys)
+        check_database_keys(gone)
         with self._ddl:
             database = self._database(self._space, name)
             kept = {key: value for key, value in database.properties.items() if key not in gone}
@@ -133,7 +160,6 @@ class RootCoordinator:
             if any(self._space.in_database(name)):
                 raise InvalidParameter(f"database:{name} not empty, must drop all collections before drop database")
             self._commit({}, [f"{_DATABASES}{database.database_id}"])
-            self._space = self._space.without_database(name)
             return database
 
     def list_databases(self) -> tuple[DatabaseMeta, ...]:
@@ -169,7 +195,7 @@ class RootCoordinator:
         """Create, or return the existing collection when it is identical. `shards` 0 means one; `partitions` is only
         for schemas with a partition key, 0 means the default number. `check` raises for a schema that is well formed
         but cannot be served."""
-        wanted = msgspec.structs.replace(schema, properties={**schema.properties, **(properties or {})})
+        wanted, consistency = as_said(schema, consistency, properties or {})
         check_schema(wanted, self._limits, partitions, shards)
         wanted = engine_schema(wanted)
         if check is not None:
@@ -187,7 +213,8 @@ class RootCoordinator:
             self._check_room(home, shards * len(names))
             collection_id = self.oracle.allocate_ids(1 + len(names))
             now = self.oracle.allocate()
-            meta = new_collection(home, wanted, shards, names, consistency, collection_id, now)
+            physical = self.pick_channels(shards)
+            meta = new_collection(home, wanted, shards, names, consistency, collection_id, now, physical)
             self._replace([], [meta])
             return meta
 
@@ -206,6 +233,10 @@ class RootCoordinator:
 
     def _check_room(self, home: str, more: int) -> None:
         limit = self._limits.max_collections
+        known = self._space.databases.get(home)
+        own = None if known is None else limit_of(known.properties, DATABASE_COLLECTIONS)
+        if own is not None and own >= 0:
+            limit = min(limit, int(own))
         if sum(1 for _ in self._space.in_database(home)) >= limit:
             raise LimitReached(f"exceeded the limit number of collections[dbName={home}][limit={limit}]")
         self._check_capacity(more)
@@ -219,6 +250,8 @@ class RootCoordinator:
 
     def drop_collection(self, database: str, name: str) -> CollectionMeta | None:
         """What was dropped; None when there was none. Real name only."""
+        if not name:
+            raise InvalidParameter(_NO_NAME)
         with self._ddl:
             home = self._database(self._space, database).name
             meta = self._space.names.get((home, name))
@@ -235,10 +268,12 @@ class RootCoordinator:
             return meta
 
     def find(self, database: str, name: str) -> CollectionMeta:
-        """The collection of that name or alias, or CollectionNotFound."""
+        """The collection of that name or alias, or CollectionNotFound; InvalidParameter when there is no name."""
         space = self._space
         found = space.names.get((database or DEFAULT_DATABASE, name))
         if found is None:
+            if not name:
+                raise InvalidParameter(_NO_NAME)
             raise CollectionNotFound.named(self._database(space, database).name, name)
         return found
 
@@ -284,6 +319,8 @@ class RootCoordinator:
                 )
             if target != home and meta.aliases:
                 raise InvalidParameter("fail to rename db name, must drop all aliases of this collection before rename")
+            if target != home:
+                self._check_room(target, 0)
             schema = msgspec.structs.replace(meta.schema, name=new_name)
             return self._change(meta, schema=schema, database=target)
 
@@ -415,16 +452,17 @@ class RootCoordinator:
 
     def _replace(self, old: Iterable[CollectionMeta], new: Iterable[CollectionMeta]) -> None:
         old, new = list(old), list(new)
-        puts = {f"{_COLLECTIONS}{meta.collection_id}": meta.to_bytes() for meta in new}
+        puts = {f"{_COLLECTIONS}{meta.collection_id}": meta for meta in new}
         gone = {f"{_COLLECTIONS}{meta.collection_id}" for meta in old} - puts.keys()
         self._commit(puts, sorted(gone))
-        self._space = self._space.replaced(old, new)
 
-    def _commit(self, puts: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
+    def _commit(self, puts: Mapping[str, CollectionMeta | DatabaseMeta], gone: Iterable[str] = ()) -> None:
+        gone = list(gone)
         try:
-            self._catalog.commit(puts, gone)
-        except MilvusException:
-            self._space = self._load()
+            self._catalog.commit({key: meta.to_bytes() for key, meta in puts.items()}, gone)
+            self._take([*puts, *gone], puts)
+        except BaseException:  # also an interrupt: whether it was committed only the catalog knows
+            self.reload()
             raise
 
     @staticmethod

@@ -174,6 +174,29 @@ def with_properties(
     return _with_dynamic_field(made, properties[_DYNAMIC]) if _DYNAMIC in properties else made
 
 
+def as_said(
+    schema: CollectionSchema, level: ConsistencyLevel, properties: Mapping[str, str]
+) -> tuple[CollectionSchema, ConsistencyLevel]:
+    """A schema that is to be, with these properties besides its own, and its level: what is said like properties is
+    kept where it belongs."""
+    given = {**schema.properties, **properties}
+    kept = {key: value for key, value in given.items() if key not in _NOT_KEPT}
+    made: CollectionSchema = msgspec.structs.replace(
+        schema,
+        properties=kept,
+        description=given.get(_DESCRIPTION, schema.description),
+        enable_dynamic_field=schema.enable_dynamic_field or _dynamic(given.get(_DYNAMIC, "false")),
+    )
+    return made, _level(given[_CONSISTENCY]) if _CONSISTENCY in given else level
+
+
+def _dynamic(value: str) -> bool:
+    wanted = truth(value)
+    if wanted is None:
+        raise InvalidParameter(f"the value for {_DYNAMIC} must be true or false, but got {value}")
+    return wanted
+
+
 def _check_either(properties: Mapping[str, str], delete_keys: Iterable[str]) -> None:
     if properties and delete_keys:
         raise InvalidParameter("properties cannot be set and deleted in one request")
@@ -182,9 +205,7 @@ def _check_either(properties: Mapping[str, str], delete_keys: Iterable[str]) -> 
 
 
 def _with_dynamic_field(meta: CollectionMeta, value: str) -> CollectionMeta:
-    wanted = truth(value)
-    if wanted is None:
-        raise InvalidParameter(f"the value for {_DYNAMIC} must be true or false, but got {value}")
+    wanted = _dynamic(value)
     if wanted is meta.schema.enable_dynamic_field:
         return meta
     if not wanted:

@@ -86,6 +86,20 @@ class SnapshotMeta(Meta, frozen=True, kw_only=True):
         return sum(pin.is_active(now_ms) for pin in self.pins)
 
 
+def protected_in(catalog: Catalog, now_ms: int) -> frozenset[int]:
+    """Ids of the segments that compaction has to leave alone, as a catalog says it that others commit to."""
+    return _protected((SnapshotMeta.from_bytes(value) for _, value in catalog.scan(_SNAPSHOTS)), now_ms)
+
+
+def _protected(snapshots: Iterable[SnapshotMeta], now_ms: int) -> frozenset[int]:
+    return frozenset(
+        segment.segment_id
+        for snapshot in snapshots
+        if snapshot.protected_until_ms > now_ms
+        for segment in snapshot.image.segments
+    )
+
+
 class SnapshotCoordinator:
     """Readers take an immutable dict and never lock; changes are serialised."""
 
@@ -119,13 +133,7 @@ class SnapshotCoordinator:
 
     def protected_segments(self) -> frozenset[int]:
         """Ids of the segments that compaction has to leave alone for now."""
-        now = self._now_ms()
-        return frozenset(
-            segment.segment_id
-            for snapshot in self._snapshots.values()
-            if snapshot.protected_until_ms > now
-            for segment in snapshot.image.segments
-        )
+        return _protected(self._snapshots.values(), self._now_ms())
 
     def check_name_free(self, collection_id: int, name: str) -> None:
         if any(s.name == name for s in self.of_collection(collection_id)):

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 _KEY = "root/oracle"
 _WIDTH = 8
-WINDOW_MS = 10_000
-"""How far ahead of the clock the durable bound is set."""
-_SLACK_MS = 100
-"""How far the bound is moved when the sequence is already ahead of the clock: restarts must not pile up windows."""
+WINDOW_MS = 1_000
+"""How far ahead of the clock the durable bound is set. After a process was killed its successor's numbers are ahead of
+the clock by what is left of this, and a time that a person notes meanwhile lies before writes that came before it."""
+_SLACK_MS = 10
+"""How far the bound is moved when the sequence is already ahead of the clock, some millions of numbers: less than a
+restart takes, so that restarts do not pile up."""
+_OBSERVED_MS = 100
+"""The same when it is ahead because of what others hand out, who go on."""
 
 
 class TimestampOracle:
@@ -67,13 +71,21 @@ class TimestampOracle:
         """The first of `n` consecutive ids. They share the sequence of the timestamps."""
         return self.allocate(n)
 
+    def observe(self, timestamp: int) -> None:
+        """Something has this timestamp that another handed out: what is handed out here from now on is larger."""
+        with self._lock:
+            if timestamp > self._last:
+                if timestamp >= self._bound:
+                    self._extend(timestamp, _OBSERVED_MS)
+                self._last = timestamp
+
     def close(self) -> None:
         """Give back the unused window, so that a clean restart continues where this oracle stopped."""
         with self._lock:
             self._commit(self._last + 1)
 
-    def _extend(self, last: int) -> None:
-        self._commit(max(at_us(self._now_us()) + compose(WINDOW_MS), last + compose(_SLACK_MS)))
+    def _extend(self, last: int, slack_ms: int = _SLACK_MS) -> None:
+        self._commit(max(at_us(self._now_us()) + compose(WINDOW_MS), last + compose(slack_ms)))
 
     def _commit(self, bound: int) -> None:
         self._catalog.commit({_KEY: bound.to_bytes(_WIDTH, "big")})

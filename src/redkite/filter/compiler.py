@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from redkite.errors import InvalidParameter
 from redkite.filter import bound
@@ -28,6 +28,17 @@ _NO_PARAMS: Mapping[str, Any] = {}
 _LONG_KEY = 256
 
 
+class Origin(NamedTuple):
+    """What a filter was compiled of: whoever has this has the filter."""
+
+    schema: CollectionSchema
+    text: str
+    params: dict[str, Any]
+    """Those that it uses."""
+    zone: tzinfo
+    limits: Limits
+
+
 class Filter:
     """A filter bound to a schema: immutable, safe to share between threads and to keep for a schema's life.
 
@@ -35,8 +46,8 @@ class Filter:
     """
 
     __slots__ = (
-        "_parts", "always_true", "can_prune", "elements", "fields", "json_paths", "key", "predicate", "primary_keys",
-        "sample", "text", "whole",
+        "_parts", "always_true", "can_prune", "elements", "fields", "json_paths", "key", "origin", "predicate",
+        "primary_keys", "sample", "text", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -47,10 +58,13 @@ class Filter:
         primary_field: str,
         sample: float | None = None,
         elements: bound.ElementMatch | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.text = text
         self.key = key
         """The text, the parameters and the time zone it uses; long ones are digested."""
+        self.origin = origin
+        """How to compile it again, elsewhere; None for the `whole` of another."""
         self.predicate = predicate
         self._parts = parts_of(predicate)
         """What an index may answer instead of a scan."""
@@ -133,7 +147,8 @@ def compile_filter(
         predicate = elements if predicate == bound.Constant(True) else bound.And.of([predicate, elements])
     sample = None if call is None else bind_sample(scope, call)
     primary = next((f.name for f in schema.fields if f.is_primary), "")
-    return Filter(text, _key(text, scope), predicate, primary, sample, elements)
+    origin = Origin(schema, text, dict(scope.used), zone, limits)
+    return Filter(text, _key(text, scope), predicate, primary, sample, elements, origin)
 
 
 def _key(text: str, scope: Scope) -> str:

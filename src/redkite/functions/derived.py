@@ -1,7 +1,7 @@
 """What functions would have made of rows that were written before the functions came.
 
-Only functions that ask neither a service nor a model can be added to rows that are there, so that what they make is the
-same whenever it is asked for. It is made where it is read, until the rows are written anew.
+What a function makes that asks neither a service nor a model is the same whenever it is asked for: it is made where it
+is read, until the rows are written anew. Rows that want a model have no value until they were written with one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ _lock = Lock()
 _ready: dict[tuple[int, str], tuple[CollectionSchema, FieldFunction]] = {}
 
 
+def is_derived(schema: CollectionSchema, field: FieldSchema) -> bool:
+    """Whether the values of a field can be made where they are read."""
+    function = function_of_output(schema, field.name) if field.is_function_output else None
+    return function is not None and function.type is not FunctionType.TEXTEMBEDDING
+
+
 def derived_column(schema: CollectionSchema, field: FieldSchema, read: Callable[[str], pa.Array]) -> pa.Array:
     """The column of a field that a function fills, of rows that were written without it. `read` gives the columns of
     other fields of the same rows."""
@@ -62,5 +68,5 @@ def _made(schema: CollectionSchema, function: FunctionSchema) -> FieldFunction:
         return MinHashFunction(schema, function, _Alone())
     from redkite.functions.bm25 import Bm25Function
 
-    assert function.type is FunctionType.BM25, "no other function is added to rows that are there"
+    assert function.type is FunctionType.BM25, "what a model makes is not made at reading"
     return Bm25Function(schema, function, _Alone())

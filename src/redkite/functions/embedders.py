@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,8 @@ from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.types import DataType
 
 SMALLEST, LARGEST = -128, 127
+TOGETHER = 256
+"""Texts that a model of this machine takes at a time; in between others have their turn."""
 
 
 class Embedder(Protocol):
@@ -142,7 +145,7 @@ class CallableEmbedder:
         for at in range(0, len(texts), step):
             some = list(texts[at : at + step])
             try:
-                rows = stacked(call(some))
+                rows = self._models.computed(who, partial(_called, call, some))
             except MilvusException:
                 raise
             except Exception as error:
@@ -174,10 +177,18 @@ class LocalEmbedder:
         """Its place was looked at when it was named."""
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        model = self._models.local(self._place)
         prompt = self._prompts.get(purpose, "")
         prompted = [prompt + text for text in texts] if prompt else texts
-        return self._shape.matrix(f"model {self._place.name}", model.embed(prompted), len(texts))
+        who = f"model {self._place.name}"
+        parts = [
+            self._models.computed(who, partial(self._batch, prompted[at : at + TOGETHER]))
+            for at in range(0, len(prompted), TOGETHER)
+        ]
+        return self._shape.matrix(who, _together(parts), len(texts))
+
+    def _batch(self, texts: Sequence[str]) -> Vectors:
+        vectors: Vectors = self._models.local(self._place).embed(texts)
+        return vectors
 
 
 def _together(parts: Sequence[Vectors]) -> Vectors:
@@ -186,6 +197,10 @@ def _together(parts: Sequence[Vectors]) -> Vectors:
     matrix: Any = np.concatenate(parts)
     vectors: Vectors = matrix
     return vectors
+
+
+def _called(call: Callable[[list[str]], Any], texts: list[str]) -> Any:
+    return stacked(call(texts))
 
 
 def stacked(rows: Any) -> Any:

@@ -7,11 +7,11 @@ therefore has a list of addresses that may be named, and speaks to no others; th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from redkite.errors import InvalidParameter
 from redkite.model.calling import ANYWHERE, LOOPBACK
+from redkite.model.hosts import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -61,11 +61,3 @@ def _matches(rule: str, parts: SplitResult) -> bool:
     if name == LOOPBACK:
         return is_loopback(host)
     return host.endswith(name[1:]) if name.startswith("*.") else bool(name) and host == name
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name or number alone."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == LOOPBACK

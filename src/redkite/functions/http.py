@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from redkite import spans
 from redkite.env import Env, Executor, away
 from redkite.errors import FunctionFailed
 from redkite.functions.quoting import quoted
@@ -82,6 +83,7 @@ class Http:
             stopped = True
             raise
 
+    @spans.traced("ask model", lambda _, request: {"redkite.model": request.who, "server.address": request.place})
     def post(self, request: HttpRequest) -> bytes:
         """The body of an answer of status 200. Raises FunctionFailed, which says who was asked, where, and what came
         back."""
@@ -143,7 +145,8 @@ class Http:
             return seconds
 
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **request.headers}
+        fixed = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {**fixed, **spans.headers(), **request.headers}
         try:
             connection.timeout = left()
             if connection.sock is not None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from redkite.model.sparse import SparseRows
 from redkite.text.analyzer import Pipeline
-from redkite.text.tokens import Tokens, token_hash
+from redkite.text.tokens import Tokens, token_hashes
 
 MAX_WORDS = 1 << 18
 """Words whose hashes are kept."""
@@ -85,28 +85,49 @@ class HashMemo:
     def hashed(self, texts: pa.Array | Sequence[str | None]) -> tuple[Codes, Codes, Hashes]:
         """Where the words of each text begin (and the last end), which each of them is, and the hashes of all."""
         raw = self._analyzer.cut(texts)
-        vocabulary, known = raw.vocabulary, self._known
-        try:
-            found = list(map(known.__getitem__, vocabulary))
-        except KeyError:
-            found = list(map(self._with_new(vocabulary).__getitem__, vocabulary))
+        vocabulary = raw.vocabulary
+        found: list[Any] = list(map(self._known.get, vocabulary))
+        if None in found:
+            found = self._with_new(vocabulary, found)
         try:
             return raw.starts, raw.codes, np.fromiter(found, np.uint32, len(found))
         except TypeError:  # not one of each: words were dropped, or became several
+            if not any(one for one in found if isinstance(one, tuple)):
+                return _without_dropped(raw, found)
             return _expanded(raw, [one if isinstance(one, tuple) else (one,) for one in found])
 
-    def _with_new(self, vocabulary: list[str]) -> dict[str, int | tuple[int, ...]]:
+    def _with_new(self, vocabulary: list[str], found: list[Any]) -> list[Any]:
+        """What is found of each word, once those that nobody has seen before, None so far, are looked at."""
+        fresh = [word for word, one in zip(vocabulary, found, strict=True) if one is None]
+        hashes = dict(zip(fresh, self._made_of(fresh), strict=True))
         known = self._known
-        if len(known) + len(vocabulary) > MAX_WORDS:
+        if len(known) + len(fresh) > MAX_WORDS:
             self._known = known = {}  # who is looking keeps the one that it has
-        fresh = [word for word in vocabulary if word not in known]
-        hashes = {
-            word: token_hash(made[0]) if len(made) == 1 else tuple(map(token_hash, made))
-            for word, made in zip(fresh, self._analyzer.made_of(fresh), strict=True)
-        }
-        known.update((word, found) for word, found in hashes.items() if len(word) <= MAX_CHARACTERS)
         # Very long words are not kept.
-        return {word: hashes[word] if word in hashes else known[word] for word in vocabulary}
+        short = max(map(len, fresh)) <= MAX_CHARACTERS
+        known.update(hashes if short else {word: one for word, one in hashes.items() if len(word) <= MAX_CHARACTERS})
+        new = iter(hashes.values())
+        return [next(new) if one is None else one for one in found]
+
+    def _made_of(self, words: list[str]) -> list[Any]:
+        """The hash of what becomes of each word; several of them where that is not one word."""
+        made = self._analyzer.made_of(words)
+        if len(made.sources) == len(words) and made.sources == list(range(len(words))):
+            return token_hashes(made.words)
+        several: list[list[int]] = [[] for _ in words]
+        for source, one in zip(made.sources, token_hashes(made.words), strict=True):
+            several[source].append(one)
+        return [each[0] if len(each) == 1 else tuple(each) for each in several]
+
+
+def _without_dropped(raw: Tokens, found: list[Any]) -> tuple[Codes, Codes, Hashes]:
+    """Where some words are dropped, and the others one each."""
+    kept = np.array([one != () for one in found], np.bool_)
+    stays = kept[raw.codes]
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(stays)])
+    codes = (np.cumsum(kept) - 1)[raw.codes[stays]]
+    hashes = [one for one in found if one != ()]
+    return before[raw.starts], codes, np.fromiter(hashes, np.uint32, len(hashes))
 
 
 def _expanded(raw: Tokens, hashes: list[tuple[int, ...]]) -> tuple[Codes, Codes, Hashes]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from redkite.env import Env
+from redkite.env import Env, Executor, away
+from redkite.errors import FunctionFailed
 from redkite.model.calling import FOLDER_VARIABLE, ModelSettings
 from redkite.model.embeddings import RegisterEmbedding
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from redkite.functions.local import LocalModel, Place
     from redkite.functions.targets import Targets
 
+T = TypeVar("T")
 MOST_LOADED = 8
 """Models of this machine that are kept."""
 
@@ -44,6 +46,7 @@ class Models:
         self._callables: dict[str, RegisterEmbedding] = {}
         self._local: OrderedDict[Place, LocalModel] = OrderedDict()
         self._loading = Lock()
+        self._computing: Executor | None = None
 
     @property
     def http(self) -> Http:
@@ -87,9 +90,33 @@ class Models:
                 self._local.popitem(last=False)
             return model
 
+    def computed(self, who: str, work: Callable[[], T]) -> T:
+        """What some work of this machine gives that may take long: on a thread of its own kind, where there are any.
+        Raises FunctionFailed when it does not end in time; its thread is free again when it does end."""
+        if not self.settings.local_threads:
+            return work()
+        with self._lock:
+            if self._computing is None:
+                self._computing = self._env.tasks.executor("models", self.settings.local_threads)
+            computing = self._computing
+        seconds = self.settings.local_seconds
+        future = computing.submit(work)
+        with away():
+            try:
+                return future.result(seconds)
+            except TimeoutError as error:
+                if future.done():  # the work says so itself
+                    raise FunctionFailed(f"{who} raised TimeoutError: {error!s:.200}") from error
+                was_begun = not future.cancel()
+        what = "did not answer" if was_begun else f"was busy: none of {self.settings.local_threads} threads was free"
+        raise FunctionFailed(f"{who} {what} in {seconds:g} s")
+
     def close(self) -> None:
         with self._lock:
             http, self._http, self._targets = self._http, None, None
+            computing, self._computing = self._computing, None
+        if computing is not None:
+            computing.shutdown(wait=False)
         with self._loading:
             self._local.clear()
         if http is not None:

@@ -105,9 +105,20 @@ def fingerprint(queries: Queries) -> str:
     return str(queries.tobytes().hex())
 
 
+LEAST_SQUARE, MOST_SQUARE = 1e-18, 1e18
+"""Squared lengths whose products single precision still holds, and holds well."""
+
+
 def lengths_of(vectors: Vectors) -> Scores:
     """Euclidean length of each row, 1 for a zero row: what to divide by."""
-    lengths: Scores = np.sqrt(np.vecdot(vectors, vectors))
+    with np.errstate(over="ignore"):  # what is too long for single precision is measured in double
+        squares = np.vecdot(vectors, vectors)
+    lengths: Scores = np.sqrt(squares)
+    odd = ~((squares >= LEAST_SQUARE) & (squares <= MOST_SQUARE))
+    if not odd.any():
+        return lengths
+    wide = vectors[odd].astype(np.float64)
+    lengths[odd] = np.minimum(np.sqrt(np.vecdot(wide, wide)), np.finfo(np.float32).max)
     lengths[lengths == 0] = 1
     return lengths
 
@@ -115,7 +126,8 @@ def lengths_of(vectors: Vectors) -> Scores:
 def normalized(vectors: Vectors) -> Vectors:
     """Rows of length 1; a zero row stays zero."""
     if len(vectors) == 1:  # the everyday query, for which numpy's fixed costs are felt
-        length = math.sqrt(np.vdot(vectors, vectors))
-        return vectors / length if length else vectors.copy()
+        square = np.vdot(vectors, vectors)
+        if LEAST_SQUARE <= square <= MOST_SQUARE:
+            return vectors / math.sqrt(square)
     result: Vectors = vectors / lengths_of(vectors)[:, None]
     return result

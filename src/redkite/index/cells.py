@@ -6,19 +6,17 @@ graph answers badly: the rows to compare are then those of the nearest cells.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from redkite.index.base import RowNumbers, Scores, Vectors, normalized
-from redkite.index.exact import SPARE
+from redkite.index.base import Scores, Vectors, lengths_of, normalized
+from redkite.index.scoring import closeness
 from redkite.index.threads import faiss, use_threads
 from redkite.model.types import Metric
 
-_faiss: Any = faiss
-"""For kernels that faiss's type stubs leave out."""
 CELLS = 128
 ROWS_PER_CELL = 16
 """A segment gets no more cells than leave so many rows to each."""
@@ -32,20 +30,39 @@ _SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """`centres` (cells, dim) float32, of vectors of length 1 for COSINE; `cell_of` (rows,) the cell of each row."""
+    """`centres` (cells, dim) float32, of vectors of length 1 for COSINE; `cell_of` (rows,) the cell of each row.
+
+    How far a row or a centre is from a query: the Euclidean distance, of vectors of length 1 for COSINE; for IP minus
+    its product with the query made 1 long. A row's distance differs from that of its centre by no more than the two
+    are apart, whatever the metric.
+    """
 
     metric: Metric
     centres: Vectors
     cell_of: npt.NDArray[np.uint8]
 
-    def nearest(self, queries: Vectors) -> RowNumbers:
-        """(nq, cells) cells of each query, nearest first."""
-        if self.metric is Metric.COSINE:
-            queries = normalized(queries)
-        far = -2 * (queries @ self.centres.T)
-        if self.metric is not Metric.IP:
-            far += np.vecdot(self.centres, self.centres)
-        return np.argsort(far, axis=1)
+    def asked(self, query: Vectors) -> Vectors:
+        """A (1, dim) query as distances are measured from it."""
+        return query if self.metric is Metric.L2 else normalized(query)
+
+    def distances(self, asked: Vectors) -> Scores:
+        """(cells,) how far the centres are."""
+        metric = Metric.L2 if self.metric is Metric.COSINE else self.metric
+        close = closeness(self.centres, None, asked, metric)
+        return close if metric is Metric.IP else np.sqrt(close)
+
+    def distance(self, close: float) -> float:
+        """How far a row is, by its `closeness`."""
+        if self.metric is Metric.IP:
+            return close
+        return math.sqrt(max(0.0, close if self.metric is Metric.L2 else 2 + 2 * close))
+
+    def distances_scored(self, queries: Vectors, scores: Scores) -> Scores:
+        """(nq, k) how far rows are, by their exact scores."""
+        if self.metric is Metric.IP:
+            far: Scores = -scores / lengths_of(queries)[:, None]
+            return far
+        return np.sqrt(np.maximum(scores if self.metric is Metric.L2 else 2 - 2 * scores, 0))
 
 
 def build_cells(vectors: Vectors, metric: Metric) -> Cells:
@@ -64,30 +81,3 @@ def build_cells(vectors: Vectors, metric: Metric) -> Cells:
         block = normalized(block) if metric is Metric.COSINE else np.ascontiguousarray(block)
         cell_of[at : at + len(block)] = faiss.knn(block, centres, 1)[1][:, 0]
     return Cells(metric, centres, cell_of)
-
-
-def closest_in(
-    spans: list[tuple[int, int]], block: Vectors, lengths: Scores | None, query: Vectors, k: int, metric: Metric
-) -> RowNumbers:
-    """Places in `block` among which the best `k` of the given spans are, in any order: `k` or a few more, at most all.
-
-    `lengths` of the block's rows are wanted for COSINE. The spans hold at least one row.
-    """
-    sizes = [end - start for start, end in spans]
-    close = np.empty(sum(sizes), np.float32)
-    asked, at, dim = faiss.swig_ptr(query), 0, block.shape[1]
-    compare = _faiss.fvec_L2sqr_ny if metric is Metric.L2 else _faiss.fvec_inner_products_ny
-    for (start, end), size in zip(spans, sizes, strict=True):
-        compare(faiss.swig_ptr(close[at : at + size]), asked, faiss.swig_ptr(block[start:end]), dim, size)
-        if lengths is not None:
-            close[at : at + size] /= lengths[start:end]
-        at += size
-    wanted = min(k + SPARE, len(close))
-    if metric is not Metric.L2:
-        np.negative(close, out=close)
-    best = np.argpartition(close, wanted - 1)[:wanted] if wanted < len(close) else np.arange(wanted)
-    # From a place in `close` to one in `block`: each span is shifted by what was passed over before it.
-    ends = np.cumsum(sizes)
-    shifts = np.array([start for start, _ in spans]) - (ends - sizes)
-    found: RowNumbers = (best + shifts[np.searchsorted(ends, best, "right")]).astype(np.int64, copy=False)
-    return found

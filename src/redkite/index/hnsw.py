@@ -53,6 +53,8 @@ class HnswIndex(FaissIndex):
     def __init__(self, inner: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
         super().__init__(inner, metric, factor, codes_refine=codes_refine)
         self.least = (_faiss.downcast_index(inner.base_index) if codes_refine else inner).hnsw.efSearch
+        self.is_fine = factor == 1 and not codes_refine
+        """Whether it ranks rows by their vectors, not by codes."""
 
     def _base_parameters(self, params: SearchParams, selector: Any) -> Any:
         # The library's other queue, `bounded_queue=False`, ignores the selector: it must stay as it is.

@@ -19,6 +19,8 @@ from redkite.index.base import RowNumbers
 
 STAY_COLD = 256
 """Searches that ask beforehand after a read was seen; then one does not, to see whether there still are any."""
+AT_ONCE = 128 << 10
+"""Of one piece of advice the system follows no more than this, as many are set up."""
 _PAGE = os.sysconf("SC_PAGE_SIZE") if os.name == "posix" else 4096
 _WILL_NEED = 3 if sys.platform in ("linux", "darwin") else None
 """The system's number of that advice; None where it takes none."""
@@ -66,9 +68,11 @@ def bring(matrix: npt.NDArray[Any], rows: RowNumbers) -> None:
 
 def bring_all(data: npt.NDArray[Any]) -> None:
     """Have the system read all of these bytes, and do not wait for it."""
-    if _WILL_NEED is not None:
-        start = data.ctypes.data // _PAGE * _PAGE
-        _advise()(start, data.ctypes.data + data.nbytes - start, _WILL_NEED)
+    if _WILL_NEED is None:
+        return
+    advise, end = _advise(), data.ctypes.data + data.nbytes
+    for start in range(data.ctypes.data // _PAGE * _PAGE, end, AT_ONCE):
+        advise(start, min(AT_ONCE, end - start), _WILL_NEED)
 
 
 def _advise() -> Any:

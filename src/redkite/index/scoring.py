@@ -12,7 +12,7 @@ from operator import ge, le
 import numpy as np
 import numpy.typing as npt
 
-from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors
+from redkite.index.base import LEAST_SQUARE, MOST_SQUARE, NO_ROW, RowNumbers, Scores, Vectors
 from redkite.index.threads import native, use_threads
 from redkite.model.types import Metric
 
@@ -35,8 +35,7 @@ def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Met
         rows = np.ascontiguousarray(rows)
     if not queries.flags.c_contiguous:
         queries = np.ascontiguousarray(queries)
-    if nq > 1:  # else it takes one thread anyway
-        use_threads(rows.size * dim)
+    use_threads(rows.size * dim if nq > 1 else 0)  # one query is never split
     scores = np.empty((nq, width), np.float32)
     pointers = _pointer(queries), _pointer(matrix), _pointer(rows), dim, nq, width
     if metric is Metric.L2:
@@ -50,11 +49,24 @@ def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Met
         missing = rows < 0
         if missing.any():
             scores[missing], lengths[missing] = 0, 1
-            _divide(scores, lengths, queries)
+            _divide(scores, lengths, queries, matrix, rows)
             scores[missing] = -np.inf
         else:
-            _divide(scores, lengths, queries)
+            _divide(scores, lengths, queries, matrix, rows)
     return scores
+
+
+def closeness(matrix: Vectors, rows: RowNumbers | None, query: Vectors, metric: Metric) -> Scores:
+    """(n,) numbers that are smaller for rows nearer to a (1, dim) query: the squared L2 distance, or minus the product,
+    which for COSINE is still to be divided by lengths. `rows` of a contiguous (any, dim) `matrix`, or all of it."""
+    if rows is None:
+        rows = _places(len(matrix))
+    close = np.empty(len(rows), np.float32)
+    compare = _distances if metric is Metric.L2 else _products
+    compare(_pointer(close), _pointer(query), _pointer(matrix), _pointer(rows), matrix.shape[1], 1, len(rows))
+    if metric is not Metric.L2:
+        np.negative(close, out=close)
+    return close
 
 
 def scores_alike(vectors: Vectors, query: Vectors, metric: Metric, out: Scores) -> None:
@@ -63,15 +75,43 @@ def scores_alike(vectors: Vectors, query: Vectors, metric: Metric, out: Scores) 
     out[:] = pair_scores(vectors, query[None], _places(len(vectors))[None], metric)[0]
 
 
-def _divide(products: Scores, squares: Scores, queries: Vectors) -> None:
+def _divide(products: Scores, squares: Scores, queries: Vectors, matrix: Vectors, rows: RowNumbers) -> None:
     """Make inner products cosines, given the squared lengths of the rows."""
+    if not squares.size:
+        return
     own = np.empty(len(queries), np.float32)
     _squared_lengths(_pointer(own), _pointer(queries), queries.shape[1], len(queries))
+    odd = None
+    if not (_is_common(own) and _is_common(squares)):
+        odd = ~((squares >= LEAST_SQUARE) & (squares <= MOST_SQUARE))
+        odd |= ~((own >= LEAST_SQUARE) & (own <= MOST_SQUARE))[:, None]
+        products[odd], squares[odd] = _wide_cosines(queries, matrix, rows, odd), 1
+        own[odd.all(axis=1)] = 1
     squares *= own[:, None]
     np.sqrt(squares, out=squares)
-    squares[squares == 0] = 1
+    if odd is not None:
+        squares[odd] = 1
     products /= squares
     np.clip(products, -1, 1, out=products)
+
+
+def _is_common(squares: Scores) -> bool:
+    if squares.size > _FEW:
+        return bool(squares.min() >= LEAST_SQUARE and squares.max() <= MOST_SQUARE)
+    numbers = squares.ravel().tolist()
+    return bool(min(numbers) >= LEAST_SQUARE and max(numbers) <= MOST_SQUARE)
+
+
+def _wide_cosines(
+    queries: Vectors, matrix: Vectors, rows: RowNumbers, wanted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Cosines of the pairs that single precision is too narrow for."""
+    number, place = np.nonzero(wanted)
+    own, theirs = queries[number].astype(np.float64), matrix[rows[number, place]].astype(np.float64)
+    lengths = np.sqrt(np.vecdot(own, own)) * np.sqrt(np.vecdot(theirs, theirs))
+    lengths[lengths == 0] = 1
+    cosines: npt.NDArray[np.float64] = np.vecdot(own, theirs) / lengths
+    return cosines
 
 
 def best_of(scores: Scores, rows: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:

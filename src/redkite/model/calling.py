@@ -43,6 +43,29 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Azure: the resource that the deployments are in."""
 
 
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that ranks texts, under a name that clients know it by."""
+
+    provider: str
+    endpoint: str = ""
+    """Empty: the provider's own."""
+    model_name: str = ""
+    credential: str = ""
+    max_client_batch_size: int = 0
+    """Texts in one request; 0: 32."""
+    options: dict[str, str] = {}
+    """Other parameters of the provider."""
+
+    def params(self) -> dict[str, str]:
+        """As a function that ranks by a model has them."""
+        named = {
+            "provider": self.provider, "endpoint": self.endpoint, "model_name": self.model_name,
+            "credential": self.credential,
+            "max_client_batch_size": str(self.max_client_batch_size) if self.max_client_batch_size else "",
+        }  # fmt: skip
+        return {**self.options, **{key: value for key, value in named.items() if value}}
+
+
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How models are asked."""
 
@@ -57,9 +80,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The largest reply that is read."""
     requests: int = 4
     """Requests of one insert or search at a time."""
+    local_threads: int = 0
+    """Threads that run local models and callables, so that no others are held up; 0: whoever asks runs them."""
+    local_seconds: float = 120.0
+    """With threads: how long one batch may wait for one of them and take there."""
     folder: str = ""
     """The folder of local models."""
     any_folder: bool = True
     """Whether a function may name any folder of this machine as its model, or one below `folder` only."""
     credentials: dict[str, Credential] = {}
     providers: dict[str, ProviderSettings] = {}
+    deployments: dict[str, Deployment] = {}

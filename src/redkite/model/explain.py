@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from redkite.model.plan_html import plan_html
+
 
 class Step(msgspec.Struct, frozen=True):
     """Something that was done for some queries in one segment."""
@@ -88,6 +90,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     def compared(self) -> int:
         """Rows looked at one by one, where that is known."""
         return sum(step.compared for s in self.segments for step in s.steps)
+
+    def _repr_html_(self) -> str:
+        return plan_html(str(self))
 
     def __str__(self) -> str:
         head = f"{self.kind} of {self.collection}"

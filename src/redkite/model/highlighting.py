@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
+from redkite.model.semantics import MODEL_KEYS, OWN_KEYS, Semantics, read_semantics, write_semantics
 
 MOST_SLOP = (1 << 32) - 1
 LEXICAL, SEMANTIC = "lexical", "semantic"
 _KINDS = {0: LEXICAL, 1: SEMANTIC}
+_TAGS = ("pre_tags", "post_tags")
 _KEYS = frozenset({
     "pre_tags", "post_tags", "fragment_offset", "fragment_size", "num_of_fragments", "highlight_search_text",
     "highlight_query",
 })  # fmt: skip
+_KNOWN = {LEXICAL: _KEYS, SEMANTIC: frozenset({*_TAGS, *OWN_KEYS, *MODEL_KEYS})}
 
 
 class HighlightKind(StrEnum):
@@ -52,6 +55,13 @@ class Highlighter(msgspec.Struct, frozen=True, kw_only=True):
     """Characters of a fragment, tags not counted; a marked word is not cut off."""
     fragments: int = 5
     """Of one text, at most."""
+    semantics: Semantics | None = None
+    """Mark whole sentences instead, and nothing else."""
+
+    @property
+    def kind(self) -> int:
+        """Its number on the wire."""
+        return 0 if self.semantics is None else 1
 
 
 class Highlighted(msgspec.Struct, frozen=True):
@@ -60,26 +70,27 @@ class Highlighted(msgspec.Struct, frozen=True):
     field: str
     fragments: pa.ListArray
     """Of strings, one list for each hit; empty where no word stands out."""
+    scores: pa.ListArray | None = None
+    """Of float32, for each fragment one; None where words are marked."""
+
+    def shown(self, start: int = 0, count: int | None = None) -> list[dict[str, Any]]:
+        """What is said of each hit from one on: `{"fragments": […], "scores": […]}`."""
+        fragments = self.fragments.slice(start, count).to_pylist()
+        scores = [[]] * len(fragments) if self.scores is None else self.scores.slice(start, count).to_pylist()
+        return [{"fragments": f, "scores": list(s)} for f, s in zip(fragments, scores, strict=True)]
 
 
 def read_highlighter(kind: int | str, params: Mapping[str, Any]) -> Highlighter:
-    """A highlighter as users state it; values may be JSON texts, as they travel. Raises InvalidParameter, and
-    Unimplemented for one that asks a model."""
+    """A highlighter as users state it; values may be JSON texts, as they travel. Raises InvalidParameter."""
     name = _KINDS.get(kind) if isinstance(kind, int) else kind.lower()
-    if name == SEMANTIC:
-        raise Unimplemented(
-            "a semantic highlighter wants a model service of Zilliz Cloud, which this version does not ask; "
-            "LexicalHighlighter marks words"
-        )
-    if name != LEXICAL:
+    if name not in _KNOWN:
         raise InvalidParameter(f"unsupported highlight type: {kind}")
-    unknown = min(params.keys() - _KEYS, default=None)
+    unknown = min(params.keys() - _KNOWN[name], default=None)
     if unknown is not None:
         raise InvalidParameter(f"highlighter parameter {unknown} is not known")
-    given: dict[str, Any] = {}
-    for key in ("pre_tags", "post_tags"):
-        if key in params:
-            given[key] = _tags(key, params[key])
+    given: dict[str, Any] = {key: _tags(key, params[key]) for key in _TAGS if key in params}
+    if name == SEMANTIC:
+        return Highlighter(**given, semantics=read_semantics(params, _list))
     for key, least, name in (
         ("fragment_offset", 0, "fragment_offset"), ("fragment_size", 1, "fragment_size"),
         ("num_of_fragments", 0, "fragments"),
@@ -95,6 +106,10 @@ def read_highlighter(kind: int | str, params: Mapping[str, Any]) -> Highlighter:
 
 def write_highlighter(highlighter: Highlighter) -> dict[str, str]:
     """The parameters of a highlighter, as `read_highlighter` reads them."""
+    if highlighter.semantics is not None:
+        tags = {"pre_tags": _text(highlighter.pre_tags), "post_tags": _text(highlighter.post_tags)}
+        given = write_semantics(highlighter.semantics)
+        return tags | {key: value if isinstance(value, str) else _text(value) for key, value in given.items()}
     queries = [
         {"type": str(q.kind), "field": q.field, "text": q.text} | ({"slop": q.slop} if q.slop else {})
         for q in highlighter.queries

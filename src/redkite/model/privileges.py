@@ -86,10 +86,6 @@ IMPLIED: Final = {"Load": ("GetLoadState", "GetLoadingProgress"), "Flush": ("Get
 """Granted along."""
 
 
-def is_group(name: str) -> bool:
-    return name in GROUPS
-
-
 def members(object_type: str, privilege: str, custom: dict[str, tuple[str, ...]]) -> frozenset[str]:
     """The single privileges that a granted name stands for. `custom` are the groups that users defined."""
     if privilege in (ALL, ANY):

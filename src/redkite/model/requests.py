@@ -29,7 +29,7 @@ from redkite.model.reading import Search as Search
 from redkite.model.reading import TopHits as TopHits
 from redkite.model.request import Request as Request
 from redkite.model.schema import CollectionSchema, FieldSchema, StructFieldSchema
-from redkite.model.types import ConsistencyLevel, FieldOp
+from redkite.model.types import ConsistencyLevel, FieldOp, LoadPriority
 
 
 # -- session ------------------------------------------------------------------------------------
@@ -105,9 +105,10 @@ class DescribeCollection(Request, frozen=True):
 
 
 class ShowCollections(Request, frozen=True):
-    """-> Collections"""
+    """-> Collections. Of these names, which must exist; none means all."""
 
     loaded_only: bool = False
+    names: tuple[str, ...] = ()
 
 
 class RenameCollection(Request, frozen=True):
@@ -193,9 +194,12 @@ class HasPartition(Request, frozen=True):
 
 
 class ShowPartitions(Request, frozen=True):
-    """-> Partitions"""
+    """-> Partitions. Of these names, which must exist; none means all. An empty `collection` is known by its id."""
 
     collection: str
+    collection_id: int = 0
+    names: tuple[str, ...] = ()
+    loaded_only: bool = False
 
 
 class GetPartitionStatistics(Request, frozen=True):
@@ -234,14 +238,16 @@ class ListAliases(Request, frozen=True):
 
 # -- load state ---------------------------------------------------------------------------------
 class LoadCollection(Request, frozen=True):
-    """Returns at once; progress by GetLoadingProgress."""
+    """Returns at once; progress by GetLoadingProgress. `replicas` 0: as the collection's or its database's properties
+    say, else one."""
 
     collection: str
-    replicas: int = 1
+    replicas: int = 0
     refresh: bool = False
     load_fields: tuple[str, ...] = ()
     skip_dynamic_field: bool = False
     resource_groups: tuple[str, ...] = ()
+    priority: LoadPriority = LoadPriority.HIGH
 
 
 class ReleaseCollection(Request, frozen=True):
@@ -251,11 +257,12 @@ class ReleaseCollection(Request, frozen=True):
 class LoadPartitions(Request, frozen=True):
     collection: str
     partitions: tuple[str, ...]
-    replicas: int = 1
+    replicas: int = 0
     refresh: bool = False
     load_fields: tuple[str, ...] = ()
     skip_dynamic_field: bool = False
     resource_groups: tuple[str, ...] = ()
+    priority: LoadPriority = LoadPriority.HIGH
 
 
 class ReleasePartitions(Request, frozen=True):
@@ -279,12 +286,14 @@ class GetLoadState(Request, frozen=True):
 
 # -- indexes ------------------------------------------------------------------------------------
 class CreateIndex(Request, frozen=True):
-    """Builds in the background; state by DescribeIndex. `params` as sent (index_type, metric_type, M …), all text."""
+    """Builds in the background; state by DescribeIndex. `params` (index_type, metric_type, M …) are all text."""
 
     collection: str
     field: str
     index_name: str = ""
     params: dict[str, str] = {}
+    as_sent: dict[str, str] = {}
+    """How `params` are shown, where some came as one JSON object under `params`; empty: as they are."""
 
 
 class DescribeIndex(Request, frozen=True):

@@ -52,6 +52,8 @@ class ServerInfo(Result, frozen=True):
 class Health(Result, frozen=True):
     healthy: bool
     reasons: tuple[str, ...] = ()
+    quota_states: tuple[int, ...] = ()
+    """Milvus's numbers: 2 reads are limited, 3 writes are; 4, 5, 6: reads, writes, changes are denied."""
 
 
 class Databases(Result, frozen=True):

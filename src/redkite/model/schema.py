@@ -8,8 +8,6 @@ import msgspec
 
 from redkite.model.types import DataType, FunctionType
 
-ROW_ID_FIELD = 0
-TIMESTAMP_FIELD = 1
 FIRST_FIELD_ID = 100
 META_FIELD = "$meta"
 VERSION_FIELD = "$version"
@@ -19,6 +17,8 @@ PARTITION_FIELD = "$partition"
 OFFSET_FIELD = "$offset"
 """Of the hits of a search among elements: where in its row each one stands. Only the engine asks for it."""
 DEFAULT_PARTITION = "_default"
+DEFAULT_RESOURCE_GROUP = "__default_resource_group"
+"""It is always there, and nodes that no other group wants are in it."""
 DEFAULT_DATABASE = "default"
 
 DefaultValue = bool | int | float | str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from redkite.model.schema import META_FIELD
+from redkite.model.schema import DEFAULT_RESOURCE_GROUP, META_FIELD
 from redkite.model.types import DataType, Metric
 
 MATCH = "MATCH"
@@ -132,6 +132,8 @@ class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
     deletes_crc: int = 0
     late: LateBytes | None = None
     """The numbers of the largest vector column, where they are many."""
+    stamp: int = 0
+    """All rows are of this timestamp, whatever their file says, which is older than it. 0: the file says."""
 
     def index(self, index_id: int) -> IndexFile | None:
         return next((f for f in self.indexes if f.index_id == index_id), None)
@@ -140,6 +142,10 @@ class SegmentMeta(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, deletes_object=file.object, deletes_size=file.size, deletes_crc=file.crc, deleted_rows=file.rows
         )
+
+    def stamped(self, timestamp: int) -> SegmentMeta:
+        """The same rows, written at this timestamp."""
+        return msgspec.structs.replace(self, stamp=timestamp, min_timestamp=timestamp, max_timestamp=timestamp)
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -163,12 +169,34 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.checkpoint, self.end)
 
 
+class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One copy of a loaded collection, and the resource group it lives in."""
+
+    replica_id: int
+    group: str
+    nodes: tuple[int, ...] = ()
+    """Those of its group that it has, where the collection has several replicas there; empty: nobody has said."""
+
+
 class LoadEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A loaded collection: all partitions (also later ones) when `partitions` is None."""
 
     collection_id: int
     partitions: tuple[int, ...] | None = None
     replicas: int = 1
+    placed: tuple[ReplicaRecord, ...] = ()
+    """Its replicas; empty: one in the default group."""
+    fields: tuple[int, ...] | None = None
+    """Ids of the fields that are loaded; None: all, also later ones."""
 
     def covers(self, partition_id: int) -> bool:
         return self.partitions is None or partition_id in self.partitions
+
+    def covers_all(self, partition_ids: frozenset[int] | None) -> bool:
+        """None: whatever partitions there are."""
+        return self.partitions is None or (partition_ids is not None and partition_ids.issubset(self.partitions))
+
+    @property
+    def copies(self) -> tuple[ReplicaRecord, ...]:
+        """Its replicas, at least one."""
+        return self.placed or (ReplicaRecord(replica_id=self.collection_id, group=DEFAULT_RESOURCE_GROUP),)

@@ -9,7 +9,6 @@ NEVER = (1 << 64) - 1
 
 STRONG, EVENTUALLY, BOUNDED = 0, 1, 2
 """Sentinels of `guarantee_timestamp`."""
-BOUNDED_STALENESS_MS = 5_000
 
 
 def compose(physical_ms: int, logical: int = 0) -> int:

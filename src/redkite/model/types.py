@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 
 
@@ -109,6 +110,11 @@ class FieldOp(IntEnum):
         return cls.ARRAY_REMOVE
 
 
+def changes_partly(ops: Iterable[FieldOp]) -> bool:
+    """Whether an upsert with these is a partial one, whatever else it says."""
+    return any(op is not FieldOp.REPLACE for op in ops)
+
+
 class IndexState(IntEnum):
     NONE = 0
     UNISSUED = 1
@@ -129,6 +135,16 @@ class LoadState(IntEnum):
 
     def __repr__(self) -> str:
         return f"<LoadState: {self.name}>"
+
+
+class LoadPriority(IntEnum):
+    """Of a load. HIGH and LOW are numbers of the wire."""
+
+    HIGH = 0
+    LOW = 1
+    """It waits for all others."""
+    DUE = 2
+    """A low one whose turn has come: nobody asks for that."""
 
 
 class JobState(IntEnum):

@@ -29,6 +29,8 @@ class CompactionState(IntEnum):
 
 
 class SegmentState(IntEnum):
+    """The second names are those of Milvus's SDK."""
+
     NONE = 0
     NOT_EXIST = 1
     GROWING = 2
@@ -37,6 +39,14 @@ class SegmentState(IntEnum):
     FLUSHING = 5
     DROPPED = 6
     IMPORTING = 7
+    SegmentStateNone = 0
+    NotExist = 1
+    Growing = 2
+    Sealed = 3
+    Flushed = 4
+    Flushing = 5
+    Dropped = 6
+    Importing = 7
 
 
 class SegmentLevel(IntEnum):
@@ -82,3 +92,5 @@ class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True):
     node_ids: tuple[int, ...] = ()
     mem_size: int = 0
     """Bytes mapped: the rows and the indexes."""
+    collection_name: str = ""
+    """As it was asked for."""

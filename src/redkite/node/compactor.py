@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from math import ceil
 from threading import Lock
-
-import msgspec
+from typing import NamedTuple
 
 from redkite.coordinator.compaction import (
-    MEMORY_SHARE,
-    NOTHING_TO_DO,
     CompactionCoordinator,
     CompactionPlan,
     CompactionPolicy,
@@ -28,7 +24,7 @@ from redkite.coordinator.compaction import (
 )
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.garbage import Garbage
-from redkite.coordinator.jobs import JobRecords
+from redkite.coordinator.jobs import JobRecords, why
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.root import RootCoordinator
 from redkite.env import Env, Timer
@@ -39,21 +35,12 @@ from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
 from redkite.model.timestamps import LOGICAL_BITS
 from redkite.model.upkeep import CompactionKind
+from redkite.node.compaction_work import CompactionWork, expired_until
 from redkite.node.data import DataNode
 from redkite.node.shard import Shard
-from redkite.segment.compaction import (
-    Expired,
-    MadeSegment,
-    Part,
-    Source,
-    merge,
-    open_source,
-    split_by_key,
-    split_in_order,
-    survivors,
-)
-from redkite.segment.expiry import expired_rows, expiry_at
+from redkite.segment.compaction import MadeSegment, Source, open_source, survivors
 from redkite.segment.files import segment_prefix
+from redkite.spans import job
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
@@ -61,6 +48,14 @@ log = get_logger(__name__)
 
 class _Cancelled(Exception):
     """The sources are gone, or the database closes: nothing is to be done any more."""
+
+
+class _Behind(NamedTuple):
+    """A job that somebody asked for while segments that it is about were being compacted."""
+
+    plan: CompactionPlan
+    is_asked: Callable[[SegmentMeta], bool]
+    policy: CompactionPolicy
 
 
 class Compactor:
@@ -91,10 +86,14 @@ class Compactor:
         self._protected = protected
         self._closing = False
         self._lock = Lock()
+        self._planning = Lock()
+        """Held while it is decided what a job does."""
         self._quiet: dict[int, int] = {}
         """Collections that somebody is about to compact, and how many do."""
         self._to_check: set[str] = set()
         """Channels that are queued to be looked at."""
+        self._behind: list[_Behind] = []
+        """Jobs that wait for what is being compacted."""
         self._worker = env.tasks.executor("compact", 1)
         self._timer: Timer | None = None
         if policy.enabled and policy.automatic:
@@ -113,8 +112,8 @@ class Compactor:
     def _after_flush(self, collection_id: int, channel: str) -> None:
         with self._lock:
             if not self._closing and channel not in self._to_check:
-                self._to_check.add(channel)
                 self._worker.submit(self._check, collection_id, channel)
+                self._to_check.add(channel)
 
     def _check_all(self) -> None:
         for meta in self._root.all_collections():
@@ -149,7 +148,7 @@ class Compactor:
     def _worn(self, meta: CollectionMeta, segments: Iterable[SegmentMeta], part: float) -> list[SegmentMeta]:
         """Segments of which more than nothing, and at least this part of their rows, can be dropped."""
         horizon = self.horizon(meta)
-        expired = _expired(meta, horizon)
+        expired = expired_until(meta.properties, horizon)
         found = []
         for segment in segments:
             if segment.deleted_rows >= max(1.0, part * segment.rows) or expired is not None:
@@ -184,21 +183,69 @@ class Compactor:
         self,
         meta: CollectionMeta,
         kind: CompactionKind,
-        segments: Sequence[SegmentMeta],
+        is_asked: Callable[[SegmentMeta], bool],
         policy: CompactionPolicy,
     ) -> tuple[int, int]:
-        """Compact what there is to compact of these segments: (job id, plans). When all there is to do is being done
-        already, the job that does it."""
+        """Compact what there is to compact of the segments that are asked for: (job id, plans). Where some of them are
+        being compacted, that may have begun before the last delete, or be of another kind: the job waits for it, and
+        its plans are made then."""
         policy = policy.within(self._data_node.memory.limit)
-        busy = self.jobs.busy(meta.collection_id) | self._protected()
-        idle = [s for s in segments if s.segment_id not in busy]
-        job_id, plans = self.jobs.begin(kind, self._wanted(meta, kind, idle, policy), policy, noted=True)
-        if not plans:
-            running = self.jobs.running(meta.collection_id)
-            return (running[-1].job_id, len(running)) if running else (NOTHING_TO_DO, 0)
-        for plan in plans:
-            self._worker.submit(self._run, plan)
-        return job_id, len(plans)
+        with self._planning:
+            segments = self._asked(meta.collection_id, is_asked)
+            if self.jobs.busy(meta.collection_id).isdisjoint(s.segment_id for s in segments):
+                wanted = self._wanted(meta, kind, segments, policy)
+                job_id, plans = self.jobs.begin(kind, wanted, policy, noted=True)
+                self._submit(plans)
+                return job_id, len(plans)
+        waiting = self.jobs.begin_behind(kind, meta.collection_id, policy)
+        with self._lock:
+            self._behind.append(_Behind(waiting, is_asked, policy))
+        self._go_on(meta.collection_id)  # what was being compacted may be done by now
+        return waiting.job_id, 1
+
+    def _asked(self, collection_id: int, is_asked: Callable[[SegmentMeta], bool]) -> list[SegmentMeta]:
+        kept = self._protected()
+        return [s for s in self._data.segments(collection_id) if s.segment_id not in kept and is_asked(s)]
+
+    def _submit(self, plans: Sequence[CompactionPlan]) -> None:
+        for number, plan in enumerate(plans):
+            try:
+                self._worker.submit(self._run, plan)
+            except Exception as error:  # whatever keeps it from being done, nobody may wait for it
+                for left in plans[number:]:
+                    self.jobs.fail(left, why(error))
+                raise
+
+    def _go_on(self, collection_id: int) -> None:
+        """When nothing of a collection is being compacted any more, it is the turn of those who wait for that."""
+        with self._lock:
+            if self._closing or self.jobs.busy(collection_id):
+                return
+            ready = [b for b in self._behind if b.plan.collection_id == collection_id]
+            self._behind = [b for b in self._behind if b.plan.collection_id != collection_id]
+            for behind in ready:
+                self._worker.submit(self._decide, behind)
+
+    def _decide(self, behind: _Behind) -> None:
+        """Make the plans of a job that waited."""
+        waiting, is_asked, policy = behind
+        try:
+            meta = self._root.find_by_id(waiting.collection_id)
+            with self._planning:
+                segments = self._asked(waiting.collection_id, is_asked)
+                if self.jobs.busy(waiting.collection_id).isdisjoint(s.segment_id for s in segments):
+                    wanted = self._wanted(meta, waiting.kind, segments, policy)
+                    self._submit(self.jobs.decide(waiting, wanted, policy))
+                    return
+        except CollectionNotFound as error:
+            self.jobs.fail(waiting, error.message)
+        except Exception as error:  # as above
+            log.exception("what is to be compacted of collection %d could not be decided", waiting.collection_id)
+            self.jobs.fail(waiting, why(error))
+        else:
+            with self._lock:  # somebody was quicker
+                self._behind.append(behind)
+            self._go_on(waiting.collection_id)
 
     def _wanted(
         self, meta: CollectionMeta, kind: CompactionKind, segments: Sequence[SegmentMeta], policy: CompactionPolicy
@@ -216,27 +263,49 @@ class Compactor:
         return groups + [(s,) for s in self._worn(meta, (s for s in segments if s.segment_id not in merged), 0)]
 
     # -- one plan -------------------------------------------------------------------------------
+    @job("compaction")
     def _run(self, plan: CompactionPlan) -> None:
-        owner = f"compaction-{plan.plan_id}"
-        targets: list[int] = []
         try:
-            made = self._replace(plan, owner, targets)
+            made = self._carried_out(plan)
         except _Cancelled:
             self.jobs.fail(plan, "cancelled: the segments are gone")
         except Exception as error:
             # The old segments stay as they are; the next check tries again.
             if not self._closing:
                 log.exception("segments %s could not be compacted", plan.sources)
-            self.jobs.fail(plan, str(error))
+            self.jobs.fail(plan, why(error))
         else:
+            self.jobs.complete(plan, made)
+        self._go_on(plan.collection_id)
+
+    def carry_out(self, plan: CompactionPlan) -> Future[list[int] | None]:
+        """Carry out a plan that somebody else has made, when it has its turn: the ids of the new segments; None when
+        the sources are gone."""
+        return self._worker.submit(self._carry_out, plan)
+
+    def _carry_out(self, plan: CompactionPlan) -> list[int] | None:
+        try:
+            return self._carried_out(plan)
+        except _Cancelled:
+            return None
+
+    def _carried_out(self, plan: CompactionPlan) -> list[int]:
+        owner = f"compaction-{plan.plan_id}"
+        targets: list[int] = []
+        try:
+            made = [segment.meta.segment_id for segment in self._replace(plan, owner, targets)]
+            targets += plan.sources
+            return made
+        finally:
+            self._clear_away(owner, plan.collection_id, targets)
+
+    def _clear_away(self, owner: str, collection_id: int, segment_ids: Iterable[int]) -> None:
+        try:
             self._garbage.release(owner)
-            for source in plan.sources:
-                self._discard(plan.collection_id, source)
-            self.jobs.complete(plan, [m.meta.segment_id for m in made])
-            return
-        self._garbage.release(owner)
-        for target in targets:
-            self._discard(plan.collection_id, target)
+            for segment_id in segment_ids:
+                self._discard(collection_id, segment_id)
+        except Exception:  # what has been decided by now is decided
+            log.exception("what a compaction has left is not removed")
 
     def _discard(self, collection_id: int, segment_id: int) -> None:
         try:
@@ -245,7 +314,7 @@ class Compactor:
             log.warning("objects of segment %d wait for the next open to be removed", segment_id, exc_info=True)
 
     def _replace(self, plan: CompactionPlan, owner: str, targets: list[int]) -> list[MadeSegment]:
-        """Make the new segments and swap them in. `targets` are the ids of what is garbage should it fail."""
+        """Make the new segments and swap them in. `targets` become the ids of what is garbage then."""
         wanted = partial(self._still_wanted, plan)
         if not wanted():
             raise _Cancelled
@@ -255,28 +324,41 @@ class Compactor:
             raise _Cancelled
         # Whoever reads by an older schema than the new segments have is to be told, so the shard learns of it first.
         shard.follow(partial(self._root.current, meta))
-        horizon = self.horizon(meta)
-        known = [self._find(plan.collection_id, plan.channel, i) for i in plan.sources]
-        sources = [self._open(segment, meta.schema, owner) for segment in known]
-        expired = _expired(meta, horizon)
-        parts = [survivors(source, horizon, expired) for source in sources]
-        made = []
-        for group, level in self._groups(plan, parts, meta.schema):
-            if not wanted():
-                raise _Cancelled
-            segment_id = self._data.allocate_id()
-            targets.append(segment_id)
-            with self._data_node.memory.work("compaction", int(2 * sum(map(_bytes, group)))):
-                segment = merge(self._store, meta.schema, group, segment_id, level)
-            made.append(self._indexed(segment, meta.schema, wanted))
-        if not wanted():
+        work = CompactionWork(
+            kind=plan.kind,
+            schema=meta.schema,
+            properties=dict(meta.properties),
+            horizon=self.horizon(meta),
+            sources=tuple(self._held(plan, i, owner) for i in plan.sources),
+            most_bytes=plan.most_bytes,
+            most_rows=plan.most_rows,
+            indexes=tuple(self._data.indexes(plan.collection_id)),
+            least_indexed_rows=self._data.least_indexed_rows,
+        )
+
+        def new_id() -> int:
+            targets.append(self._data.allocate_id())
+            return targets[-1]
+
+        done = self._data_node.compact(work, wanted, new_id)
+        if done is None or not wanted():
             raise _Cancelled
-        written, targets[:] = list(targets), []
+        written, made = list(targets), [m.meta.segment_id for m in done.made]
         # Whether a commit that fails is on disk is not known: then what was written is left to the next open.
-        if not shard.replace(plan.sources, made, _newest_dropped(parts, horizon)):
+        targets[:] = [target for target in written if target not in made]
+        if not shard.replace(plan.sources, done.made, done.newest_dropped, self.jobs.completion(plan, made)):
             targets[:] = written
             raise _Cancelled
-        return made
+        return done.made
+
+    def _held(self, plan: CompactionPlan, segment_id: int, owner: str) -> SegmentMeta:
+        """A segment as the catalog has it now, its objects held for `owner`: those that it still has once they are held
+        stay. Raises _Cancelled when it is gone."""
+        while True:
+            segment = self._find(plan.collection_id, plan.channel, segment_id)
+            self._garbage.hold(owner, segment.objects)
+            if self._find(plan.collection_id, plan.channel, segment_id) == segment:
+                return segment
 
     def _still_wanted(self, plan: CompactionPlan) -> bool:
         return not self._closing and self._are_there(plan) and self._protected().isdisjoint(plan.sources)
@@ -285,12 +367,10 @@ class Compactor:
         here = {s.segment_id for s in self._data.segments_of(plan.collection_id, plan.channel)}
         return here.issuperset(plan.sources)
 
-    def _open(self, segment: SegmentMeta, schema: CollectionSchema, owner: str = "") -> Source:
-        """Open a segment as the catalog has it now, its objects held for `owner`. Its deletes may be saved under a new
-        name just then: once more. Raises _Cancelled when it is gone."""
+    def _open(self, segment: SegmentMeta, schema: CollectionSchema) -> Source:
+        """Open a segment as the catalog has it now. Its deletes may be saved under a new name just then: once more.
+        Raises _Cancelled when it is gone."""
         while True:
-            if owner:
-                self._garbage.hold(owner, segment.objects)
             try:
                 return open_source(self._store, segment, schema)
             except StorageError:
@@ -306,62 +386,7 @@ class Compactor:
             raise _Cancelled
         return found
 
-    def _groups(
-        self, plan: CompactionPlan, parts: Sequence[Part], schema: CollectionSchema
-    ) -> list[tuple[Sequence[Part], int]]:
-        """What goes into which new segment, and the level of each."""
-        kept = [p for p in parts if len(p.rows)]
-        if not kept:
-            return []
-        room = plan.most_bytes
-        if self._data_node.memory.limit:  # sources may be from a time when the limit was a larger one
-            room = min(room, int(self._data_node.memory.limit * MEMORY_SHARE))
-        width = max(1.0, sum(p.source.meta.size for p in kept) / sum(p.source.meta.rows for p in kept))
-        most = max(1, min(plan.most_rows, ceil(room / width)))
-        key = next((f.name for f in schema.fields if f.is_clustering_key), None)
-        if plan.kind is CompactionKind.CLUSTERING and key is not None:
-            return [(group, 2) for group in split_by_key(kept, key, most)]
-        level = kept[0].source.meta.level
-        if not self._data_node.memory.limit:
-            return [(kept, level)]
-        return [(group, level) for group in split_in_order(kept, most)]
-
-    def _indexed(self, made: MadeSegment, schema: CollectionSchema, wanted: Callable[[], bool]) -> MadeSegment:
-        """With every index that its collection has, so that no search gets slower by the swap."""
-        meta = made.meta
-        for index in self._data.indexes(meta.collection_id):
-            if self._data.wants_build(meta, index):
-                file = self._data_node.make_index(meta, index, schema, wanted)
-                if file is None:
-                    raise _Cancelled
-                meta = msgspec.structs.replace(meta, indexes=(*meta.indexes, file))
-        return MadeSegment(meta, made.deletes, made.origin)
-
     def wait_idle(self) -> None:
         """Come back when everything queued so far is done."""
         done: Future[None] = self._worker.submit(lambda: None)
         done.result()
-
-
-def _bytes(part: Part) -> float:
-    """What its rows take, about."""
-    return part.source.meta.size * len(part.rows) / max(1, part.source.meta.rows)
-
-
-def _expired(meta: CollectionMeta, horizon: int) -> Expired | None:
-    """Which rows had expired at the horizon; None when rows of this collection do not expire."""
-    if expiry_at(meta.properties, horizon) is None:
-        return None
-    return lambda batch, stamps: expired_rows(batch, stamps, meta.properties, horizon)
-
-
-def _newest_dropped(parts: Iterable[Part], horizon: int) -> int:
-    """From when on a read misses nothing of what is left out: the newest delete among it, the horizon where a row had
-    expired."""
-    newest = 0
-    for source, kept in parts:
-        if len(kept) < source.meta.rows:
-            dropped = source.deleted.copy()
-            dropped[kept] = 0
-            newest = max(newest, min(int(dropped.max()), horizon))
-    return newest

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import msgspec
+
+from redkite.coordinator.jobs import why
 from redkite.env import Env
-from redkite.errors import MilvusException
-from redkite.index.registry import BuildCancelled, build, build_bytes
+from redkite.index.registry import BuildCancelled, build, build_bytes, needs_build
 from redkite.index.scalar.family import build_memory, build_scalar
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
+from redkite.node.compaction_work import Compacted, CompactionWork, bytes_of, groups_of, newest_dropped, parts_of
 from redkite.node.memory import MemoryBudget
+from redkite.node.tallies import Tallies
+from redkite.segment.compaction import MadeSegment, merge
 from redkite.segment.deletes import Deletes
 from redkite.segment.files import index_object, write_segment
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.sealed import SealedSegment
+from redkite.spans import job, traced
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
@@ -25,21 +31,28 @@ log = get_logger(__name__)
 class DataNode:
     """Stateless: everything it needs comes with the job, everything it makes goes to the object store."""
 
-    def __init__(self, node_id: int, env: Env, store: ObjectStore, threads: int, memory: MemoryBudget) -> None:
+    def __init__(
+        self, node_id: int, env: Env, store: ObjectStore, threads: int, memory: MemoryBudget, builders: int = 1
+    ) -> None:
+        """`builders` indexes over vectors are built at a time, each with so many `threads`."""
         self.node_id = node_id
         self._store = store
         self._threads = threads
         self.memory = memory
         self._closing = False
-        self._builds = env.tasks.executor(f"build-{node_id}", 1)
+        self._builds = env.tasks.executor(f"build-{node_id}", builders)
         self._value_builds = env.tasks.executor(f"build-values-{node_id}", 1)
         """Of indexes over values, which take seconds and do not wait for those over vectors."""
         self.failures: dict[tuple[int, int], str] = {}
         """Segment and index -> why the last build did not succeed."""
+        self.tallies = Tallies(env.clock)
 
+    @traced("write segment")
     def write_segment(self, collection_id: int, channel: str, segment: GrowingSegment) -> SegmentMeta:
         """Write a segment that takes no more rows. In the caller's thread."""
-        return write_segment(self._store, collection_id, channel, segment)
+        made = write_segment(self._store, collection_id, channel, segment)
+        self.tallies.flushed(made.rows, made.size)
+        return made
 
     def build_index(
         self,
@@ -64,16 +77,27 @@ class DataNode:
         place = (meta.segment_id, index.index_id)
         try:
             made = self.make_index(meta, index, schema, wanted)
-        except MilvusException as error:
+            if made is not None:
+                built(made)
+        except Exception as error:  # whatever a library raises, whoever waits for the index has to learn of it
             # The rows stay searchable without the index; the build is tried again when the collection opens next.
             log.exception("index %s over segment %d could not be built", index.name, meta.segment_id)
-            self.failures[place] = error.message
-            return
-        self.failures.pop(place, None)
-        if made is not None:
-            built(made)
+            self.failures[place] = why(error)
+        else:
+            self.failures.pop(place, None)
 
     def make_index(
+        self, meta: SegmentMeta, index: IndexMeta, schema: CollectionSchema, wanted: Callable[[], bool]
+    ) -> IndexFile | None:
+        """Build an index while the caller waits, and store it; None when it is not wanted any more."""
+        return self.build_here(meta, index, schema, wanted)
+
+    def index_name(self, meta: SegmentMeta, index: IndexMeta) -> str:
+        """The name of the object that an index becomes."""
+        return index_object(self._store, meta, index.index_id)
+
+    @job("build index")
+    def build_here(
         self, meta: SegmentMeta, index: IndexMeta, schema: CollectionSchema, wanted: Callable[[], bool]
     ) -> IndexFile | None:
         """Build an index in the caller's thread and store it; None when it is not wanted any more."""
@@ -83,6 +107,12 @@ class DataNode:
 
         if not still_wanted():
             return None
+        with self.tallies.builds.timed():
+            return self._made_of(meta, index, schema, still_wanted)
+
+    def _made_of(
+        self, meta: SegmentMeta, index: IndexMeta, schema: CollectionSchema, still_wanted: Callable[[], bool]
+    ) -> IndexFile | None:
         segment = SealedSegment(self._store, meta, schema, Deletes(), late=False)
         if index.spec.is_scalar:
             return self._make_scalar(segment, index, still_wanted)
@@ -96,7 +126,7 @@ class DataNode:
                 data = build(index.spec, column, still_wanted, self._threads) if rows else memoryview(b"")
             except BuildCancelled:
                 return None
-            name = index_object(self._store, meta, index.index_id)
+            name = self.index_name(meta, index)
             stored = self._store.put(name, [data])
         return IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=rows)
 
@@ -110,9 +140,42 @@ class DataNode:
             data = build_scalar(index.spec, field, columns, wanted)
             if data is None:
                 return None
-            name = index_object(self._store, meta, index.index_id)
+            name = self.index_name(meta, index)
             stored = self._store.put(name, data)
         return IndexFile(index_id=index.index_id, object=name, size=stored.size, crc=stored.crc32, rows=meta.rows)
+
+    @job("compact segments")
+    def compact(self, work: CompactionWork, wanted: Callable[[], bool], new_id: Callable[[], int]) -> Compacted | None:
+        """Make new segments and their indexes in the caller's thread; None when they are not wanted any more. `new_id`
+        gives each its id; what was made under them is garbage unless it is swapped in."""
+        with self.tallies.compactions.timed():
+            return self._compacted(work, wanted, new_id)
+
+    def _compacted(
+        self, work: CompactionWork, wanted: Callable[[], bool], new_id: Callable[[], int]
+    ) -> Compacted | None:
+        parts = parts_of(self._store, work)
+        made = []
+        for group, level in groups_of(work, parts, self.memory.limit):
+            if self._closing or not wanted():
+                return None
+            with self.memory.work("compaction", bytes_of(group)):
+                segment = merge(self._store, work.schema, group, new_id(), level)
+            indexed = self._indexed(segment, work, wanted)
+            if indexed is None:
+                return None
+            made.append(indexed)
+        return Compacted(made, newest_dropped(parts, work.horizon))
+
+    def _indexed(self, made: MadeSegment, work: CompactionWork, wanted: Callable[[], bool]) -> MadeSegment | None:
+        meta = made.meta
+        for index in work.indexes:
+            if meta.rows >= work.least_indexed_rows and needs_build(index.spec):
+                file = self.build_here(meta, index, work.schema, wanted)
+                if file is None:
+                    return None
+                meta = msgspec.structs.replace(meta, indexes=(*meta.indexes, file))
+        return MadeSegment(meta, made.deletes, made.origin)
 
     def close(self) -> None:
         """Stop a running build at its next step; it is done again when the database is opened next."""

@@ -6,7 +6,7 @@ sealed segment or read from the log, never in both and never in neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Lock
@@ -18,13 +18,14 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Env, Executor
 from redkite.errors import ObjectNotFound, ReadOnlyDatabase, SegmentGone
 from redkite.model.segments import SegmentMeta
+from redkite.node.copies import NOWHERE
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holding
 from redkite.node.peers import QueryPeer
 from redkite.node.shard import Shard
 from redkite.node.view import ShardView
 from redkite.segment.files import open_deletes
-from redkite.storage.log import Log, LogRecord
+from redkite.storage.log import Log, LogRecord, Room
 from redkite.storage.objects import ObjectStore
 
 
@@ -62,13 +63,13 @@ class FollowedShard(Shard):
                     newest = max(newest, self._replay(record))
                 for holding in fresh:
                     self._sealed.catch_up(holding)
-                self.view = ShardView(newest, (), ())
+                self.view = ShardView(newest, (), NOWHERE)
                 self._publish()
             self._sealed.release(stale)
-            self._sealed.release(self._gone)
-            self._gone = []
+            self._sealed.release(self._outdated)
+            self._outdated = []
 
-    _gone: list[Holding] = []
+    _outdated: list[Holding] = []
     """Segments the catalog does not have any more, until the view without them is published."""
 
     def _records(self, start: int) -> list[LogRecord]:
@@ -76,7 +77,9 @@ class FollowedShard(Shard):
             records = list(self._topic.read(start))
         except ObjectNotFound as error:
             raise SegmentGone(error.message) from error
-        if (records and records[0].position != start) or self._topic.start > start:
+        if records and records[0].position != start:
+            self._topic.refresh()  # positions may have gaps; or what was there has been forgotten meanwhile
+        if self._topic.start > start:
             raise SegmentGone(f"channel {self.channel} has no record {start} any more")
         return records
 
@@ -84,7 +87,13 @@ class FollowedShard(Shard):
         """Hold what the catalog names. A segment that got or lost an index is opened anew."""
         now = {m.segment_id: m for m in metas}
         kept = {i for h in self._sealed if (i := h.meta.segment_id) in now and h.meta.indexes == now[i].indexes}
-        self._gone = self._sealed.remove(i for i in self._sealed.ids() if i not in kept)
+        self._outdated = self._sealed.remove(i for i in self._sealed.ids() if i not in kept)
+        for holding in self._sealed:
+            meta = now[holding.meta.segment_id]
+            if meta.deletes_object != holding.meta.deletes_object:
+                # Most of them are known from the log; those of admitted segments are nowhere else.
+                holding.deletes.merge(*open_deletes(self._store, meta).entries(), meta.rows)
+                self._sealed.catch_up(holding)
         self._sealed.refresh(metas)
         for meta in metas:
             if meta.segment_id not in self._sealed:
@@ -114,6 +123,8 @@ class FollowedShard(Shard):
 class FollowingNode:
     """Followed shards by channel. Safe from any thread."""
 
+    node_id = 1
+
     def __init__(
         self,
         env: Env,
@@ -122,7 +133,7 @@ class FollowingNode:
         garbage: Garbage,
         data: DataCoordinator,
         loads: QueryCoordinator,
-        peers: dict[int, QueryPeer],
+        peers: Mapping[int, QueryPeer],
         data_node: DataNode,
         scans: Executor,
     ) -> None:
@@ -143,6 +154,10 @@ class FollowingNode:
 
     def open_shard(self, channel: str) -> FollowedShard | None:
         return self._shards.get(channel)
+
+    def reserve(self, sizes: Mapping[str, int]) -> Room:
+        """Refused: only the writer's node has a log to write to."""
+        return self._log.reserve(sizes)
 
     def seal_if_full(self, shard: Shard) -> None:
         """The writer does that."""

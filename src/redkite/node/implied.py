@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.meta import CollectionMeta
+from redkite.node.face import ShardFace
 from redkite.node.shard import Shard
+from redkite.segment.files import segment_prefix
 
 
 def settle_indexes(
-    data: DataCoordinator, garbage: Garbage, collection: CollectionMeta, shards: Iterable[Shard] = ()
+    data: DataCoordinator, garbage: Garbage, collection: CollectionMeta, shards: Iterable[ShardFace] = ()
 ) -> None:
     """Record what is missing and drop what is of fields that are gone. `shards` are those of the collection that are
     open: they begin to build, and serve nothing that was dropped."""
@@ -25,3 +27,17 @@ def settle_indexes(
     if change.made:
         for shard in opened:
             shard.build_all()
+
+
+def drop_gone_partitions(data: DataCoordinator, garbage: Garbage, shard: Shard) -> None:
+    """Forget what an open shard has of partitions that its collection does not have any more: one that was dropped
+    while the shard was opened was not yet there to be forgotten. What it has sealed of them meanwhile goes as well."""
+    meta = shard.collection
+    held = {growing.partition_id for growing in shard.growing()} | {one.partition_id for one in shard.held_metas()}
+    gone = {partition for partition in held if meta.partition_by_id(partition) is None}
+    if gone:
+        shard.forget(gone)
+        channel = shard.channel
+        removed = data.remove_segments(meta.collection_id, lambda s: s.channel == channel and s.partition_id in gone)
+        for segment in removed:
+            garbage.discard_prefix(segment_prefix(segment.collection_id, segment.segment_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from redkite.node.face import GrowingFacts, ServedSegments
 from redkite.node.holdings import Holdings
 from redkite.node.view import ShardView
 from redkite.segment.growing import GrowingSegment
@@ -45,6 +46,27 @@ class Measured:
     def buffers(self) -> tuple[GrowingSegment, ...]:
         """The segments that are not sealed yet, oldest first, each with its `state`."""
         return self.view.growing
+
+    def growing(self) -> tuple[GrowingFacts, ...]:
+        """The segments that are not sealed yet and have rows, oldest first."""
+        return tuple(
+            GrowingFacts(g.segment_id, g.partition_id, g.rows, g.size, g.memory()) for g in self.view.growing if g.rows
+        )
+
+    def served(self) -> tuple[ServedSegments, ...]:
+        """Which query nodes serve what is sealed and loaded."""
+        placements = self.view.placements
+        return tuple(ServedSegments(p.peer.node_id, p.all_ids) for p in placements if p.peer is not None)
+
+    @property
+    def newest(self) -> int:
+        """Every write up to it can be read."""
+        return self.view.timestamp
+
+    @property
+    def readable_from(self) -> int:
+        """No read goes further back."""
+        return self.view.readable_from
 
     def growing_bytes(self) -> int:
         """Memory of the rows that are not sealed yet, about."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from redkite.index.base import Vectors
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
+from redkite.node.face import Answer
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
 from redkite.query.straight import Straight
 from redkite.query.word_way import WordWay
@@ -30,6 +31,16 @@ class QueryPeer(Protocol):
         indexes: Iterable[IndexMeta],
     ) -> list[IndexFile]:
         """Returns the index files that are damaged: searches do without them until they are built again."""
+        ...
+
+    def load_soon(
+        self,
+        meta: SegmentMeta,
+        schema: CollectionSchema,
+        deleted: tuple[RowNumbers, npt.NDArray[np.uint64]],
+        indexes: Iterable[IndexMeta],
+    ) -> Answer[list[IndexFile]]:
+        """The same, waited for later: several nodes can open segments at once."""
         ...
 
     def release_segments(self, segment_ids: Iterable[int]) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -14,6 +15,7 @@ from redkite.index.base import Queries
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
+from redkite.node.face import Answer
 from redkite.query.allowed import CACHE_BYTES, AllowedCache
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
@@ -26,6 +28,7 @@ from redkite.segment.indexes import open_vector_index
 from redkite.segment.scalars import open_scalar_file
 from redkite.segment.sealed import SealedSegment
 from redkite.segment.warming import warmed
+from redkite.spans import traced
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
@@ -75,6 +78,16 @@ class QueryNode:
             self._segments = {**self._segments, meta.segment_id: segment}
         return damaged
 
+    def load_soon(
+        self,
+        meta: SegmentMeta,
+        schema: CollectionSchema,
+        deleted: tuple[RowNumbers, Stamps],
+        indexes: Iterable[IndexMeta],
+    ) -> Answer[list[IndexFile]]:
+        """Here the work is the caller's, when it asks for the answer."""
+        return partial(self.load_segment, meta, schema, deleted, indexes)
+
     def _attach(self, segment: SealedSegment, index: IndexMeta, file: IndexFile) -> None:
         """Raises Corruption."""
         index = warmed(index, segment.schema.properties)
@@ -83,6 +96,16 @@ class QueryNode:
         else:
             vectors = segment.vectors(index.field, segment.meta.rows)
             segment.attach_index(index.field, open_vector_index(self._store, index, file, vectors))
+
+    @property
+    def address(self) -> str:
+        """None: it is asked in its process."""
+        return ""
+
+    def holds(self, segment_id: int, version: int) -> bool:
+        """Whether a segment is here that reads of this version of its schema can use."""
+        segment = self._segments.get(segment_id)
+        return segment is not None and segment.schema.version <= version
 
     def release_segments(self, segment_ids: Iterable[int]) -> None:
         gone = set(segment_ids)
@@ -121,13 +144,15 @@ class QueryNode:
         return segment is not None and segment.index(field) is not None
 
     def private_bytes(self) -> int:
-        """Memory that is not mapped from files, about: what the cache keeps, and of each segment the deletes and what
-        is known of its words."""
+        """Memory that is not mapped from files, about: what the cache keeps, and of each segment the deletes, what is
+        known of its words, and columns that were not to stay mapped."""
         deleted = sum(s.deletes.count for s in self._segments.values())
         words = sum(s.word_bytes() for s in self._segments.values())
-        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES + words
+        columns = sum(s.column_bytes for s in self._segments.values())
+        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES + words + columns
 
     # -- reads ----------------------------------------------------------------------------------
+    @traced("query node")
     def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
         held = self._prune(self._held(segment_ids, plan.schema), plan)
         return search_segments(held, plan, queries, timestamp, self._scans)
@@ -137,6 +162,7 @@ class QueryNode:
     ) -> TextCounts:
         return count_segments(self._held(segment_ids, plan.schema), plan, dims, timestamp)
 
+    @traced("query node")
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial:
         return query_segments(self._prune(self._held(segment_ids, plan.schema), plan), plan, timestamp)
 

@@ -10,6 +10,7 @@ delete   : the body is an Arrow IPC stream of one column, the primary keys
 from __future__ import annotations
 
 import struct
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import msgspec
@@ -26,6 +27,8 @@ INSERT, DELETE = 1, 2
 _LENGTH = struct.Struct("<I")
 _KEY = "key"
 _ALIGNMENT = 8
+_HEADER_BYTES, _PART_BYTES, _ID_BYTES = 64, 20, 8
+"""What a header takes at most, whatever its timestamp: of itself, and for each part."""
 
 Parts = tuple[tuple[int, int], ...]
 """(partition id, rows), in the order of the rows."""
@@ -38,7 +41,23 @@ class RecordHeader(msgspec.Struct, frozen=True, array_like=True):
     parts: Parts = ()
     """Empty for deletes: they concern all partitions."""
     filler: bytes = b""
-    """So many bytes that the body begins at a multiple of eight: what is mapped is then read as it lies."""
+    """So many bytes that the body begins at a multiple of eight: what is mapped is then read as it lies. Where there
+    are eight or more, the first eight are the id of the write, which came from another machine."""
+
+    @property
+    def write_id(self) -> int:
+        """What its writer calls the write, so that it is not done again when it is sent again; 0: nothing."""
+        return int.from_bytes(self.filler[:_ID_BYTES], "big") if len(self.filler) >= _ID_BYTES else 0
+
+
+WRITE_ID: ContextVar[int] = ContextVar("redkite_write_id", default=0)
+"""Of the write that is logged in this thread."""
+
+
+def named() -> bytes:
+    """What the header of a record of this thread's write ends in."""
+    write_id = WRITE_ID.get()
+    return write_id.to_bytes(_ID_BYTES, "big") if write_id else b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,15 +103,38 @@ def _stream(batch: pa.RecordBatch) -> memoryview:
     return memoryview(sink.getvalue())
 
 
+def size_with_header(parts: Parts, body: Buffer) -> int:
+    """Bytes that a record takes at most."""
+    return _HEADER_BYTES + _PART_BYTES * len(parts) + len(body)
+
+
 def with_header(header: RecordHeader, body: Buffer) -> list[Buffer]:
     """Buffers to append to the log, without copying the rows twice."""
     head = _encode(header)
     odd = (_LENGTH.size + len(head)) % _ALIGNMENT
     if odd:
-        # The empty filler ends in its length, one byte; as many zeros behind it as that says.
-        filler = _ALIGNMENT - odd
-        head = head[:-1] + bytes((filler,)) + bytes(filler)
+        # The filler's length is one byte, before it; as many zeros more behind it as the new length says.
+        more, there = _ALIGNMENT - odd, len(header.filler)
+        end = len(head) - there
+        head = head[: end - 1] + bytes((there + more,)) + head[end:] + bytes(more)
     return [_LENGTH.pack(len(head)) + head, body]
+
+
+def decode_header(payload: Buffer) -> RecordHeader:
+    """The header alone."""
+    view = memoryview(payload)
+    try:
+        (length,) = _LENGTH.unpack_from(view)
+        return _decode(view[_LENGTH.size : _LENGTH.size + length])
+    except (msgspec.DecodeError, ValueError, struct.error) as error:
+        raise Corruption(f"a log record cannot be read: {error}") from error
+
+
+def record_body(payload: Buffer) -> memoryview:
+    """What stands behind the header: an Arrow IPC stream."""
+    view = memoryview(payload)
+    (length,) = _LENGTH.unpack_from(view)
+    return view[_LENGTH.size + length :]
 
 
 def decode_record(payload: Buffer) -> tuple[RecordHeader, pa.RecordBatch]:

@@ -10,7 +10,7 @@ segments or changes those), `_apply` (who changes what the view is made of). Rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -26,26 +26,34 @@ from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Buffer, Executor
-from redkite.errors import CollectionNotFound, CollectionNotLoaded, Corruption, SegmentGone
+from redkite.errors import CollectionNotFound, Corruption, NotOwner
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema
-from redkite.model.segments import ChannelState, DeletesFile, IndexFile, IndexMeta, SegmentMeta
+from redkite.model.segments import ChannelState, DeletesFile, SegmentMeta
 from redkite.node import records
+from redkite.node.admission import Admitting
+from redkite.node.asked import Held, P, QueryHeld, SearchHeld
+from redkite.node.copies import NOWHERE
+from redkite.node.counting import Counting
 from redkite.node.data import DataNode
+from redkite.node.feed import Feeding
 from redkite.node.holdings import Holding, Holdings
-from redkite.node.measured import Measured
+from redkite.node.indexing import Indexing
 from redkite.node.peers import QueryPeer
-from redkite.node.view import P, ShardImage, ShardView
+from redkite.node.view import ShardImage, ShardView
+from redkite.node.written import Written
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.segment.base import BufferState
-from redkite.segment.evolution import conform, identified
+from redkite.segment.evolution import check_made, conform, identified
 from redkite.segment.files import write_deletes
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import Key
-from redkite.storage.log import LogRecord, Topic
+from redkite.spans import followed, traced
+from redkite.storage.change_notes import TRUNCATED
+from redkite.storage.log import LogRecord, Room, Topic
 from redkite.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Shard(Measured):
+class Shard(Indexing, Counting, Admitting, Feeding):
     """Writes are serialised by `turn`; several shards are written at one timestamp by `node.turns.turns`."""
 
     def __init__(
@@ -66,7 +74,7 @@ class Shard(Measured):
         garbage: Garbage,
         data: DataCoordinator,
         loads: QueryCoordinator,
-        peers: dict[int, QueryPeer],
+        peers: Mapping[int, QueryPeer],
         data_node: DataNode,
         scans: Executor,
         clock_ms: Callable[[], int],
@@ -90,8 +98,10 @@ class Shard(Measured):
         self._growing: dict[int, GrowingSegment] = {}
         self._frozen: list[GrowingSegment] = []
         self._sealed = Holdings(store, data, loads, peers)
-        self._dropped = False
+        self._dropped = self._is_left = False
+        self.written = Written()
         self._stamping = False
+        self._mending = False
         self._last: Future[Any] | None = None
         """Of the newest record; when it is done, all are."""
         self._state = data.channel_state(channel)
@@ -102,14 +112,14 @@ class Shard(Measured):
     def _recover(self) -> None:
         self._sealed.recover(self._data.segments_of(self.collection.collection_id, self.channel))
         newest = max((h.meta.max_timestamp for h in self._sealed), default=self.collection.created_timestamp)
-        newest = max([newest, *(h.deletes.newest for h in self._sealed)])
+        newest = max([newest, self._state.readable_from, *(h.deletes.newest for h in self._sealed)])
         if self._topic.end < self._state.known_end:
             raise Corruption(
                 f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
                 "records were acknowledged; `redkite doctor` says what can be done"
             )
         newest = self._replay_log(newest, self._data_node.memory.replay_bytes)
-        self.view = ShardView(newest, (), (), self._state.readable_from)
+        self.view = ShardView(newest, (), NOWHERE, self._state.readable_from)
         self.reload()
 
     def _replay_log(self, newest: int, room: float) -> int:
@@ -120,7 +130,7 @@ class Shard(Measured):
             replayed += len(record.payload)
             if replayed > room:  # written while the limit was a larger one
                 replayed = 0
-                self.view = ShardView(newest, self._growing_now(), (), self._state.readable_from)
+                self.view = ShardView(newest, self._growing_now(), NOWHERE, self._state.readable_from)
                 self._flush()
         for growing in self._growing_now():
             growing.keep()
@@ -128,6 +138,7 @@ class Shard(Measured):
 
     def _replay(self, record: LogRecord) -> int:
         header, batch = records.decode_record(record.payload)
+        self.written.replayed(header, batch.num_rows)
         if header.kind == records.DELETE:
             self._delete_everywhere(batch.column(0).to_pylist(), header.timestamp)
         else:
@@ -143,14 +154,17 @@ class Shard(Measured):
             with self._apply:
                 before = self._growing, self._frozen, self._end
                 self._growing, self._frozen, self._end = {}, [], self._state.checkpoint
+                self._mending = True
             try:
                 newest = self._replay_log(self.view.timestamp, inf)
             except BaseException:
                 # Nothing may be sealed, or forgotten by the log, as if these rows were not.
                 with self._apply:
                     self._growing, self._frozen, self._end = before
+                    self._mending = False
                 raise
             with self._apply:
+                self._mending = False
                 self.view = ShardView(newest, self._growing_now(), self.view.placements, self._state.readable_from)
             self._topic.resume()
 
@@ -171,6 +185,7 @@ class Shard(Measured):
             finally:
                 self._stamping = False
 
+    @traced("shard insert")
     def insert(
         self,
         parts: records.Parts,
@@ -188,6 +203,7 @@ class Shard(Measured):
                 raise self._no_collection()
             if self._topic.unapplied:
                 self._mend()
+            check_made(schema, self.collection.schema)
             self._stamping = True
             try:
                 timestamp = allocate()
@@ -204,31 +220,38 @@ class Shard(Measured):
         keys: list[Key] | None = None,
         body: Buffer | None = None,
         answer: Callable[[], Any] | None = None,
+        room: Room | None = None,
     ) -> Future[Any]:
         """Within a turn. Rows that were checked by an older schema are logged as they are, and read as the present one
         has them: they came before its change."""
         schema = schema or self.collection.schema
         known = records.keys_of(rows, self.collection.schema) if keys is None else keys
         apply = partial(self._apply_insert, parts, rows, schema, known, timestamp)
-        header = records.RecordHeader(records.INSERT, timestamp, self.collection.collection_id, parts)
-        return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply, answer)
+        header = records.RecordHeader(records.INSERT, timestamp, self.collection.collection_id, parts, records.named())
+        return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply, answer, room)
 
-    def log_keys(self, keys: pa.Array, timestamp: int) -> Future[int]:
+    def log_keys(
+        self, keys: pa.Array, timestamp: int, body: Buffer | None = None, room: Room | None = None
+    ) -> Future[int]:
         """Log a delete of primary keys, in all partitions; within a turn."""
-        header = records.RecordHeader(records.DELETE, timestamp, self.collection.collection_id)
-        return self._log(header, records.encode_keys(keys), partial(self._apply_delete, keys.to_pylist(), timestamp))
+        header = records.RecordHeader(records.DELETE, timestamp, self.collection.collection_id, (), records.named())
+        apply = partial(self._apply_delete, keys.to_pylist(), timestamp)
+        return self._log(header, records.encode_keys(keys) if body is None else body, apply, None, room)
 
     def _log(
         self,
         header: records.RecordHeader,
         body: Buffer,
         apply: Callable[[int], None],
-        answer: Callable[[], Any] | None = None,
+        answer: Callable[[], Any] | None,
+        room: Room | None,
     ) -> Future[Any]:
-        logged = self._last = self._topic.append(records.with_header(header, body), apply, answer)
-        return logged
+        logged = self._last = self._topic.append(records.with_header(header, body), apply, answer, room)
+        return followed("log append", logged)
 
-    def _no_collection(self) -> CollectionNotFound:
+    def _no_collection(self) -> CollectionNotFound | NotOwner:
+        if self._is_left:
+            return NotOwner.of(self.channel)
         return CollectionNotFound.named(self.collection.database, self.collection.name)
 
     @property
@@ -310,6 +333,7 @@ class Shard(Measured):
         self._sealed.delete(keys, timestamp, self.collection.schema)
 
     # -- reads ----------------------------------------------------------------------------------
+    @traced("shard")
     def search(
         self, plan: SearchPlan, queries: Vectors, timestamp: int | None = None
     ) -> tuple[int, list[SearchPartial]]:
@@ -318,15 +342,16 @@ class Shard(Measured):
             plan,
             timestamp,
             lambda segments, at: search_segments(segments, plan, queries, at, self._scans),
-            lambda peer, ids, at: peer.search(ids, plan, queries, at),
+            lambda ids, at: SearchHeld(ids, plan, queries, at),
         )
 
+    @traced("shard")
     def query(self, plan: QueryPlan, timestamp: int | None = None) -> tuple[int, list[QueryPartial]]:
         return self._read(
             plan,
             timestamp,
             lambda segments, at: query_segments(segments, plan, at),
-            lambda peer, ids, at: peer.query(ids, plan, at),
+            lambda ids, at: QueryHeld(ids, plan, at),
         )
 
     def _read(
@@ -334,18 +359,11 @@ class Shard(Measured):
         plan: SearchPlan | QueryPlan,
         timestamp: int | None,
         here: Callable[[list[GrowingSegment], int], P],
-        there: Callable[[QueryPeer, Sequence[int], int], P],
+        there: Callable[[tuple[int, ...], int], Held[P]],
     ) -> tuple[int, list[P]]:
         if timestamp is not None and self._topic.unapplied:
             timestamp = min(timestamp, self.view.timestamp)  # what comes next may be there in part
-        while True:
-            view = self.view
-            try:
-                return view.read(self.collection.name, plan, timestamp, here, there)
-            except SegmentGone:
-                if view is self.view:
-                    raise CollectionNotLoaded.named(self.collection.name) from None
-                # Else segments were swapped for others after the view was taken.
+        return self.read_view(plan, timestamp, here, there)
 
     # -- sealing --------------------------------------------------------------------------------
     def roll(self) -> None:
@@ -360,23 +378,27 @@ class Shard(Measured):
         self._frozen = [*self._frozen, *full]
         self._growing = {}
 
+    @traced("flush")
     def flush(self, allocate: Callable[[], int]) -> tuple[int, list[SegmentMeta]]:
         """Seal everything written so far. Returns a timestamp that no sealed row exceeds, and the new segments."""
         with self._flushing:
             timestamp, metas = self._flush()
             return max(timestamp, allocate()) if not metas else timestamp, metas
 
-    def _flush(self) -> tuple[int, list[SegmentMeta]]:
+    def _flush(self, *, to_the_end: bool = False) -> tuple[int, list[SegmentMeta]]:
+        """`to_the_end`: nothing applied by now is ever read from the log again, even where it has changed no row."""
         with self._apply:
             if self._dropped:
                 raise self._no_collection()
+            self._data.check_state(self.channel, self._state)
             # What an earlier flush could not write is still frozen, and tried again.
             self._roll()
             frozen = self._frozen
             self.unflushed_since_ms = None
             state = msgspec.structs.replace(self._state, checkpoint=self._end)
             timestamp = self.view.timestamp
-        if not frozen and self._sealed.all_saved():
+        is_behind = to_the_end and self._state.checkpoint < state.checkpoint
+        if not frozen and not is_behind and self._sealed.all_saved():
             return timestamp, []
         for growing in frozen:
             growing.state = BufferState.FLUSHING
@@ -400,12 +422,12 @@ class Shard(Measured):
                 versions[meta.segment_id] = deletes.version
                 saved[meta.segment_id] = write_deletes(self._store, meta, deletes)
                 stale += [meta.deletes_object] if meta.deletes_object else []
-        self._data.commit_flush(self.collection.collection_id, self.channel, state, metas, saved)
+        with self._served(fresh):
+            self._data.commit_flush(self.collection.collection_id, self.channel, state, metas, saved, self._state)
         by_id = {m.segment_id: m for m in self.segments()}
         for holding in (*self._sealed, *fresh):
             holding.meta = by_id[holding.meta.segment_id]
             holding.saved_version = versions.get(holding.meta.segment_id, holding.saved_version)
-        self._sealed.serve_wanted(fresh, self.collection)
         with self._apply:
             self._state = state
             for holding in fresh:
@@ -418,6 +440,17 @@ class Shard(Measured):
         self._garbage.discard(name for name in stale if name not in used)
         for meta in metas:
             self.build_missing(meta.segment_id)
+
+    @contextmanager
+    def _served(self, fresh: Sequence[Holding]) -> Iterator[None]:
+        """Open segments for reads before they are committed: one that cannot be opened must not be in the catalog while
+        the rows it is made of are still held here, to be written another time."""
+        try:
+            self._sealed.serve_wanted(fresh, self.collection)
+            yield
+        except BaseException:
+            self._sealed.release(fresh)
+            raise
 
     def segments(self) -> list[SegmentMeta]:
         """The sealed ones, as the catalog has them."""
@@ -436,13 +469,14 @@ class Shard(Measured):
             hold(image)
             return image
 
-    def replace(self, sources: Sequence[int], made: Sequence[MadeSegment], readable_from: int) -> bool:
-        """Swap sealed segments for ones made of the same rows, in one catalog commit and one view; deletes that came
-        meanwhile go along. `readable_from`: rows deleted or expired up to it were left out. False when a source is
-        gone by now: the caller discards what it made."""
+    def replace(
+        self, sources: Sequence[int], made: Sequence[MadeSegment], readable_from: int, notes: Mapping[str, bytes]
+    ) -> bool:
+        """Swap sealed segments for ones made of the same rows, in one catalog commit, `notes` with it, and one view;
+        deletes that came meanwhile go along. `readable_from`: rows deleted or expired up to it were left out. False
+        when a source is gone by now: the caller discards what it made."""
         with self._flushing:
-            old = [self._sealed.get(i) for i in sources]
-            if self._dropped or any(h is None for h in old):
+            if self._dropped or any(self._sealed.get(i) is None for i in sources):
                 return False
             state = msgspec.structs.replace(self._state, readable_from=max(self._state.readable_from, readable_from))
             fresh = []
@@ -453,10 +487,9 @@ class Shard(Measured):
                 if deletes.count:
                     meta = meta.with_deletes(write_deletes(self._store, meta, deletes))
                 fresh.append(Holding(meta, deletes, version))
-            self._data.commit_replace(
-                self.collection.collection_id, self.channel, state, sources, [h.meta for h in fresh]
-            )
-            self._sealed.serve_wanted(fresh, self.collection)
+            metas, collection_id = [h.meta for h in fresh], self.collection.collection_id
+            with self._served(fresh):
+                self._data.commit_replace(collection_id, self.channel, state, sources, metas, notes, self._state)
             with self._apply:
                 self._state = state
                 for segment, holding in zip(made, fresh, strict=True):
@@ -469,24 +502,6 @@ class Shard(Measured):
         for holding in fresh:
             self.build_missing(holding.meta.segment_id)
         return True
-
-    # -- placement ------------------------------------------------------------------------------
-    def reload(self) -> None:
-        """Follow the collection's load state: place what is loaded, take away what is not."""
-        with self._flushing:
-            fresh = self._sealed.unserved()
-            self._sealed.serve_wanted(fresh, self.collection)
-            with self._apply:
-                for holding in fresh:
-                    self._sealed.catch_up(holding)
-                self._publish()
-            self._sealed.release(self._sealed.unwanted())
-        self.build_all()
-
-    def _publish(self) -> None:
-        placements = self._sealed.placements()
-        self.view = ShardView(self.view.timestamp, self._growing_now(), placements, self._state.readable_from)
-        self._sealed.count(self.collection.collection_id)
 
     def follow(self, current: Callable[[], CollectionMeta]) -> None:
         """Take over what the collection is now. When its fields have changed, rows written from now on have the new
@@ -506,64 +521,20 @@ class Shard(Measured):
             view = self.view
             self.view = ShardView(view.timestamp, self._growing_now(), view.placements, view.readable_from)
 
-    # -- indexes --------------------------------------------------------------------------------
-    def build_missing(self, segment_id: int) -> list[Future[None]]:
-        """Queue the builds that a sealed segment still wants."""
-        sealed = self._sealed.get(segment_id)
-        if sealed is None:
-            return []
-        return [
-            self._data_node.build_index(
-                sealed.meta,
-                index,
-                self.collection.schema,
-                wanted=partial(self._wants, segment_id, index),
-                built=partial(self._built, segment_id, index),
-            )
-            for index in self._data.indexes(self.collection.collection_id)
-            if self._data.wants_build(sealed.meta, index)
-        ]
-
-    def build_all(self) -> None:
-        for segment_id in self._sealed.ids():
-            self.build_missing(segment_id)
-
-    def _wants(self, segment_id: int, index: IndexMeta) -> bool:
-        sealed = self._sealed.get(segment_id)
-        known = self._data.indexes(self.collection.collection_id)
-        return sealed is not None and index in known and self._data.wants_build(sealed.meta, index)
-
-    def _built(self, segment_id: int, index: IndexMeta, file: IndexFile) -> None:
-        if not self._data.add_index_file(self.collection.collection_id, segment_id, file):
-            self._garbage.discard([file.object])
-            return
-        with self._apply:
-            self._sealed.refresh(self.segments())
-            sealed = self._sealed.get(segment_id)
-            if sealed is not None and sealed.peer is not None:
-                sealed.peer.attach_index(segment_id, index, file)
-            self._sealed.count(self.collection.collection_id)
-
-    def drop_index(self, index: IndexMeta) -> None:
-        with self._apply:
-            self._sealed.refresh(self.segments())
-            for holding in self._sealed:
-                if holding.peer is not None:
-                    holding.peer.detach_index(holding.meta.segment_id, index)
-            self._sealed.count(self.collection.collection_id)
-
     # -- removal --------------------------------------------------------------------------------
     def forget(self, partitions: Iterable[int] | None = None) -> None:
         """Drop the rows of some partitions (None: all) from memory and from the query nodes."""
-        gone = None if partitions is None else set(partitions)
         with self._flushing, self._apply:
-            removed = self._sealed.remove(
-                h.meta.segment_id for h in self._sealed if gone is None or h.meta.partition_id in gone
-            )
-            self._growing = {p: g for p, g in self._growing.items() if gone is not None and p not in gone}
-            self._frozen = [g for g in self._frozen if gone is not None and g.partition_id not in gone]
-            self._publish()
-            self._sealed.release(removed)
+            self._forget(None if partitions is None else set(partitions))
+
+    def _forget(self, gone: Collection[int] | None) -> None:
+        removed = self._sealed.remove(
+            h.meta.segment_id for h in self._sealed if gone is None or h.meta.partition_id in gone
+        )
+        self._growing = {p: g for p, g in self._growing.items() if gone is not None and p not in gone}
+        self._frozen = [g for g in self._frozen if gone is not None and g.partition_id not in gone]
+        self._publish()
+        self._sealed.release(removed)
 
     def truncate(self, allocate: Callable[[], int]) -> list[SegmentMeta]:
         """Drop every row written so far, durably; returns the segments whose objects may be deleted."""
@@ -572,15 +543,17 @@ class Shard(Measured):
             # The record marks the place: when it is applied, everything before it is too, and nothing comes after.
             timestamp = allocate()
             end = self.log_keys(no_keys, timestamp).result() + 1
-            self.forget()
-            self._end = end
-            self._state = ChannelState(checkpoint=end, readable_from=timestamp)
-            collection_id = self.collection.collection_id
-            gone = self.segments()
-            self._data.commit_replace(collection_id, self.channel, self._state, [m.segment_id for m in gone], ())
+            with self._flushing:
+                state = ChannelState(checkpoint=end, readable_from=timestamp)
+                collection_id = self.collection.collection_id
+                gone = self.segments()
+                notes = self._data.notes.noted(self.channel, TRUNCATED, timestamp)
+                ids = [m.segment_id for m in gone]
+                self._data.commit_replace(collection_id, self.channel, state, ids, (), notes, self._state)
+                with self._apply:  # only now: had it failed, all rows would still be there
+                    self._state, self._end = state, end
+                    self._forget(None)
             self._topic.truncate(end)
-            with self._apply:
-                self._publish()
             return gone
 
     def drop(self) -> None:
@@ -588,6 +561,35 @@ class Shard(Measured):
         with self._order:
             self._dropped = True
         self.forget()
+
+    def step_down(self) -> None:
+        """Another node owns the channel: nothing more is written, sealed or applied here. Waits for nobody."""
+        self._is_left = self._dropped = True
+
+    def close_log(self) -> None:
+        self._topic.close()
+
+    def segment_ids(self) -> frozenset[int]:
+        """Of the sealed ones."""
+        return frozenset(self._sealed.ids())
+
+    def let_go(self, kept: Collection[int]) -> None:
+        """After `step_down`: have query nodes close its segments, but for those that another shard has by now."""
+        with self._flushing:
+            self._sealed.release([holding for holding in self._sealed if holding.meta.segment_id not in kept])
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing can be done with it any more: it stepped down, or its log was closed below it."""
+        return self._is_left or bool(getattr(self._topic, "closed", False))
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether the catalog has another state of the channel, by a commit of which this shard was not told how it
+        ended: it is to be opened anew."""
+        if self._dropped or self._flushing.locked():
+            return False  # what is being committed may be known there already, and not yet here
+        return self._data.channel_state(self.channel) != self._state and not self._flushing.locked()
 
     def close(self) -> None:
         with self._flushing:

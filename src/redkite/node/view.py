@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from redkite.errors import InvalidParameter
-from redkite.model.segments import SegmentMeta
-from redkite.node.peers import QueryPeer
-from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
+from redkite.model.segments import LoadEntry, SegmentMeta
+from redkite.node.asked import Held, P
+from redkite.node.copies import Begun, Copies, Local, NotServed
+from redkite.query.plan import QueryPlan, SearchPlan
 from redkite.query.straight import Straight
 from redkite.query.word_way import WordWay
 from redkite.segment.growing import GrowingSegment
 
-P = TypeVar("P", SearchPartial, QueryPartial, TextCounts)
-
 MAX_WAYS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Sealed segments held by one query node."""
-
-    peer: QueryPeer
-    segments: tuple[tuple[int, int], ...]
-    """(partition id, segment id)"""
-    all_ids: tuple[int, ...]
-
-    def within(self, partitions: frozenset[int] | None) -> tuple[int, ...]:
-        if partitions is None:
-            return self.all_ids
-        return tuple(segment for partition, segment in self.segments if partition in partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +24,7 @@ class ShardView:
 
     timestamp: int
     growing: tuple[GrowingSegment, ...]
-    placements: tuple[Placement, ...]
+    placements: Local | Copies
     readable_from: int = 0
     """No read goes further back: rows deleted or expired before may be gone."""
     ways: dict[int, Straight | WordWay] = field(default_factory=dict, compare=False, repr=False)
@@ -49,16 +33,21 @@ class ShardView:
     def growing_in(self, partitions: frozenset[int] | None) -> list[GrowingSegment]:
         return [g for g in self.growing if g.rows and (partitions is None or g.partition_id in partitions)]
 
-    def straight(self, plan: SearchPlan) -> Straight | WordWay | None:
+    def straight(self, plan: SearchPlan, entry: LoadEntry | None) -> Straight | WordWay | None:
         """The way of a plain plan through sealed segments of one node, kept as long as this view is; None: there is
-        none. Raises SegmentGone when the node does not hold them any more."""
+        none. `entry`: what is loaded now. Raises SegmentGone when the node does not hold them any more."""
+        if self.placements.entry is not entry:
+            return None
         way = self.ways.get(id(plan))
         if way is not None and way.stands():
             return way
-        if not plan.ignore_growing and self.growing_in(plan.partitions):
+        if entry is None or not entry.covers_all(plan.partitions):
+            return None
+        if isinstance(self.placements, Copies) or (not plan.ignore_growing and self.growing_in(plan.partitions)):
             return None
         asked = [(p.peer, ids) for p in self.placements if (ids := p.within(plan.partitions))]
-        way = asked[0][0].straight(asked[0][1], plan) if len(asked) == 1 else None
+        peer = asked[0][0] if len(asked) == 1 else None
+        way = None if peer is None else peer.straight(asked[0][1], plan)
         if way is not None:
             if len(self.ways) >= MAX_WAYS:
                 self.ways.clear()
@@ -71,24 +60,30 @@ class ShardView:
         plan: SearchPlan | QueryPlan,
         timestamp: int | None,
         here: Callable[[list[GrowingSegment], int], P],
-        there: Callable[[QueryPeer, Sequence[int], int], P],
+        there: Callable[[tuple[int, ...], int], Held[P]],
     ) -> tuple[int, list[P]]:
-        """The timestamp that was read at (None: the newest) and the answers: `here` reads growing segments, `there`
-        those that a query node holds. Raises SegmentGone when a node does not hold them any more."""
+        """The timestamp that was read at (None: the newest) and the answers: `here` reads growing segments, `there` is
+        what a query node is asked about those that it holds. Raises SegmentGone when a node does not hold them any
+        more."""
         if timestamp is not None and timestamp < self.readable_from:
             raise InvalidParameter(
                 f"collection {collection} cannot be read as of {timestamp}: "
                 f"rows deleted before {self.readable_from} are no longer kept"
             )
         at = self.timestamp if timestamp is None else timestamp
-        partials = []
         growing = [] if plan.ignore_growing else self.growing_in(plan.partitions)
-        if growing:
-            partials.append(here(growing, at))
-        for placement in self.placements:
+        placements = self.placements
+        if isinstance(placements, Copies):
+            begun: Begun[P] = placements.begin(plan, lambda ids: there(ids, at), at_once=bool(growing))
+            partials = [here(growing, at)] if growing else []
+            return at, partials + begun.answers()
+        partials = [here(growing, at)] if growing else []
+        for placement in placements:
             segments = placement.within(plan.partitions)
             if segments:
-                partials.append(there(placement.peer, segments, at))
+                if placement.peer is None:
+                    raise NotServed(f"segments {list(segments)} could not be opened")
+                partials.append(there(segments, at).of(placement.peer))
         return at, partials
 
 

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from redkite.coordinator.groups import Group
+from redkite.coordinator.imports import ImportJob
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.snapshots import SnapshotMeta
 from redkite.env import Env
@@ -35,7 +37,9 @@ _ENTRIES: dict[str, Callable[[bytes], Any]] = {
     "index/": _json(IndexMeta),
     "channel/": _json(ChannelState),
     "load/": _json(LoadEntry),
+    "resource-group/": _json(Group),
     "snapshot/": SnapshotMeta.from_bytes,
+    "import-job/": ImportJob.from_bytes,
 }
 """What the values are of the keys that an inspection looks into."""
 
@@ -55,6 +59,7 @@ class Folder:
         self.indexes: dict[int, IndexMeta] = {}
         self.channels: dict[str, ChannelState] = {}
         self.snapshots: list[SnapshotMeta] = []
+        self.imports: list[ImportJob] = []
         if self.catalog is not None:
             self.read(self.catalog.scan())
 
@@ -95,6 +100,8 @@ class Folder:
                 self.channels[name] = entry
             case SnapshotMeta():
                 self.snapshots.append(entry)
+            case ImportJob():
+                self.imports.append(entry)
 
     @property
     def all_segments(self) -> list[SegmentMeta]:
@@ -105,7 +112,8 @@ class Folder:
     @property
     def named_objects(self) -> set[str]:
         named = {name for s in self.segments for name in s.objects}
-        return named.union(*(snapshot.image.objects for snapshot in self.snapshots))
+        waiting = (job.objects for job in self.imports)
+        return named.union(*(snapshot.image.objects for snapshot in self.snapshots), *waiting)
 
     def collection_name(self, collection_id: int) -> str:
         meta = self.collections.get(collection_id)

@@ -12,6 +12,7 @@ from redkite.model.segments import ChannelState
 from redkite.node.records import decode_record
 from redkite.ops.report import Finding, Kind
 from redkite.segment.evolution import conform
+from redkite.storage.log_durable import read_note
 from redkite.storage.log_pages import STATE, Page, find_pages
 from redkite.storage.log_scan import PageScan
 from redkite.storage.log_state import load_state
@@ -28,6 +29,7 @@ class TopicCheck:
         self._channel = folder.rpartition("/")[2]
         self._checkpoint = state.checkpoint
         self._known_end = state.known_end
+        self._noted = 0
         self._collection = collection
         self._newest = 0
 
@@ -37,6 +39,8 @@ class TopicCheck:
         except MilvusException as error:
             yield self._finding(Kind.LOG, f"{self._folder}/{STATE}", error.message)
         try:
+            self._noted = read_note(self._files, self._folder)
+            self._known_end = max(self._known_end, self._noted)
             pages, unfinished = find_pages(self._files, self._folder)
         except MilvusException as error:
             yield self._finding(Kind.LOG, self._folder, error.message)
@@ -72,7 +76,7 @@ class TopicCheck:
                     pass  # raises, as the next record does not hold
             else:
                 blocked = scan.offset < size and scan.is_blocked
-                scan.check_rest()
+                scan.check_rest(self._noted)
                 if blocked:
                     text = (
                         f"behind record {scan.next - 1} lie bytes that were never acknowledged, from a write that was "

@@ -13,6 +13,7 @@ from redkite.errors import Corruption
 from redkite.model.batch import arrow_type
 from redkite.node.records import DELETE, RecordHeader, decode_record, encode_keys, with_header
 from redkite.storage import log_format as fmt
+from redkite.storage.log_durable import read_note
 from redkite.storage.log_pages import TEMPORARY, Page, encode_page
 
 _SALT_AT = 12
@@ -38,13 +39,14 @@ class Rescue(NamedTuple):
 
 def rescue_page(env: Env, page: Page, following: int | None) -> Rescue:
     """Read around the damage. `following`: where the next page begins; None for the last page, whose end is what its
-    own records say was durable."""
+    own records and the note beside it say was durable."""
     data = env.files.read(page.path)
     found = [*_good_entries(data, page.base)]
     records = tuple(e for e in found if not e.is_mark)
-    end = following if following is not None else max([page.base, *(e.durable for e in found)])
-    if following is None and records:
-        end = max(end, records[-1].sequence + 1)
+    end = following
+    if end is None:
+        noted = read_note(env.files, page.path.rpartition("/")[0])
+        end = max([page.base, noted, *(e.durable for e in found), *(e.sequence + 1 for e in records[-1:])])
     lost = []
     expected = page.base
     for sequence in (*(e.sequence for e in records), end):

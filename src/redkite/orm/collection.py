@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from redkite.client.index_params import IndexParams
+from redkite.client.placement import Replica
 from redkite.client.schema import CollectionSchema, FieldSchema
 from redkite.errors import (
     CollectionNotFound,
@@ -21,7 +22,7 @@ from redkite.orm.index import Index, flat
 from redkite.orm.mutation import MutationResult, Pending, run
 from redkite.orm.pages import SearchPages
 from redkite.orm.partition import Partition
-from redkite.orm.schemas import schema_of_description, schema_of_frame
+from redkite.orm.schemas import schema_of_frame
 
 if TYPE_CHECKING:
     from redkite.client import MilvusClient, SearchResult
@@ -96,7 +97,7 @@ class Collection:
     def schema(self) -> CollectionSchema:
         """As the server describes it, once for each object."""
         if self._schema is None:
-            self._schema = schema_of_description(self.describe())
+            self._schema = CollectionSchema.construct_from_dict(self.describe())
         return self._schema
 
     @property
@@ -197,9 +198,18 @@ class Collection:
         output_fields: list[str] | None = None,
         timeout: float | None = None,
         round_decimal: int = -1,
+        ranker: Any = None,
+        function_chains: Any = None,
+        highlighter: Any = None,
+        search_aggregation: Any = None,
         **options: Any,
     ) -> SearchResult | Pending[SearchResult]:
         """`param` is `{"metric_type": …, "params": {"ef": 64}}`; an `offset` may stand in it."""
+        kinds = {
+            "ranker": ranker, "function_chains": function_chains, "highlighter": highlighter,
+            "search_aggregation": search_aggregation,
+        }  # fmt: skip
+        options.update((key, value) for key, value in kinds.items() if value is not None)
         return run(lambda: self.client.search(
             self._name, data, filter=expr or "", limit=limit, output_fields=output_fields, search_params=param,
             timeout=timeout, partition_names=partition_names, anns_field=anns_field, round_decimal=round_decimal,
@@ -215,11 +225,13 @@ class Collection:
         output_fields: list[str] | None = None,
         timeout: float | None = None,
         round_decimal: int = -1,
+        ranker: Any = None,
         **options: Any,
     ) -> SearchResult | Pending[SearchResult]:
+        """`ranker` is another name of `rerank`."""
         return run(lambda: self.client.hybrid_search(
-            self._name, reqs, rerank, limit=limit, output_fields=output_fields, timeout=timeout,
-            partition_names=partition_names, round_decimal=round_decimal, **options,
+            self._name, reqs, ranker if rerank is None else rerank, limit=limit, output_fields=output_fields,
+            timeout=timeout, partition_names=partition_names, round_decimal=round_decimal, **options,
         ), options)  # fmt: skip
 
     def query(
@@ -336,6 +348,10 @@ class Collection:
     def compact(self, is_clustering: bool = False, timeout: float | None = None, **options: Any) -> None:
         """Begin; the other methods are about the compaction of that kind that this object began last."""
         self._compactions[is_clustering] = self.client.compact(self._name, is_clustering, timeout=timeout, **options)
+
+    def get_replicas(self, timeout: float | None = None) -> Replica:
+        """The copies of what is loaded."""
+        return Replica(self.client.describe_replica(self._name, timeout=timeout))
 
     def get_compaction_state(self, timeout: float | None = None, is_clustering: bool = False) -> str:
         job = self._compactions.get(is_clustering, _NOTHING_TO_DO)

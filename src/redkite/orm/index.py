@@ -35,6 +35,7 @@ class Index:
         """What `describe_index` tells of an index that exists."""
         settings = {key: value for key, value in described.items() if key not in _STATE}
         params: dict[str, Any] = {key: settings.pop(key) for key in _OWN if key in settings}
+        settings = {**settings.pop("params", {}), **settings}  # as one object, or each by itself
         if settings:
             params["params"] = settings
         name = described["index_name"]

@@ -95,6 +95,10 @@ class Pending(Generic[T]):
         self._future.add_done_callback(lambda done: None if done.exception() else function(done.result()))
 
 
+MutationFuture = SearchFuture = Pending
+"""The names that Milvus's SDK has for it."""
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="redkite-orm")

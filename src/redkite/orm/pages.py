@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from redkite.client.results import HybridHits
+
 if TYPE_CHECKING:
     from redkite.client.iterators import PageIterator
+
+Hits = HybridHits
+"""The older name of the hits of one query vector."""
 
 
 class SearchPage(list[Any]):

@@ -9,6 +9,7 @@ from redkite.orm.mutation import MutationResult, Pending
 
 if TYPE_CHECKING:
     from redkite.client import SearchResult
+    from redkite.client.placement import Replica
     from redkite.orm.collection import Collection
 
 Written = MutationResult | Pending[MutationResult]
@@ -54,6 +55,10 @@ class Partition:
         if replica_number is not None:
             options["replica_number"] = replica_number
         self._collection.client.load_partitions(self._collection.name, [self._name], timeout=timeout, **options)
+
+    def get_replicas(self, timeout: float | None = None) -> Replica:
+        """The copies of what is loaded of the collection."""
+        return self._collection.get_replicas(timeout)
 
     def release(self, timeout: float | None = None) -> None:
         self._collection.client.release_partitions(self._collection.name, [self._name], timeout=timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redkite.orm.connections import connections
+from redkite.orm.groups import Items
 
 
 class Role:
@@ -54,17 +55,17 @@ class Role:
     def revoke_v2(self, privilege: str, collection_name: str, db_name: str | None = None) -> None:
         self._client.revoke_privilege_v2(self._name, privilege, collection_name, db_name)
 
-    def list_grants(self, db_name: str = "") -> list[dict[str, Any]]:
+    def list_grants(self, db_name: str = "") -> Items:
         """What the role may do, and where."""
         found: list[dict[str, Any]] = self._client.describe_role(self._name)["privileges"]
-        return [grant for grant in found if db_name in ("", "*", grant["db_name"])]
+        return Items(grant for grant in found if db_name in ("", "*", grant["db_name"]))
 
-    def list_grant(self, object: str, object_name: str, db_name: str = "") -> list[dict[str, Any]]:
+    def list_grant(self, object: str, object_name: str, db_name: str = "") -> Items:
         """What the role may do with one object."""
-        return [
+        return Items(
             grant for grant in self.list_grants(db_name)
             if (grant["object_type"], grant["object_name"]) == (object, object_name)
-        ]  # fmt: skip
+        )  # fmt: skip
 
     def create_privilege_group(self, privilege_group: str) -> None:
         self._client.create_privilege_group(privilege_group)

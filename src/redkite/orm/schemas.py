@@ -1,4 +1,4 @@
-"""Schemas made of what is there: of a collection's description, of a data frame."""
+"""Schemas made of what is there: of a data frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from redkite.client.schema import CollectionSchema, FieldSchema, Function, StructFieldSchema
+from redkite.client.schema import CollectionSchema, FieldSchema
 from redkite.errors import DataNotMatchException, SchemaNotReadyException
 from redkite.model.limits import LIMITS
 from redkite.model.types import DataType
@@ -15,34 +15,6 @@ _NUMBERS = {
     "bool": DataType.BOOL, "int8": DataType.INT8, "int16": DataType.INT16, "int32": DataType.INT32,
     "int64": DataType.INT64, "float32": DataType.FLOAT, "float64": DataType.DOUBLE,
 }  # fmt: skip
-
-
-def schema_of_description(described: dict[str, Any]) -> CollectionSchema:
-    """The schema of a collection, from what `describe_collection` tells."""
-    structs = [field for field in described["fields"] if "struct_fields" in field]
-    return CollectionSchema(
-        fields=[FieldSchema.construct_from_dict(field) for field in described["fields"] if field not in structs],
-        description=described["description"],
-        struct_fields=[_struct(field) for field in structs],
-        functions=[
-            Function(
-                found["name"], found["type"], list(found["input_field_names"]), list(found["output_field_names"]),
-                found.get("description", ""), dict(found.get("params", {})),
-            )
-            for found in described["functions"]
-        ],
-        enable_dynamic_field=described["enable_dynamic_field"],
-    )  # fmt: skip
-
-
-def _struct(described: dict[str, Any]) -> StructFieldSchema:
-    struct = StructFieldSchema()
-    struct.name, struct.description = described["name"], described.get("description", "")
-    struct.max_capacity = described.get("params", {}).get("max_capacity")
-    for field in described["struct_fields"]:
-        plain = FieldSchema.construct_from_dict(field)
-        struct.add_field(plain.name, plain.dtype, description=plain.description, **plain.params)
-    return struct
 
 
 def schema_of_frame(frame: Any, primary_field: str, auto_id: bool) -> CollectionSchema:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redkite.errors import Timeout
 from redkite.model.timestamps import compose, logical, physical_ms
 from redkite.model.types import LoadState
+from redkite.orm.bulk import BulkInsertState as BulkInsertState
+from redkite.orm.bulk import do_bulk_insert as do_bulk_insert
+from redkite.orm.bulk import get_bulk_insert_state as get_bulk_insert_state
+from redkite.orm.bulk import list_bulk_insert_tasks as list_bulk_insert_tasks
 from redkite.orm.connections import connections
+from redkite.orm.groups import Items
+
+if TYPE_CHECKING:
+    from redkite.client.placement import ResourceGroupInfo
 
 _POLL_SECONDS = 0.05
 _FINISHED = frozenset({"Finished", "Failed"})
@@ -180,30 +188,28 @@ def list_usernames(using: str = "default", timeout: float | None = None) -> list
     return connections.client(using).list_users(timeout=timeout)
 
 
-def list_users(include_role_info: bool, using: str = "default", timeout: float | None = None) -> list[dict[str, Any]]:
+def list_users(include_role_info: bool, using: str = "default", timeout: float | None = None) -> Items:
     """`describe_user` of each; without roles unless asked for."""
     names = list_usernames(using, timeout)
-    return [found for name in names for found in list_user(name, include_role_info, using, timeout)]
+    return Items(found for name in names for found in list_user(name, include_role_info, using, timeout))
 
 
-def list_user(
-    username: str, include_role_info: bool, using: str = "default", timeout: float | None = None
-) -> list[dict[str, Any]]:
+def list_user(username: str, include_role_info: bool, using: str = "default", timeout: float | None = None) -> Items:
     """`describe_user` of one, in a list; an empty list when there is no such user."""
     found = connections.client(using).describe_user(username, timeout=timeout)
     if not include_role_info:
         found.pop("roles", None)
-    return [found] if found else []
+    return Items([found] if found else [])
 
 
-def list_roles(include_user_info: bool, using: str = "default", timeout: float | None = None) -> list[dict[str, Any]]:
+def list_roles(include_user_info: bool, using: str = "default", timeout: float | None = None) -> Items:
     """`{"role", "users"}` of each; without users unless asked for."""
     client = connections.client(using)
     names = client.list_roles(timeout=timeout)
     if not include_user_info:
-        return [{"role": name} for name in names]
+        return Items({"role": name} for name in names)
     users = list_users(True, using, timeout)
-    return [{"role": name, "users": tuple(u["user_name"] for u in users if name in u["roles"])} for name in names]
+    return Items({"role": name, "users": tuple(u["user_name"] for u in users if name in u["roles"])} for name in names)
 
 
 # -- the server ---------------------------------------------------------------------------------
@@ -213,6 +219,60 @@ def get_server_version(using: str = "default", timeout: float | None = None) -> 
 
 def get_server_type(using: str = "default") -> str:
     return connections.client(using).get_server_type()
+
+
+# -- nodes --------------------------------------------------------------------------------------
+def create_resource_group(
+    name: str, using: str = "default", timeout: float | None = None, *, config: object = None
+) -> None:
+    connections.client(using).create_resource_group(name, timeout, config=config)
+
+
+def update_resource_groups(configs: Mapping[str, object], using: str = "default", timeout: float | None = None) -> None:
+    connections.client(using).update_resource_groups(configs, timeout)
+
+
+def drop_resource_group(name: str, using: str = "default", timeout: float | None = None) -> None:
+    connections.client(using).drop_resource_group(name, timeout)
+
+
+def describe_resource_group(name: str, using: str = "default", timeout: float | None = None) -> ResourceGroupInfo:
+    return connections.client(using).describe_resource_group(name, timeout)
+
+
+def list_resource_groups(using: str = "default", timeout: float | None = None) -> list[str]:
+    return connections.client(using).list_resource_groups(timeout)
+
+
+def transfer_node(
+    source_group: str, target_group: str, num_nodes: int, using: str = "default", timeout: float | None = None
+) -> None:
+    connections.client(using).transfer_node(source_group, target_group, num_nodes, timeout)
+
+
+def transfer_replica(
+    source_group: str,
+    target_group: str,
+    collection_name: str,
+    num_replicas: int,
+    using: str = "default",
+    timeout: float | None = None,
+) -> None:
+    client = connections.client(using)
+    client.transfer_replica(source_group, target_group, collection_name, num_replicas, timeout)
+
+
+def load_balance(
+    collection_name: str,
+    src_node_id: int,
+    dst_node_ids: list[int] | None = None,
+    sealed_segment_ids: list[int] | None = None,
+    timeout: float | None = None,
+    using: str = "default",
+) -> None:
+    """Move segments from one node to others. With one node there is nothing to move."""
+    client = connections.client(using)
+    client.load_balance(collection_name, src_node_id, dst_node_ids, sealed_segment_ids, timeout)
 
 
 # -- hybrid timestamps --------------------------------------------------------------------------

@@ -5,10 +5,10 @@ The rows are read and written in one turn of their shards, so that no other writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +19,7 @@ from redkite.model import requests as rq
 from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD
 from redkite.node.memory import DELETED_BYTES
 from redkite.node.shard import Shard
+from redkite.node.together import Logged, keys_piece, log_together, rows_piece
 from redkite.node.topology import Topology
 from redkite.node.turns import turns
 from redkite.proxy.merging import check_field_ops, merged, partitions_of, places_of
@@ -27,9 +28,18 @@ from redkite.proxy.routing import Partition, pieces, shard_keys, shards_of
 from redkite.proxy.rules.row_rules import RowRules
 from redkite.segment.evolution import SchemaMoved
 
-Logged = tuple[int, list[tuple[Shard, Future[int]]]]
-"""The timestamp of a write, and what each shard will say when it is durable and visible."""
 _KEYS = "redkite_keys"
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """Values that a function made of rows which were there."""
+
+    field: str
+    rows: pa.RecordBatch
+    """Their primary keys, and what the function read, …"""
+    inputs: tuple[str, ...]
+    """… which is in these columns."""
+    values: pa.Array
 
 
 class Changes:
@@ -42,13 +52,19 @@ class Changes:
 
     # -- upserts --------------------------------------------------------------------------------
     def upsert(
-        self, meta: CollectionMeta, request: rq.Upsert, rows: pa.RecordBatch, partition: Partition, rules: RowRules
+        self,
+        meta: CollectionMeta,
+        shards: Mapping[int, Shard],
+        request: rq.Upsert,
+        rows: pa.RecordBatch,
+        partition: Partition,
+        rules: RowRules,
     ) -> Logged:
-        """`rows`: checked by `rules`, whole ones or, for a partial upsert, the given columns. `partition`: the one
-        named, None by partition key or, for a partial upsert, wherever the rows are."""
+        """`shards`: by number, at least those of the keys. `rows`: checked by `rules`, whole ones or, for a partial
+        upsert, the given columns. `partition`: the one named, None by partition key or, for a partial upsert, wherever
+        the rows are."""
         check_field_ops(meta.schema, request.field_ops, partial=request.partial)
         keys = rows.column(meta.schema.primary.name)
-        shards = self._topology.shards(meta)
         touched = [shards[number] for number in shards_of(meta, keys)]
         with turns(touched, settled=True):
             if any(shard.collection.schema.version != meta.schema.version for shard in touched):
@@ -64,38 +80,69 @@ class Changes:
                 if partition is None and not meta.has_partition_key:
                     default = meta.partitions[0].partition_id
                     partition = partitions_of(places, there.column(PARTITION_FIELD), default)
-            timestamp = self._allocate()
-            return timestamp, [
-                (shards[number], shards[number].log_rows(parts, piece, timestamp, meta.schema))
+            encoded = [
+                rows_piece(shards[number], parts, piece, meta.schema)
                 for number, parts, piece in pieces(meta, rows, partition)
             ]
+            return log_together(self._topology, encoded, self._allocate)
+
+    # -- values of a function -------------------------------------------------------------------
+    def fill(
+        self,
+        meta: CollectionMeta,
+        shards: Mapping[int, Shard],
+        fill: Fill,
+        rules: RowRules,
+    ) -> Logged:
+        """Write rows of these shards with the values of a function, but for those that have changed since they were
+        read, and none when the fields of the collection have."""
+        primary = meta.schema.primary.name
+        keys = fill.rows.column(primary)
+        touched = [shards[number] for number in shards_of(meta, keys)]
+        with turns(touched, settled=True):
+            if any(shard.collection.schema.version != meta.schema.version for shard in touched):
+                return 0, []  # the next pass finds them
+            there = self._rows_of(meta, touched, keys, (*(f.name for f in meta.schema.fields), PARTITION_FIELD))
+            places = places_of(keys, there.column(primary))
+            same = places.is_valid()
+            for name in fill.inputs:
+                equal = pc.equal(there.column(name).take(places), fill.rows.column(name))
+                same = pc.and_(same, pc.fill_null(equal, False))
+            given = pa.RecordBatch.from_arrays([keys, fill.values], [primary, fill.field]).filter(same)
+            if not given.num_rows:
+                return 0, []
+            places = places.filter(same)
+            whole = rules.check_merged(merged(given, there, places, rules, {}), frozenset([primary, fill.field]))
+            owners = partitions_of(places, there.column(PARTITION_FIELD), meta.partitions[0].partition_id)
+            encoded = [
+                rows_piece(shards[number], parts, piece, meta.schema)
+                for number, parts, piece in pieces(meta, whole, owners)
+            ]
+            return log_together(self._topology, encoded, self._allocate)
 
     # -- deletes --------------------------------------------------------------------------------
-    def delete(self, meta: CollectionMeta, request: rq.Delete, condition: Filter) -> tuple[int, Logged]:
-        """Delete what passes the filter now; also gives how many rows that are."""
-        shards = self._topology.shards(meta)
-        primary = meta.schema.primary.name
+    def delete(
+        self, meta: CollectionMeta, shards: Mapping[int, Shard], request: rq.Delete, condition: Filter
+    ) -> tuple[pa.Array, Logged]:
+        """Delete what passes the filter now in these shards, by number; also gives the keys of those rows."""
+        primary, those = meta.schema.primary.name, list(shards.values())
         within = frozenset([meta.need_partition(request.partition).partition_id]) if request.partition else None
-        with turns(shards, settled=True):
-            found = self._reads.rows_now(meta, shards, condition, (primary, VERSION_FIELD), within)
+        with turns(those, settled=True):
+            found = self._reads.rows_now(meta, those, condition, (primary, VERSION_FIELD), within)
             keys = found.column(primary)
             if request.condition is not None:
                 if condition.primary_keys is None:
                     raise InvalidParameter("if_version and where are for deletes by ids: a filter is a condition")
                 keys = pa.array(condition.primary_keys, keys.type)
                 places = places_of(keys, found.column(primary))
-                self._check(meta, shards, request.condition, keys, places, found.column(VERSION_FIELD))
+                self._check(meta, those, request.condition, keys, places, found.column(VERSION_FIELD))
             give_back = self._topology.memory.admit(DELETED_BYTES * len(keys))
             try:
-                timestamp = self._allocate()
-                logged = [
-                    (shards[number], shards[number].log_keys(some, timestamp))
-                    for number, some in shard_keys(meta, keys)
-                    if len(some)
-                ]
+                encoded = [keys_piece(shards[number], some) for number, some in shard_keys(meta, keys) if len(some)]
+                logged = log_together(self._topology, encoded, self._allocate)
             finally:
                 give_back()
-            return len(keys), (timestamp, logged)
+            return keys, logged
 
     # -- what is there --------------------------------------------------------------------------
     def _rows_of(

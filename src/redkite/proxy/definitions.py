@@ -6,23 +6,25 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import (
-    InvalidParameter,
-)
+from redkite.coordinator.broadcast import decide
+from redkite.coordinator.meta import CollectionMeta, PartitionMeta
+from redkite.errors import InvalidParameter, MilvusException
 from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.describing import BatchDescribeCollection, CollectionInfos
+from redkite.model.rules.names import check_alias
 from redkite.model.rules.numbers import truth
 from redkite.model.rules.property_rules import NO_FUNCTION_CHECK
 from redkite.model.schema import DEFAULT_DATABASE
-from redkite.model.segments import SegmentMeta
+from redkite.model.segments import LoadEntry, SegmentMeta
 from redkite.node.topology import Topology
 from redkite.proxy.rules.analyzer_rules import with_analyzers, without_files
 from redkite.segment.files import segment_prefix
 
 DONE = rs.Done()
-DEFAULT_RESOURCE_GROUP = "__default_resource_group"
+_MOST_INFOS = 1_000
+"""Collections whose description is kept, as long as nothing about them changes."""
 
 
 class Definitions:
@@ -35,6 +37,7 @@ class Definitions:
         self._data = topology.data
         self._loads = topology.loads
         self._changed = changed
+        self._infos: dict[int, tuple[CollectionMeta, rs.CollectionInfo]] = {}
 
     def _find(self, request: rq.Request, collection: str) -> CollectionMeta:
         return self._root.find(request.database, collection)
@@ -99,10 +102,18 @@ class Definitions:
         return rs.Flag(value=self._root.exists(request.database, request.collection))
 
     def describe_collection(self, request: rq.DescribeCollection) -> rs.CollectionInfo:
-        if request.collection:
+        if request.collection or not request.collection_id:
             meta = self._find(request, request.collection)
         else:
             meta = self._root.find_by_id(request.collection_id)
+        known = self._infos.get(meta.collection_id)
+        if known is None or known[0] is not meta:
+            if len(self._infos) >= _MOST_INFOS:
+                self._infos = {}
+            known = self._infos[meta.collection_id] = (meta, self._info(meta))
+        return known[1]
+
+    def _info(self, meta: CollectionMeta) -> rs.CollectionInfo:
         return rs.CollectionInfo(
             schema=msgspec.structs.replace(meta.schema, fields=without_files(meta.schema.user_fields)),
             collection_id=meta.collection_id,
@@ -118,7 +129,25 @@ class Definitions:
             physical_channels=meta.physical_channels,
         )
 
+    def describe_collections(self, request: BatchDescribeCollection) -> CollectionInfos:
+        asked = [rq.DescribeCollection(database=request.database, collection=name) for name in request.collections]
+        asked += [
+            rq.DescribeCollection(database=request.database, collection="", collection_id=number)
+            for number in request.collection_ids
+        ]
+        return CollectionInfos(found=tuple(self._described(one) for one in asked))
+
+    def _described(self, request: rq.DescribeCollection) -> rs.CollectionInfo | MilvusException:
+        try:
+            return self.describe_collection(request)
+        except MilvusException as error:
+            return error
+
     def show_collections(self, request: rq.ShowCollections) -> rs.Collections:
+        known = self._root.list_collections(request.database)
+        if request.names:
+            named = {self._find(request, name).collection_id for name in request.names}
+            known = tuple(m for m in known if m.collection_id in named)
         return rs.Collections(
             collections=tuple(
                 rs.CollectionBrief(
@@ -126,12 +155,19 @@ class Definitions:
                     collection_id=m.collection_id,
                     created_timestamp=m.created_timestamp,
                     shards=m.shards,
-                    loaded_percent=100 if self._loads.entry(m.collection_id) else 0,
+                    loaded_percent=self._percent(m.collection_id),
                 )
-                for m in self._root.list_collections(request.database)
+                for m in known
                 if not request.loaded_only or self._loads.entry(m.collection_id) is not None
             )
         )
+
+    def _percent(self, collection_id: int) -> int:
+        """How much of a collection is loaded."""
+        progress = self._loads.progress(collection_id)
+        if progress is not None:
+            return progress.percent
+        return 0 if self._loads.entry(collection_id) is None else 100
 
     def rename_collection(self, request: rq.RenameCollection) -> rs.Done:
         self._root.rename_collection(request.database, request.collection, request.new_name, request.new_database)
@@ -139,6 +175,7 @@ class Definitions:
 
     def truncate_collection(self, request: rq.TruncateCollection) -> rs.Done:
         meta = self._find(request, request.collection)
+        decide()
         for shard in self._topology.shards(meta):
             self._delete_objects(shard.truncate(self._root.oracle.allocate))
         return DONE
@@ -176,17 +213,20 @@ class Definitions:
         return rs.Flag(value=self._root.has_partition(request.database, request.collection, request.partition))
 
     def show_partitions(self, request: rq.ShowPartitions) -> rs.Partitions:
-        meta = self._find(request, request.collection)
+        by_name = bool(request.collection) or not request.collection_id
+        meta = self._find(request, request.collection) if by_name else self._root.find_by_id(request.collection_id)
         entry = self._loads.entry(meta.collection_id)
+        named = {meta.need_partition(name).partition_id for name in request.names}
         return rs.Partitions(
             partitions=tuple(
                 rs.PartitionBrief(
                     name=p.name,
                     partition_id=p.partition_id,
                     created_timestamp=p.created_timestamp,
-                    loaded_percent=100 if entry is not None and entry.covers(p.partition_id) else 0,
+                    loaded_percent=self._percent(meta.collection_id) if _covers(entry, p) else 0,
                 )
                 for p in meta.partitions
+                if (not named or p.partition_id in named) and (not request.loaded_only or _covers(entry, p))
             )
         )
 
@@ -201,6 +241,7 @@ class Definitions:
         return DONE
 
     def drop_alias(self, request: rq.DropAlias) -> rs.Done:
+        check_alias(request.alias, self._topology.limits)
         self._root.drop_alias(request.database, request.alias)
         return DONE
 
@@ -219,11 +260,24 @@ class Definitions:
         )
 
 
-def drop_data(topology: Topology, collection_id: int, channels: Iterable[str]) -> None:
-    """Forget everything of a collection that no longer exists. Safe to repeat."""
+def _covers(entry: LoadEntry | None, partition: PartitionMeta) -> bool:
+    return entry is not None and entry.covers(partition.partition_id)
+
+
+def _for_each(channels: Iterable[str], act: Callable[[str], object]) -> None:
+    for channel in channels:
+        act(channel)
+
+
+def drop_data(
+    topology: Topology,
+    collection_id: int,
+    channels: Iterable[str],
+    each: Callable[[Iterable[str], Callable[[str], object]], None] = _for_each,
+) -> None:
+    """Forget everything of a collection that no longer exists. Safe to repeat. `each` has channels do their part."""
     topology.loads.release(collection_id, None, ())
     topology.snapshots.drop_collection(collection_id)
-    for channel in channels:
-        topology.owner(channel).drop_channel(channel)
+    each(channels, lambda channel: topology.owner(channel).drop_channel(channel))
     topology.data.drop_collection(collection_id, channels)
     topology.garbage.discard_prefix(f"segments/{collection_id}/")

@@ -27,6 +27,7 @@ from redkite.model.rules.change_rules import touches_mmap
 from redkite.model.rules.numbers import truth
 from redkite.model.rules.property_rules import NO_FUNCTION_CHECK
 from redkite.node.topology import Topology
+from redkite.proxy.backfill import Backfills
 from redkite.proxy.indexes import Indexes
 from redkite.proxy.rules.analyzer_rules import check_languages, check_not_a_language, with_analyzer
 from redkite.proxy.rules.index_rules import check_index
@@ -37,8 +38,16 @@ DONE = rs.Done()
 class Evolution:
     """Each method answers one request class. `changed` is called when plans made before no longer hold."""
 
-    def __init__(self, topology: Topology, changed: Callable[[], None], functions: Functions, indexes: Indexes) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        changed: Callable[[], None],
+        functions: Functions,
+        indexes: Indexes,
+        backfills: Backfills,
+    ) -> None:
         self._topology = topology
+        self._backfills = backfills
         self._functions = functions
         self._indexes = indexes
         self._root = topology.root
@@ -86,7 +95,10 @@ class Evolution:
             self._functions.check(changed.schema)
             return changed
 
+        asked = change(self._root.find(request.database, request.collection)).schema
+        self._functions.probe(msgspec.structs.replace(asked, functions=asked.functions[-1:]), ask=True)
         self._change(request, request.collection, change)
+        self._backfills.begin()
         if not request.index_params:
             return DONE
         return self._indexes.create_index(
@@ -103,9 +115,11 @@ class Evolution:
         trusting = truth(found.properties.get(NO_FUNCTION_CHECK, "false"))
         asked = msgspec.structs.replace(changed.schema, functions=(request.function,))
         self._functions.probe(asked, ask=not trusting)
-        return self._change(
+        done = self._change(
             request, request.collection, lambda meta: with_altered_function(meta, request.name, request.function)
         )
+        self._backfills.begin()
+        return done
 
     def drop_function(self, request: rq.DropFunctionField) -> rs.Done:
         """The function, its field, and the index over that."""

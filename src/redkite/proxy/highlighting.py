@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter
+from redkite.functions.models import Models
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.highlighting import Highlighted, Highlighter, HighlightKind, HighlightQuery
@@ -23,6 +24,7 @@ from redkite.model.types import FunctionType
 from redkite.node.topology import Topology
 from redkite.proxy.rules.read_rules import choose_vector_field, expand_output_fields
 from redkite.proxy.rules.text_rules import is_text, read_texts, split_analyzer
+from redkite.proxy.semantic_highlighting import SemanticHighlighting
 from redkite.segment.growing import rows_only
 from redkite.text.analyzer import Analyzer, MultiAnalyzer
 from redkite.text.fragments import Look, fragments
@@ -70,35 +72,39 @@ class _Marks:
 class Highlighting:
     """Answers in the caller's thread."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, models: Models) -> None:
         self._root = topology.root
         self._data = topology.data
+        self._semantic = SemanticHighlighting(models)
 
     def marked(self, request: R, answer: Callable[[R], rs.Hits]) -> rs.Hits:
         """The answer to a search, its texts marked where it asks for that."""
         highlighter = request.highlighter
         if highlighter is None:
             return answer(request)
+        _check_alone(request)
         meta = self._root.find(request.database, request.collection)
+        semantics = highlighter.semantics
+        if semantics is not None:
+            models = self._semantic.models(meta, request, semantics)
+            return _answered(
+                meta, request, answer, semantics.fields,
+                lambda hits: self._semantic.highlighted(models, hits, highlighter, semantics),
+            )  # fmt: skip
         marks = self._marks(meta, request, highlighter)
-        columns, shown = expand_output_fields(meta.schema, request.output_fields)
-        # The texts are read with the winners, and leave again where nobody asked for them.
         wanted = dict.fromkeys(name for mark in marks.values() for name in mark.columns)
-        more: tuple[str, ...] = tuple(name for name in wanted if name not in columns)
-        outputs = (*request.output_fields, *more)
-        hits = answer(msgspec.structs.replace(request, highlighter=None, output_fields=outputs))
         look = Look(
             highlighter.pre_tags, highlighter.post_tags, highlighter.fragment_offset, highlighter.fragment_size,
             highlighter.fragments,
         )  # fmt: skip
-        found = tuple(_highlighted(mark, hits, look) for mark in marks.values()) if len(hits.ids) else ()
-        return msgspec.structs.replace(hits, rows=_without(hits.rows, more), output_fields=shown, highlights=found)
+        return _answered(
+            meta, request, answer, tuple(wanted),
+            lambda hits: tuple(_highlighted(mark, hits, look) for mark in marks.values()),
+        )  # fmt: skip
 
     def _marks(
         self, meta: CollectionMeta, request: rq.Search | rq.HybridSearch, given: Highlighter
     ) -> dict[str, _Marks]:
-        if isinstance(request, rq.Search) and request.aggregation is not None:
-            raise InvalidParameter("search_aggregation and highlighter are mutually exclusive")
         searches = (request,) if isinstance(request, rq.Search) else request.searches
         queries = searches[0].queries.nq if searches else 0
         marks: dict[str, _Marks] = {}
@@ -137,6 +143,28 @@ class Highlighting:
             raise InvalidParameter(
                 f'Search highlight only support with metric type "BM25" but was: {", ".join(metrics)}'
             )
+
+
+def _check_alone(request: rq.Search | rq.HybridSearch) -> None:
+    if isinstance(request, rq.Search) and request.aggregation is not None:
+        raise InvalidParameter("search_aggregation and highlighter are mutually exclusive")
+
+
+def _answered(
+    meta: CollectionMeta,
+    request: R,
+    answer: Callable[[R], rs.Hits],
+    wanted: Sequence[str],
+    mark: Callable[[rs.Hits], tuple[Highlighted, ...]],
+) -> rs.Hits:
+    """The answer to a search, marked. The texts are read with the winners, and leave again where nobody asked for
+    them."""
+    columns, shown = expand_output_fields(meta.schema, request.output_fields)
+    more: tuple[str, ...] = tuple(name for name in wanted if name not in columns)
+    outputs = (*request.output_fields, *more)
+    hits = answer(msgspec.structs.replace(request, highlighter=None, output_fields=outputs))
+    found = mark(hits) if len(hits.ids) else ()
+    return msgspec.structs.replace(hits, rows=_without(hits.rows, more), output_fields=shown, highlights=found)
 
 
 def _analyzed(schema: CollectionSchema, name: str) -> FieldSchema:

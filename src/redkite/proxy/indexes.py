@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionAlreadyLoaded, IndexNotFound, InvalidParameter
 from redkite.index.registry import require
@@ -14,6 +16,7 @@ from redkite.model.schema import FieldSchema
 from redkite.model.segments import IndexMeta
 from redkite.model.types import IndexState
 from redkite.node.topology import Topology
+from redkite.proxy.backfill import Backfills
 from redkite.proxy.rules.index_rules import check_index, check_named, check_properties_of, means_key
 from redkite.proxy.rules.scalar_index_rules import default_name
 
@@ -23,8 +26,9 @@ DONE = rs.Done()
 class Indexes:
     """Each method answers one request class. `changed` is called when plans made before no longer hold."""
 
-    def __init__(self, topology: Topology, changed: Callable[[], None]) -> None:
+    def __init__(self, topology: Topology, changed: Callable[[], None], backfills: Backfills) -> None:
         self._topology = topology
+        self._backfills = backfills
         self._root = topology.root
         self._data = topology.data
         self._loads = topology.loads
@@ -43,7 +47,8 @@ class Indexes:
             spec = check_index(field, request.params, self._topology.limits, key)
             require(spec)
             name = request.index_name or default_name(field, spec)
-            self._data.create_index(meta.collection_id, field, name, request.params, spec, stamp)
+            shown = request.as_sent or request.params
+            self._data.create_index(meta.collection_id, field, name, shown, spec, stamp)
             return meta
 
         # The field cannot be dropped between the check and the commit.
@@ -66,7 +71,24 @@ class Indexes:
     def describe_index(self, request: rq.DescribeIndex) -> rs.Indexes:
         meta = self._find(request, request.collection)
         found = self._data.find_indexes(meta.collection_id, meta.name, request.index_name, request.field)
-        return rs.Indexes(indexes=tuple(self._index_info(i) for i in found))
+        return rs.Indexes(indexes=tuple(self._told(meta, i) for i in found))
+
+    def _told(self, meta: CollectionMeta, index: IndexMeta) -> rs.IndexInfo:
+        """How an index is; over a field whose function is still at work, how far that is."""
+        info = self._index_info(index)
+        filling = self._backfills.of(meta, index.field)
+        if filling is None:
+            return info
+        total = sum(shard.rows() for shard in self._topology.open_shards(meta))
+        pending = max(info.pending_rows, total - filling.rows, 1)
+        return msgspec.structs.replace(
+            info,
+            total_rows=max(total, pending),
+            indexed_rows=max(total, pending) - pending,
+            pending_rows=pending,
+            state=IndexState.FAILED if filling.reason else IndexState.IN_PROGRESS,
+            fail_reason=filling.reason,
+        )
 
     def _index_info(self, index: IndexMeta) -> rs.IndexInfo:
         total = sum(s.rows for s in self._data.segments(index.collection_id))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from redkite.errors import InvalidParameter, NotFound
-from redkite.model.inspection import GetMetrics, SystemMetrics
+from redkite.model.inspection import QUOTA_METRICS, GetMetrics, SystemMetrics
 from redkite.model.schema import DEFAULT_PARTITION
+from redkite.model.usage import MEMORY_METRICS, STORAGE_METRICS
 from redkite.model.version import PROTOCOL_VERSION
 from redkite.node.topology import Topology
+from redkite.proxy.usage import Usage
 
 _SYSTEM_INFO: Final = "system_info"
 _UNKNOWN_METRIC: Final = 1200
@@ -39,8 +41,17 @@ class _Question(msgspec.Struct):
 class Inspection:
     """Answers GetMetrics. Every node of Redkite is an object of one process, and shows that process's machine."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, quotas: Callable[[str], dict[str, Any]]) -> None:
+        """`quotas` describes to a user what is limited."""
         self._topology = topology
+        usage = Usage(topology)
+        self._kinds: dict[str, Callable[[str], object]] = {
+            _SYSTEM_INFO: self._system,
+            QUOTA_METRICS: quotas,
+            MEMORY_METRICS: usage.memory,
+            STORAGE_METRICS: usage.storage,
+        }
+        """What is asked for -> what tells it to a user."""
         self._clock = topology.env.clock
         self._since = _shown(self._clock.now_ms())
         self._last = (self._clock.monotonic(), _cpu_seconds())
@@ -50,11 +61,15 @@ class Inspection:
             asked = msgspec.json.decode(request.question, type=_Question).metric_type
         except msgspec.DecodeError as error:
             raise InvalidParameter(f"the request is not JSON with a metric_type: {error}") from None
-        if asked != _SYSTEM_INFO:
+        tell = self._kinds.get(asked)
+        if tell is None:
             raise NotFound(f"metric not found[metric={asked}]", code=_UNKNOWN_METRIC)
+        return SystemMetrics(answer=msgspec.json.encode(tell(request.user)).decode(), component=_COMPONENT)
+
+    def _system(self, _user: str) -> dict[str, Any]:
         hardware = self._hardware()
         nodes = [self._node(number, role, index, hardware) for number, (role, index) in enumerate(self._nodes(), 1)]
-        return SystemMetrics(answer=msgspec.json.encode({"nodes_info": nodes}).decode(), component=_COMPONENT)
+        return {"nodes_info": nodes}
 
     def _nodes(self) -> Iterator[tuple[str, int]]:
         """Role and number of each node, as they are numbered."""

@@ -21,8 +21,7 @@ from redkite.model.limits import Limits
 from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
 from redkite.model.structs import elements_of
 from redkite.model.types import DataType, Metric
-from redkite.node.counting import count_words
-from redkite.node.shard import Shard
+from redkite.node.face import ShardFace, count_words_all, query_all, search_all
 from redkite.proxy.rules.aggregation_rules import bucket_plan
 from redkite.proxy.rules.kind_rules import RANGE_PARAMS, group_plan, sort_keys
 from redkite.proxy.words import terms_of, told_of, weighed
@@ -37,7 +36,7 @@ from redkite.segment.growing import rows_only
 class Asked:
     """Asks all shards, more than once at one moment, and knows which that was."""
 
-    def __init__(self, shards: Sequence[Shard], moment: int | None) -> None:
+    def __init__(self, shards: Sequence[ShardFace], moment: int | None) -> None:
         self._shards = shards
         self._moment = moment
         self.timestamp = 0
@@ -48,8 +47,7 @@ class Asked:
     def __call__(self, plan: SearchPlan, queries: Queries) -> list[SearchPartial]:
         moment = self._moment or self.timestamp or None
         partials: list[SearchPartial] = []
-        for shard in self._shards:
-            stamp, answers = shard.search(plan, queries, moment)
+        for stamp, answers in search_all(self._shards, plan, queries, moment):
             self.timestamp = max(self.timestamp, stamp)
             partials += answers
             self.reports += [report for answer in answers for report in answer.reports]
@@ -62,8 +60,7 @@ class Asked:
         moment = self._moment or self.timestamp or None
         counts: list[TextCounts] = []
         terms, _ = terms_of(queries)
-        for shard in self._shards:
-            stamp, found = count_words(shard, plan, terms, moment)
+        for stamp, found in count_words_all(self._shards, plan, terms, moment):
             self.timestamp = max(self.timestamp, stamp)
             counts += found
         known, weights = weighed(plan, queries, counts)
@@ -74,7 +71,7 @@ class Asked:
     def query(self, plan: QueryPlan) -> pa.RecordBatch:
         """The rows of a plain query."""
         moment = self._moment or self.timestamp or None
-        partials = [part for shard in self._shards for part in shard.query(plan, moment)[1]]
+        partials = [part for _, answers in query_all(self._shards, plan, moment) for part in answers]
         rows = merge_rows(partials, plan).rows if partials else None
         return empty_rows(plan.schema, plan.columns) if rows is None else rows
 

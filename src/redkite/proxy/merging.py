@@ -69,20 +69,21 @@ def _kept(field: FieldSchema, old: pa.Array, places: pa.Array, rules: RowRules) 
 
 
 def _combined(new: pa.Array, old: pa.Array, places: pa.Array, combine: Callable[[Any, Any], Any]) -> pa.Array:
+    """Where there is nothing yet, `combine` is given nothing; a given null leaves what is there."""
     # Python values: this touches only rows that somebody changes by an operation on their content.
     before = old.take(places).to_pylist()
     both = zip(new.to_pylist(), before, strict=True)
-    return pa.array([a if b is None else b if a is None else combine(b, a) for a, b in both], new.type)
+    return pa.array([b if a is None else combine(b, a) for a, b in both], new.type)
 
 
-def _merge_objects(before: bytes, after: bytes) -> bytes:
+def _merge_objects(before: bytes | None, after: bytes) -> bytes:
     """JSON objects: keys of `after` win, the others stay."""
-    return orjson.dumps({**orjson.loads(before), **orjson.loads(after)})
+    return after if before is None else orjson.dumps({**orjson.loads(before), **orjson.loads(after)})
 
 
-_COMBINE: dict[FieldOp, Callable[[list[Any], list[Any]], list[Any]]] = {
-    FieldOp.ARRAY_APPEND: lambda before, after: [*before, *after],
-    FieldOp.ARRAY_REMOVE: lambda before, after: [item for item in before if item not in after],
+_COMBINE: dict[FieldOp, Callable[[list[Any] | None, list[Any]], list[Any]]] = {
+    FieldOp.ARRAY_APPEND: lambda before, after: [*(before or ()), *after],
+    FieldOp.ARRAY_REMOVE: lambda before, after: [item for item in before or () if item not in after],
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -12,28 +13,37 @@ from redkite.env import Tasks, attach, work_of
 R = TypeVar("R")
 
 
-def when_all(tasks: Tasks, writes: Sequence[Future[Any]], result: Callable[[], R]) -> Future[R]:
-    """A future that is `result()` once all writes are done, or the first error among them."""
+def when_all(
+    tasks: Tasks,
+    writes: Sequence[Future[Any]],
+    result: Callable[[], R],
+    parted: Callable[[list[int], BaseException], BaseException] | None = None,
+) -> Future[R]:
+    """A future that is `result()` once all writes are done, or the first error among them; where some were done all
+    the same, it is what `parted` makes of those that were not and that error."""
     if len(writes) == 1:
         return _when(tasks, writes[0], result)
     answer: Future[R] = tasks.future()
     left = len(writes)
     lock = Lock()
-    errors: list[BaseException] = []
+    errors: dict[int, BaseException] = {}
 
-    def one_done(write: Future[Any]) -> None:
+    def one_done(number: int, write: Future[Any]) -> None:
         nonlocal left
         error = write.exception()
         with lock:
             left -= 1
             if error is not None:
-                errors.append(error)
+                errors[number] = error
             if left:
                 return
-        _settle(answer, errors[0] if errors else None, result)
+        first = next(iter(errors.values()), None)
+        if first is not None and parted is not None and len(errors) < len(writes):
+            first = parted(sorted(errors), first)
+        _settle(answer, first, result)
 
-    for write in writes:
-        write.add_done_callback(one_done)
+    for number, write in enumerate(writes):
+        write.add_done_callback(partial(one_done, number))
     return answer
 
 

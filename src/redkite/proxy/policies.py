@@ -23,7 +23,9 @@ from redkite.model import results as rs
 from redkite.model.access import CreateRowPolicy, DropRowPolicy, ListRowPolicies, RowAction, RowPolicies, RowPolicy
 from redkite.model.advice import AdviseIndex, MeasureRecall
 from redkite.model.batch import arrow_type
+from redkite.model.changes import AcknowledgeFeed, DropFeed, ReadChanges
 from redkite.model.exchange import ExportSnapshot
+from redkite.model.imports import ImportFiles
 from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.node.topology import Topology
@@ -49,7 +51,7 @@ _WHOLE: tuple[type[rq.Request], ...] = (
     rq.DropCollectionField, rq.AddCollectionField, rq.AddCollectionStructField, rq.AlterCollectionField,
     rq.AlterCollection, rq.AddFunctionField, rq.DropFunctionField, rq.AlterFunction, rq.DropPartition,
     rq.TruncateCollection, rq.DropCollection, rq.RenameCollection, rq.CreateSnapshot, rq.RestoreSnapshot,
-    ExportSnapshot,
+    ExportSnapshot, ImportFiles, ReadChanges, AcknowledgeFeed, DropFeed,
 )  # fmt: skip
 """What changes or copies a collection with the rows in it that its user may not touch."""
 

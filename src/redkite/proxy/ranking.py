@@ -21,12 +21,14 @@ from redkite.filter import Filter, compile_filter
 from redkite.functions.models import Models
 from redkite.model import requests as rq
 from redkite.model import results as rs
-from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
+from redkite.model.batch import arrow_to_numbers, needs_types, numbers_to_arrow, typed_rows
+from redkite.model.schema import OFFSET_FIELD
 from redkite.model.tuning import Explain, Tuning
-from redkite.node.shard import Shard
+from redkite.node.face import ShardFace, query_all
 from redkite.node.topology import Topology
 from redkite.proxy.explaining import Stopwatch
 from redkite.proxy.kinds import Asked, gathered, keys_filter, shown_groups
+from redkite.proxy.lapses import shards_to_read
 from redkite.proxy.model_client import ModelClient
 from redkite.proxy.reads import Planned, Reads
 from redkite.proxy.rules.chain_rules import Given, read_chains
@@ -81,7 +83,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     """What all parts of a request read."""
 
     meta: CollectionMeta
-    shards: Sequence[Shard]
+    shards: Sequence[ShardFace]
     moment: int | None
     expiry: Expiry | None
     ask: Asked
@@ -169,8 +171,9 @@ class Rankings:
                 round_decimal=-1, partitions=search.partitions or request.partitions, grouping=request.grouping,
                 as_of=request.as_of,
             )  # fmt: skip
-            parts.append(self._part(own, keep, ranking, columns, search.round_decimal, wide=bool(stages.early)))
-        grouping = parts[0].plan.grouping
+            part = self._part(own, keep, ranking, columns, search.round_decimal, wide=bool(stages.early))
+            parts.append(self._by_rows(part, columns) if part.plan.elements else part)
+        grouping = None if request.grouping is None else parts[0].plan.grouping
         group = None if grouping is None else GroupRule(grouping.size, read_scorer(request.group_scorer))
         wanted = _Wanted(ranking, request.limit, request.offset, self._ask, group, stages)
         return self._answer(meta, request, parts, wanted)
@@ -237,11 +240,24 @@ class Rankings:
     ) -> _Part:  # fmt: skip
         planned = self._reads.planned(msgspec.structs.replace(search, output_fields=()))
         if planned.plan.elements:
-            raise InvalidParameter(f"element-level search of {planned.field.name} cannot be part of a hybrid search")
+            columns = (*columns, OFFSET_FIELD)
         plan = msgspec.structs.replace(planned.plan, columns=columns)
         if ranking.boosts is not None or wide:
             plan = self._widened(plan, keep)
         return _Part(planned, search, plan, keep, round_decimal)
+
+    def _by_rows(self, part: _Part, columns: tuple[str, ...]) -> _Part:
+        """A search among elements beside others, which find rows: a row stands where the best of its elements does."""
+        meta, search = part.planned.meta, part.search
+        if search.grouping is not None:
+            raise InvalidParameter(
+                f"a hybrid search with an element-level search ({part.planned.field.name}) cannot be grouped: it finds "
+                "each row once already"
+            )
+        grouping = rq.Grouping(fields=(meta.schema.primary.name,))
+        planned = self._reads.planned(msgspec.structs.replace(search, output_fields=(), grouping=grouping))
+        plan = msgspec.structs.replace(planned.plan, columns=columns, limit=part.plan.limit, params=part.plan.params)
+        return msgspec.structs.replace(part, planned=planned, plan=plan)
 
     def _widened(self, plan: SearchPlan, keep: int) -> SearchPlan:
         """The plan with the candidates of what scores rows before the best are taken."""
@@ -255,7 +271,7 @@ class Rankings:
         check_round_decimal(request.round_decimal)
         columns, shown = expand_output_fields(meta.schema, request.output_fields)
         times = self._reads.times_of(meta, columns, request)
-        shards = self._topology.shards(meta)
+        shards = shards_to_read(self._topology, meta, request)
         moment = self._reads.moment(meta, shards, request)
         expiry = self._reads.expiring(parts[0].plan, meta, request.as_of).expiry
         snapshot = _Snapshot(meta, shards, moment, expiry, Asked(shards, moment))
@@ -269,7 +285,9 @@ class Rankings:
         if needs_types(meta.schema, columns):
             rows = typed_rows(rows, meta.schema)
         scores = won.scores if request.round_decimal < 0 else np.round(won.scores, request.round_decimal)
+        place = won.rows.schema.get_field_index(OFFSET_FIELD)
         return rs.Hits(
+            element_indices=None if place < 0 else arrow_to_numbers(won.rows.column(place)),
             topks=won.topks,
             ids=won.ids,
             scores=scores,
@@ -297,7 +315,11 @@ class Rankings:
         hits = gathered(plan, comparable_queries(field, given), snapshot.ask)
         if part.round_decimal >= 0:
             hits = msgspec.structs.replace(hits, scores=np.round(hits.scores, part.round_decimal))
-        return hits if plan.grouping is None else _with_groups(hits, plan.grouping)
+        if plan.grouping is None:
+            return hits
+        if part.search.grouping is None:  # the groups are the rows
+            return msgspec.structs.replace(hits, groups=None)
+        return _with_groups(hits, plan.grouping)
 
     def _fetched(
         self, snapshot: _Snapshot, ids: pa.Array, columns: tuple[str, ...], plans: Sequence[SearchPlan]
@@ -318,8 +340,8 @@ class Rankings:
             expiry=snapshot.expiry,
         )
         partials: list[QueryPartial] = []
-        for shard in snapshot.shards:
-            partials += shard.query(plan, snapshot.moment or snapshot.ask.timestamp)[1]
+        for _, answers in query_all(snapshot.shards, plan, snapshot.moment or snapshot.ask.timestamp):
+            partials += answers
         rows = merge_rows(partials, plan).rows if partials else None
         places = None if rows is None else pc.index_in(ids, rows.column(0))
         if rows is None or places is None or places.null_count:
@@ -409,7 +431,7 @@ def _boosted(hits: SearchPartial, part: _Part, boosts: Boosts | None) -> SearchP
     with np.errstate(over="ignore"):
         scores = boosted(hits.scores, hits.rows, boosts, part.plan.schema).astype(np.float32)
     pool = fusion.pool([RankedList(part.plan.metric, msgspec.structs.replace(hits, scores=scores))])
-    group = None if part.plan.grouping is None else GroupRule(part.plan.grouping.size)
+    group = None if part.search.grouping is None else GroupRule(max(1, part.search.grouping.size))
     return _best(pool, _scored(pool, None, None), part.keep, 0, group)
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
-from redkite.errors import CollectionNotLoaded, IndexNotFound, InvalidParameter, PartitionNotLoaded
+from redkite.errors import (
+    CollectionNotFullyLoaded,
+    CollectionNotLoaded,
+    FieldNotFound,
+    IndexNotFound,
+    InvalidParameter,
+    PartitionNotLoaded,
+)
 from redkite.filter import Filter, compile_filter, match_calls
 from redkite.functions.registry import Functions
 from redkite.index.base import Queries
@@ -21,6 +28,7 @@ from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
 from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import ConsistencyLevel, Metric
+from redkite.node.face import ShardFace, newest_of_all, query_all, time_of_all
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.proxy.explaining import Stopwatch, measured
@@ -40,9 +48,10 @@ from redkite.proxy.kinds import (
     with_kind,
     with_offsets,
 )
+from redkite.proxy.lapses import shards_to_read
 from redkite.proxy.pages import Pages
 from redkite.proxy.query_kinds import aggregate_plan, aggregated, hidden_columns, ordered_rows, query_order
-from redkite.proxy.routing import holding_partitions
+from redkite.proxy.routing import holding_partitions, searched_partitions
 from redkite.proxy.rules.kind_rules import check_kinds, check_struct_kinds, split_range
 from redkite.proxy.rules.query_vectors import check_queries, comparable, is_element, searched_field
 from redkite.proxy.rules.read_rules import (
@@ -70,6 +79,7 @@ from redkite.proxy.rules.text_rules import (
 )
 from redkite.proxy.times import TimeView, time_view
 from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
+from redkite.proxy.visible import Visible
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_rows, merge_rows
 from redkite.query.straight import is_plain
@@ -105,7 +115,8 @@ class Reads:
         self._root = topology.root
         self._limits = topology.limits
         self._plans: dict[tuple[Any, ...], Planned] = {}
-        self._pages = Pages(topology.env)
+        self._visible = Visible(topology.root, topology.loads)
+        self.pages = Pages(topology.env)
         self.live = LiveQueries()
         self._tuner = Tuner(self.live)
         self._filters: dict[tuple[int, str, tzinfo], tuple[CollectionSchema, Filter]] = {}
@@ -126,8 +137,8 @@ class Reads:
         plan = self.expiring(planned.plan, meta, request.as_of)
         if request.page is not None:
             check_page(request)
-            plan = msgspec.structs.replace(plan, after=self._pages.start(request.page))
-        shards = self._topology.shards(meta)
+            plan = msgspec.structs.replace(plan, after=self.pages.start(request.page))
+        shards = shards_to_read(self._topology, meta, request)
         moment = self.moment(meta, shards, request)
         queries = comparable(planned.field, self.vectors_of(meta, planned.field, request, shards, moment))
         self.live.saw((plan.collection_id, plan.field), queries)
@@ -157,8 +168,7 @@ class Reads:
 
     def _straight(self, request: rq.Search, planned: Planned) -> rs.Hits | None:
         """The answer of a plain search where one segment's index is all that has to be asked; None elsewhere."""
-        shard = planned.lone
-        asked = request.queries
+        shard, asked = planned.lone, request.queries
         if shard is None or request.as_of or request.page or request.collection_id:
             return None
         if asked.vectors is None and not is_text(asked):
@@ -166,7 +176,8 @@ class Reads:
         now = self._root.oracle.now()
         if request.guarantee_timestamp:
             check_guarantee(request.guarantee_timestamp, now)
-        way = shard.view.straight(planned.plan) if shard.is_settled else None
+        loaded = self._topology.loads.entry(planned.plan.collection_id)
+        way = shard.view.straight(planned.plan, loaded) if shard.is_settled else None
         if way is None:
             return None
         queries = comparable(planned.field, self._given(planned.meta, planned.field, request))
@@ -226,7 +237,7 @@ class Reads:
             hits = with_offsets(hits)
         if request.page is None and plan.grouping is None:
             return hits
-        page = None if request.page is None else self._pages.end(request.page, merged)
+        page = None if request.page is None else self.pages.end(request.page, merged)
         groups = None if plan.grouping is None else shown_groups(merged, plan)
         return msgspec.structs.replace(hits, page=page, groups=groups)
 
@@ -257,7 +268,7 @@ class Reads:
         meta: CollectionMeta,
         field: FieldSchema,
         request: rq.Search,
-        shards: Sequence[Shard],
+        shards: Sequence[ShardFace],
         moment: int | None,
     ) -> rq.Queries:
         """The query vectors, which may be those of stored rows."""
@@ -275,11 +286,11 @@ class Reads:
             columns=(primary, field.name),
         )
         plan = self.expiring(plan, meta, request.as_of)
-        rows = _merged_rows([p for shard in shards for p in shard.query(plan, moment)[1]], plan)
+        rows = _merged_rows([p for _, answers in query_all(shards, plan, moment) for p in answers], plan)
         return stored_queries(field, primary, ids, rows)
 
     def planned(self, request: rq.Search) -> Planned:
-        meta = self._root.find(request.database, request.collection)
+        meta = self._visible.of(self._root.find(request.database, request.collection))
         key: tuple[Any, ...] = (
             meta.collection_id,
             request.anns_field,
@@ -318,6 +329,12 @@ class Reads:
         return planned
 
     def _plan_search(self, meta: CollectionMeta, request: rq.Search) -> Planned:
+        try:
+            return self._plan_visible(meta, request)
+        except (InvalidParameter, FieldNotFound) as error:
+            raise self._visible.told(meta, error) from None
+
+    def _plan_visible(self, meta: CollectionMeta, request: rq.Search) -> Planned:
         partitions = self._partitions(meta, request.partitions)
         check_search_window(request.limit, request.offset, request.queries.nq, self._limits)
         check_round_decimal(request.round_decimal)
@@ -354,7 +371,7 @@ class Reads:
             exact=not needs_build(spec) or (request.tuning is not None and request.tuning.exact),
             explain="" if request.tuning is None else request.tuning.explain,
             filter=condition,
-            partitions=holding_partitions(meta, condition, partitions),
+            partitions=searched_partitions(meta, condition, partitions),
             limit=limit,
             columns=columns,
             ignore_growing=request.ignore_growing,
@@ -367,7 +384,7 @@ class Reads:
         shards = self._topology.shards(meta) if plain and is_plain(plan) else []
         return Planned(
             meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns),
-            self.times_of(meta, columns, request), kind, shards[0] if len(shards) == 1 else None,
+            self.times_of(meta, columns, request), kind, _lone(shards),
         )  # fmt: skip
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
@@ -375,6 +392,8 @@ class Reads:
         entry = self._topology.loads.entry(meta.collection_id)
         if entry is None:
             raise CollectionNotLoaded.named(meta.name)
+        if self._topology.loads.progress(meta.collection_id) is not None:
+            raise CollectionNotFullyLoaded.named(meta.name)
         wanted = choose_partitions(meta, names)
         if wanted is None:
             if entry.partitions is None:
@@ -403,8 +422,14 @@ class Reads:
 
     # -- query ----------------------------------------------------------------------------------
     def query(self, request: rq.Query) -> rs.Rows:
+        meta = self._visible.of(self._root.find(request.database, request.collection))
+        try:
+            return self._query(meta, request)
+        except (InvalidParameter, FieldNotFound) as error:
+            raise self._visible.told(meta, error) from None
+
+    def _query(self, meta: CollectionMeta, request: rq.Query) -> rs.Rows:
         watch = Stopwatch(self._topology) if request.explain else None
-        meta = self._root.find(request.database, request.collection)
         check_same_collection(meta, request.collection_id)
         partitions = self._partitions(meta, request.partitions)
         condition = self.condition(meta, request.filter, request.filter_params)
@@ -431,14 +456,13 @@ class Reads:
         )
         plan = self.expiring(plan, meta, request.as_of)
         times = self.times_of(meta, columns, request)
-        shards = self._topology.shards(meta)
+        shards = shards_to_read(self._topology, meta, request)
         moment = self.moment(meta, shards, request)
         if watch is not None:
             watch.planned()
         timestamp = 0
         partials: list[QueryPartial] = []
-        for shard in shards:
-            stamp, answers = shard.query(plan, moment)
+        for stamp, answers in query_all(shards, plan, moment):
             timestamp = max(timestamp, stamp)
             partials += answers
         if count:
@@ -467,15 +491,19 @@ class Reads:
     def rows_now(
         self,
         meta: CollectionMeta,
-        shards: Sequence[Shard],
+        shards: Sequence[ShardFace],
         condition: Filter,
         columns: tuple[str, ...],
         within: frozenset[int] | None = None,
+        limit: int | None = None,
     ) -> pa.RecordBatch:
-        """The rows that pass, as writes need them: of all partitions or those `within`, which must be loaded."""
+        """The rows that pass, as writes need them: of all partitions or those `within`, which must be loaded. `limit`:
+        so many, of the smallest keys."""
         entry = self._topology.loads.entry(meta.collection_id)
         if entry is None:
             raise CollectionNotLoaded.named(meta.name)
+        if self._topology.loads.progress(meta.collection_id) is not None:
+            raise CollectionNotFullyLoaded.named(meta.name)
         for partition in meta.partitions:
             if (within is None or partition.partition_id in within) and not entry.covers(partition.partition_id):
                 raise PartitionNotLoaded.named(partition.name)
@@ -484,11 +512,11 @@ class Reads:
             schema=meta.schema,
             filter=condition,
             partitions=holding_partitions(meta, condition, within),
-            limit=None,
+            limit=limit,
             columns=columns,
             expiry=expiry_at(meta.properties, self._root.oracle.now()),
         )
-        return _merged_rows([p for shard in shards for p in shard.query(plan)[1]], plan)
+        return _merged_rows([p for _, answers in query_all(shards, plan, None) for p in answers], plan)
 
     # -- time -----------------------------------------------------------------------------------
     def expiring(self, plan: P, meta: CollectionMeta, as_of: int) -> P:
@@ -504,11 +532,13 @@ class Reads:
         return time_view(meta.schema, columns, self._root.zone_of(meta), request.timezone, request.time_fields)
 
     def moment(
-        self, meta: CollectionMeta, shards: Sequence[Shard], request: rq.Search | rq.Query | rq.HybridSearch
+        self, meta: CollectionMeta, shards: Sequence[ShardFace], request: rq.Search | rq.Query | rq.HybridSearch
     ) -> int | None:
         """The timestamp that all shards are read at; None: a lone shard's own newest."""
         now = self._root.oracle.now()
         if request.as_of:
+            if request.as_of > now and shards[0].settles_reads:  # the clocks of the owners may be ahead of this one
+                now = time_of_all(shards, self._root.oracle.now)
             check_as_of(meta, request.as_of, now)
             for shard in shards:
                 shard.settle()
@@ -519,8 +549,11 @@ class Reads:
         if all(shard.is_settled for shard in shards):
             return now
         level = meta.consistency_level if request.consistency_level is None else request.consistency_level
-        if level is ConsistencyLevel.Eventually:
-            return min(now if shard.is_settled else shard.view.timestamp for shard in shards)
+        far = shards[0].settles_reads
+        if level is ConsistencyLevel.Eventually or (far and level is ConsistencyLevel.Bounded):
+            return newest_of_all(shards, now)  # each has what was answered, and waits for no write under way
+        if far:
+            return max(time_of_all(shards, self._root.oracle.now), request.guarantee_timestamp)
         # One of these writes may have its place before one that this reader knows of.
         for shard in shards:
             shard.settle()
@@ -550,6 +583,12 @@ class Reads:
         if request.filter:
             compared += sum(shard.row_slots for shard in shards) * 4
         return compared <= QUICK_FLOATS and nq <= 16
+
+
+def _lone(shards: Sequence[ShardFace]) -> Shard | None:
+    """The only shard, where it is of this process."""
+    only = shards[0] if len(shards) == 1 else None
+    return only if isinstance(only, Shard) else None
 
 
 def _merged_rows(partials: list[QueryPartial], plan: QueryPlan) -> pa.RecordBatch:

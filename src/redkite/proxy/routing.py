@@ -11,8 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
+from redkite.errors import InvalidParameter
 from redkite.filter import Filter
 from redkite.model.batch import arrow_to_numbers
+from redkite.model.rules.property_rules import is_isolated
 from redkite.node.records import Parts
 
 
@@ -49,6 +51,26 @@ def holding_partitions(
     return holding if partitions is None else partitions & holding
 
 
+def searched_partitions(
+    meta: CollectionMeta, condition: Filter | None, partitions: frozenset[int] | None
+) -> frozenset[int] | None:
+    """`holding_partitions` of a search. Raises InvalidParameter where the collection wants each search to be for one
+    value of its partition key, and this one is not."""
+    key = meta.schema.partition_key
+    if key is not None and is_isolated(meta.properties):
+        values = None if condition is None else condition.possible_values(key.name)
+        if values is None:
+            raise InvalidParameter(
+                "partition key not found in expr or the expr is invalid when validating partition key isolation: "
+                f"the filter must say {key.name} == a value"
+            )
+        if len(values) > 1:
+            raise InvalidParameter(
+                f"partition key isolation does not support more than one value of {key.name}, got {len(values)}"
+            )
+    return holding_partitions(meta, condition, partitions)
+
+
 def _is_whole(value: float | str) -> bool:
     return not isinstance(value, str) and abs(value) < 1 << 63 and value == int(value)
 
@@ -67,7 +89,7 @@ def pieces(
     if partition is None:
         rows = _last_of_each_key(rows, meta.schema.primary.name)
     owners = _owners(meta, rows, partition)
-    shard = (hashes(rows.column(meta.schema.primary.name)) % np.uint64(meta.shards)).astype(np.int64)
+    shard = shard_numbers(meta, rows.column(meta.schema.primary.name))
     for number in np.unique(shard):
         here = np.flatnonzero(shard == number)
         here = here[np.argsort(owners[here], kind="stable")]
@@ -96,11 +118,16 @@ def _last_of_each_key(rows: pa.RecordBatch, primary: str) -> pa.RecordBatch:
     return rows.take(pa.array(sorted(last.values())))
 
 
+def shard_numbers(meta: CollectionMeta, keys: pa.Array) -> npt.NDArray[np.int64]:
+    """The shard of each primary key."""
+    return (hashes(keys) % np.uint64(meta.shards)).astype(np.int64)
+
+
 def shards_of(meta: CollectionMeta, keys: pa.Array) -> list[int]:
     """The shards that hold rows of these primary keys."""
     if meta.shards == 1:
         return [0]
-    numbers: list[int] = np.unique(hashes(keys) % np.uint64(meta.shards)).tolist()
+    numbers: list[int] = np.unique(shard_numbers(meta, keys)).tolist()
     return numbers
 
 
@@ -109,6 +136,6 @@ def shard_keys(meta: CollectionMeta, keys: pa.Array) -> Iterator[tuple[int, pa.A
     if meta.shards == 1:
         yield 0, keys
         return
-    shard = hashes(keys) % np.uint64(meta.shards)
+    shard = shard_numbers(meta, keys)
     for number in np.unique(shard):
         yield int(number), keys.take(pa.array(np.flatnonzero(shard == number)))

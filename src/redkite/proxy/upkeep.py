@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from redkite.coordinator.compaction import NOTHING_TO_DO, CompactionPlan
 from redkite.coordinator.meta import CollectionMeta
@@ -19,7 +20,7 @@ from redkite.model.upkeep import (
     SegmentLevel,
     SegmentState,
 )
-from redkite.node.shard import Shard
+from redkite.node.face import ShardFace
 from redkite.node.topology import Topology
 
 LARGEST_TARGET = 1024 * 1024 * 1024
@@ -54,8 +55,7 @@ class Upkeep:
         with self._compactor.quiet(meta.collection_id):
             for shard in self._topology.shards(meta):
                 shard.flush(self._root.oracle.allocate)
-            segments = [s for s in self._data.segments(meta.collection_id) if _is_asked_for(s, request)]
-            job_id, plans = self._compactor.start(meta, kind, segments, policy)
+            job_id, plans = self._compactor.start(meta, kind, partial(_is_asked_for, request), policy)
         return rs.CompactionJob(job_id=job_id, plans=plans)
 
     def _collection(self, request: rq.Request, name: str, collection_id: int) -> CollectionMeta:
@@ -95,10 +95,10 @@ class Upkeep:
             raise CollectionNotLoaded.named(meta.name)
         found = []
         for shard in self._topology.shards(meta):
-            view, here = shard.view, {s.segment_id: s for s in shard.segments()}
-            for placement in view.placements:
-                held = (here[i] for i in placement.all_ids if i in here)
-                found += [self._loaded(s, placement.peer.node_id) for s in held]
+            served, here = shard.served(), {s.segment_id: s for s in shard.segments()}
+            for placement in served:
+                held = (here[i] for i in placement.segment_ids if i in here)
+                found += [self._loaded(s, placement.node_id) for s in held]
             found += _growing(meta, shard)
         return rs.Segments(segments=tuple(found))
 
@@ -123,7 +123,7 @@ def _kind(meta: CollectionMeta, request: rq.Compact) -> CompactionKind:
     return CompactionKind.CLUSTERING
 
 
-def _is_asked_for(segment: SegmentMeta, request: rq.Compact) -> bool:
+def _is_asked_for(request: rq.Compact, segment: SegmentMeta) -> bool:
     return (
         request.partition_id in (0, segment.partition_id)
         and request.channel in ("", segment.channel)
@@ -178,7 +178,7 @@ def _info(
     )
 
 
-def _growing(meta: CollectionMeta, shard: Shard) -> list[SegmentInfo]:
+def _growing(meta: CollectionMeta, shard: ShardFace) -> list[SegmentInfo]:
     return [
         SegmentInfo(
             segment_id=growing.segment_id,
@@ -192,8 +192,7 @@ def _growing(meta: CollectionMeta, shard: Shard) -> list[SegmentInfo]:
             insert_channel=shard.channel,
             mem_size=growing.size,
         )
-        for growing in shard.view.growing
-        if growing.rows
+        for growing in shard.growing()
     ]
 
 

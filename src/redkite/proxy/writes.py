@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import InvalidParameter, SchemaMismatch
-from redkite.filter import compile_filter
+from redkite.filter import Filter, compile_filter
 from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
@@ -20,19 +20,26 @@ from redkite.model.batch import arrow_type
 from redkite.model.one_row import OneRow, RowLayout
 from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
+from redkite.node.face import ShardFace
 from redkite.node.memory import DELETED_BYTES
+from redkite.node.records import Parts
 from redkite.node.shard import Shard
+from redkite.node.together import keys_piece, log_together, rows_piece
 from redkite.node.topology import Topology
 from redkite.node.turns import turns
-from redkite.proxy.changes import Changes
+from redkite.proxy.changes import Changes, Fill
 from redkite.proxy.merging import check_field_ops
+from redkite.proxy.parted import partly_written
 from redkite.proxy.pending import when_all
 from redkite.proxy.reads import Reads
 from redkite.proxy.routing import Partition, pieces, shard_keys
-from redkite.proxy.rules.row_rules import rules_of
+from redkite.proxy.rules.row_rules import RowRules, rules_of
+from redkite.segment.evolution import check_made
 
 _Way: TypeAlias = tuple[CollectionMeta, RowLayout, str, int | None]
 """Where the last single row went: collection, layout, name and id of the partition (None: it goes as a batch)."""
+Routed: TypeAlias = tuple[int, Parts, pa.RecordBatch]
+"""The number of a shard, and what it has to write: its rows, partition by partition."""
 
 
 class Writes:
@@ -45,6 +52,10 @@ class Writes:
         self._allocate: Callable[[], int] = topology.root.oracle.allocate
         self._changes = Changes(topology, reads, self._allocate)
         self._way: _Way | None = None
+
+    def is_quick(self, meta: CollectionMeta) -> bool:
+        """Whether a write does not wait for a shard to open."""
+        return len(self._topology.open_shards(meta)) == meta.shards
 
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
         meta = self._find(request)
@@ -74,8 +85,7 @@ class Writes:
             partition = partition if request.partition else None
         else:
             rows = rules.check(request.rows, upsert=True, zone=zone)
-        timestamp, logged = self._changes.upsert(meta, request, rows, partition, rules)
-        return self._when_written(rows.column(meta.schema.primary.name), timestamp, logged)
+        return self.change(meta, request, rows, partition, rules)
 
     def _find(self, request: rq.Insert | rq.Upsert) -> CollectionMeta:
         """The collection; a client that names an older schema than it has is told so."""
@@ -110,30 +120,77 @@ class Writes:
         return shard.insert(((partition, 1),), row, self._allocate, partial(self._one_written, shard), meta.schema)
 
     def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> Future[rs.Result]:
-        shards = self._topology.shards(meta)
-        routed = [(shards[number], parts, piece) for number, parts, piece in pieces(meta, rows, partition)]
+        routed = list(pieces(meta, rows, partition))
+        ids = rows.column(meta.schema.primary.name)
         if len(routed) == 1:
-            shard, parts, piece = routed[0]
-            answer = partial(self._written, rows.column(meta.schema.primary.name), (shard,))
-            return shard.insert(parts, piece, self._allocate, answer, meta.schema)
-        with turns(shard for shard, _, _ in routed):
-            timestamp = self._allocate()
-            logged = [(s, s.log_rows(parts, piece, timestamp, meta.schema)) for s, parts, piece in routed]
-        return self._when_written(rows.column(meta.schema.primary.name), timestamp, logged)
+            number, parts, piece = routed[0]
+            shard = self._topology.shards(meta)[number]
+            return shard.insert(parts, piece, self._allocate, partial(self._written, ids, (shard,)), meta.schema)
+        return self.write_several(meta, ids, routed)
+
+    # -- what is done where the shards are ------------------------------------------------------
+    def write_several(self, meta: CollectionMeta, ids: pa.Array, routed: Sequence[Routed]) -> Future[rs.Result]:
+        """Write pieces of several shards, all or none where that can be known before."""
+        shards = self._topology.own_shards(meta)
+        encoded = [rows_piece(shards[number], parts, piece, meta.schema) for number, parts, piece in routed]
+        with turns(piece.shard for piece in encoded):
+            for piece in encoded:
+                check_made(meta.schema, piece.shard.collection.schema)
+            timestamp, logged = log_together(self._topology, encoded, self._allocate)
+        return self._when_written(meta, ids, timestamp, logged)
+
+    def change(
+        self, meta: CollectionMeta, request: rq.Upsert, rows: pa.RecordBatch, partition: Partition, rules: RowRules
+    ) -> Future[rs.Result]:
+        """An upsert that depends on what is there; see `Changes.upsert`."""
+        shards = dict(enumerate(self._topology.own_shards(meta)))
+        timestamp, logged = self._changes.upsert(meta, shards, request, rows, partition, rules)
+        return self._when_written(meta, rows.column(meta.schema.primary.name), timestamp, logged)
+
+    def delete_named(self, meta: CollectionMeta, keys: pa.Array) -> Future[rs.Result]:
+        """Delete the rows of these keys, if they are there."""
+        shards = self._topology.own_shards(meta)
+        encoded = [keys_piece(shards[number], some) for number, some in shard_keys(meta, keys) if len(some)]
+        with turns(piece.shard for piece in encoded):
+            timestamp, logged = log_together(self._topology, encoded, self._allocate)
+        return self._when_deleted(meta, keys, len(keys), timestamp, logged)
+
+    def delete_found(self, meta: CollectionMeta, request: rq.Delete, condition: Filter) -> Future[rs.Result]:
+        """Delete what passes the filter and the condition now."""
+        shards = dict(enumerate(self._topology.own_shards(meta)))
+        keys, (timestamp, logged) = self._changes.delete(meta, shards, request, condition)
+        named = condition.primary_keys if request.condition is None else None
+        # Keys that are named count, there or not.
+        return self._when_deleted(meta, keys, len(keys) if named is None else len(named), timestamp, logged)
 
     def _when_written(
-        self, ids: pa.Array, timestamp: int, logged: list[tuple[Shard, Future[int]]]
+        self, meta: CollectionMeta, ids: pa.Array, timestamp: int, logged: list[tuple[Shard, Future[int]]]
     ) -> Future[rs.Result]:
         answer = partial(self._written, ids, [shard for shard, _ in logged], timestamp)
-        return when_all(self._topology.env.tasks, [future for _, future in logged], answer)
+        return self._all(meta, ids, logged, answer)
 
-    def _one_written(self, shard: Shard, timestamp: int) -> rs.Result:
-        self._topology.owner(shard.channel).seal_if_full(shard)
+    def _all(
+        self,
+        meta: CollectionMeta,
+        keys: pa.Array,
+        logged: list[tuple[Shard, Future[int]]],
+        answer: Callable[[], rs.Result],
+    ) -> Future[rs.Result]:
+        """The answer when every shard has its piece of a write, whose rows are those of `keys`."""
+        channels = [shard.channel for shard, _ in logged]
+
+        def parted(failed: list[int], error: BaseException) -> BaseException:
+            return partly_written(meta, keys, {channels[number] for number in failed}, error)
+
+        return when_all(self._topology.env.tasks, [future for _, future in logged], answer, parted)
+
+    def _one_written(self, shard: ShardFace, timestamp: int) -> rs.Result:
+        self._topology.streaming.owner(shard.channel).seal_if_full(shard)
         return rs.Written(count=1, timestamp=timestamp)
 
-    def _written(self, ids: pa.Array, shards: Sequence[Shard], timestamp: int) -> rs.Result:
+    def _written(self, ids: pa.Array, shards: Sequence[ShardFace], timestamp: int) -> rs.Result:
         for shard in shards:
-            self._topology.owner(shard.channel).seal_if_full(shard)
+            self._topology.streaming.owner(shard.channel).seal_if_full(shard)
         return rs.Mutation(ids=ids, count=len(ids), timestamp=timestamp)
 
     def delete(self, request: rq.Delete) -> Future[rs.Result]:
@@ -147,19 +204,24 @@ class Writes:
             meta.need_partition(request.partition)
         key_type = arrow_type(meta.schema.primary)
         if condition.primary_keys is not None and not request.partition and request.condition is None:
-            keys = pa.array(condition.primary_keys, key_type)
-            shards = self._topology.shards(meta)
-            routed = [(shards[number], some) for number, some in shard_keys(meta, keys) if len(some)]
-            count = len(keys)
-            with turns(shard for shard, _ in routed):
-                timestamp = self._allocate()
-                logged = [(shard, shard.log_keys(some, timestamp)) for shard, some in routed]
-        else:
-            count, (timestamp, logged) = self._changes.delete(meta, request, condition)
-        done = rs.Mutation(ids=pa.array([], key_type), count=count, timestamp=timestamp)
+            return self.delete_named(meta, pa.array(condition.primary_keys, key_type))
+        return self.delete_found(meta, request, condition)
+
+    def fill(self, meta: CollectionMeta, fill: Fill) -> Future[rs.Result]:
+        """See `Changes.fill`."""
+        rules = rules_of(meta.schema, self._topology.limits, self._functions)
+        shards = dict(enumerate(self._topology.own_shards(meta)))
+        timestamp, logged = self._changes.fill(meta, shards, fill, rules)
+        keys = fill.rows.column(meta.schema.primary.name)
+        return self._when_written(meta, keys, timestamp, logged) if logged else self._done(rs.Done())
+
+    def _when_deleted(
+        self, meta: CollectionMeta, keys: pa.Array, count: int, timestamp: int, logged: list[tuple[Shard, Future[int]]]
+    ) -> Future[rs.Result]:
+        done = rs.Mutation(ids=pa.array([], arrow_type(meta.schema.primary)), count=count, timestamp=timestamp)
         if not logged:
             return self._done(done)
-        return when_all(self._topology.env.tasks, [future for _, future in logged], lambda: done)
+        return self._all(meta, keys, logged, lambda: done)
 
     def _done(self, result: rs.Result) -> Future[rs.Result]:
         future: Future[rs.Result] = self._topology.env.tasks.future()

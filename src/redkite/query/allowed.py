@@ -32,14 +32,12 @@ CACHE_SHARE = 0.5
 """No gathered block may take more of the cache than this."""
 MASKS_SHARE = 0.25
 """How much of the cache masks of parts of filters may take."""
-GATHER_AFTER = 4
-"""Searches that need some of the allowed rows take them from where they are so often, before all are gathered."""
 
 
 class Allowed:
     """Allowed rows as a mask, and what is derived from it on demand."""
 
-    __slots__ = ("_bitmap", "_gathered", "_nearby", "_reaches", "_rows", "_uses", "count", "mask")
+    __slots__ = ("_bitmap", "_gathered", "_nearby", "_reaches", "_rows", "count", "mask")
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
@@ -49,7 +47,6 @@ class Allowed:
         self._gathered: dict[str, Gathered] = {}
         self._nearby: dict[str, Nearby] = {}
         self._reaches: dict[str, Reach] = {}
-        self._uses = 0
 
     @property
     def bitmap(self) -> Bitmap:
@@ -75,15 +72,13 @@ class Allowed:
                 cache.trim()
         return known
 
-    def kept(self, field: str, column: FloatColumn, cache: AllowedCache) -> FloatColumn | None:
-        """The same for who needs only some of the rows: None until that has been asked often enough to gather all."""
-        self._uses += 1
-        size = column.matrix.itemsize * column.width * self.count
-        if self._uses <= GATHER_AFTER or size > cache.capacity * CACHE_SHARE:
+    def kept(self, field: str) -> FloatColumn | None:
+        """What was gathered in the order of cells, if that was."""
+        gathered, nearby = self._gathered.get(field), self._nearby.get(field)
+        if gathered is None or nearby is None or gathered.rows is not nearby.rows:
             return None
-        gathered = self.gathered(field, column, cache).column
-        assert isinstance(gathered, FloatColumn), "what is gathered of a column is of its kind"
-        return gathered
+        assert isinstance(gathered.column, FloatColumn), "what is gathered of a column is of its kind"
+        return gathered.column
 
     def nearby(self, field: str, cells: Cells) -> Nearby:
         """The allowed rows by cell. What is gathered from now on is in their order."""

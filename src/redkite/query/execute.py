@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, Queries, RowNumbers, Scores, VectorColumn, VectorIndex
 from redkite.index.dense import FloatColumn
 from redkite.index.exact import MATRIX_PRODUCT_QUERIES
 from redkite.index.faiss_index import FaissIndex
+from redkite.index.hnsw import HnswIndex
 from redkite.index.threads import shared_out
 from redkite.query.aggregates import gather
 from redkite.query.allowed import Allowed, AllowedCache, allowed_rows
@@ -30,18 +30,17 @@ from redkite.query.expired import expired_of
 from redkite.query.grouping import search_groups
 from redkite.query.iterate import search_in_order
 from redkite.query.lazy import search_lazily
-from redkite.query.nearby import PATIENCE
+from redkite.query.nearby import PATIENCE, Nearby
 from redkite.query.notes import Notes, count_allowed, noted
 from redkite.query.ordering import assemble_ordered
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
+from redkite.query.reaching import EXACT_FLOATS, Reaching
 from redkite.query.reduce import Found, assemble_hits, assemble_rows, hits_of_one
 from redkite.query.sharing import pays_to_share
 from redkite.segment.base import Segment
 from redkite.segment.elements import element_views
+from redkite.spans import traced_function
 
-EXACT_FLOATS = 1_300_000
-"""Up to this many allowed rows × dimensions, comparing them all costs no more than a graph walk (10,000 × 128 or
-1,700 × 768: .15 ms)."""
 NEARLY_ALL = 0.9
 """Above this share of allowed rows a filter cannot hide a neighbourhood from the walk for long: no probe."""
 PROBE = 32
@@ -50,10 +49,11 @@ POOR = 0.5
 """In a neighbourhood with less than this part of the expected allowed rows, the graph is not walked."""
 WIDEST = 8.0
 """The walk is widened by 1 / selectivity, at most so much."""
+LOOKS = 2
+"""Cells are compared without a look around where that costs no more than so many walks of the graph: the look is one,
+and in vain where few rows are allowed."""
 FEW = 4
 """For more queries at once, walks share the cores and beat comparing the cells of one after another."""
-FARTHEST = 0.5
-"""Where neighbours are spread over more than this part of the allowed rows, picking cells gains nothing."""
 
 
 class _Ask(NamedTuple):
@@ -64,6 +64,10 @@ class _Ask(NamedTuple):
     pool: Executor | None
     """Other threads for long scans."""
     notes: Notes | None = None
+
+    def of(self, at: int) -> _Ask:
+        """The same for one of the queries."""
+        return self if len(self.queries) == 1 else self._replace(queries=self.queries[at : at + 1])
 
     def note(self, how: str, compared: int = 0) -> None:
         """Of all its queries; `compared` rows for each of them."""
@@ -79,11 +83,28 @@ def search_segments(
         segments = element_views(segments, plan.field)
     if plan.explain:
         return _explained(segments, plan, queries, timestamp, pool)
-    if plan.grouping is not None:
-        return search_groups([held.under(plan.schema) for held in segments], plan, queries, timestamp)
-    if plan.after is not None or plan.in_order or plan.within is not None:
-        return search_in_order([held.under(plan.schema) for held in segments], plan, queries, timestamp)
-    return _search(segments, _Ask(plan, queries, pool), timestamp)
+    if _is_plain(plan):
+        return _search(segments, _Ask(plan, queries, pool), timestamp)
+    return _reached(segments, _Ask(plan, queries, pool), timestamp)
+
+
+def _is_plain(plan: SearchPlan) -> bool:
+    return plan.grouping is None and plan.after is None and not plan.in_order and plan.within is None
+
+
+def _reached(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPartial:
+    """Groups, ranges and pages."""
+    plan = ask.plan
+    segments = [held.under(plan.schema) for held in segments]
+    search = search_in_order if plan.grouping is None else search_groups
+    return search(segments, plan, ask.queries, timestamp, _reaching(ask, timestamp))
+
+
+def _reaching(ask: _Ask, timestamp: int) -> Reaching:
+    def nearest(segment: Segment, plan: SearchPlan, query: Queries) -> tuple[Scores, RowNumbers]:
+        return _search_segment(segment, ask._replace(plan=plan, queries=query), timestamp)
+
+    return Reaching(ask.plan, timestamp, nearest, ask.notes)
 
 
 def _search(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPartial:
@@ -117,19 +138,17 @@ def _explained(
     """The answer, or for a mere plan none, with notes on how it was come by."""
     silent = msgspec.structs.replace(plan, explain="")
     segments = [held.under(plan.schema) for held in segments]
-    in_order = plan.grouping is not None or plan.after is not None or plan.in_order or plan.within is not None
+    notes = Notes()
+    ask = _Ask(silent, queries, pool, notes)
     if plan.explain == "plan":
-        notes = Notes()
+        reaching = _reaching(ask, timestamp)
         for segment in segments:
-            notes.add("compare every allowed row" if in_order else _way(segment, plan, timestamp), len(queries))
+            how = _way(segment, plan, timestamp) if _is_plain(plan) else reaching.way(segment)
+            notes.add(how, len(queries))
             notes.close(segment, plan, timestamp)
         found = search_segments([], silent, queries, timestamp)
-    elif in_order:
-        notes = noted(segments, plan, timestamp, "compare every allowed row", len(queries))
-        found = search_segments(segments, silent, queries, timestamp, pool)
     else:
-        notes = Notes()
-        found = _search(segments, _Ask(silent, queries, pool, notes), timestamp)
+        found = (_search if _is_plain(plan) else _reached)(segments, ask, timestamp)
     return msgspec.structs.replace(found, reports=tuple(notes.reports))
 
 
@@ -220,33 +239,51 @@ def _filtered(
     share = segment.vectors(plan.field, len(column)).share(allowed.count)
     if len(queries) <= FEW:
         reach = allowed.reach(plan.field)
-        if reach.share is not None and reach.share * allowed.count * column.width <= EXACT_FLOATS:
+        if reach.is_learning or reach.part * allowed.count * column.width <= LOOKS * EXACT_FLOATS:
             return _compared(segment, column, allowed, ask)
-    poor = _in_poor_places(index, allowed, share, ask) if share < NEARLY_ALL else None
-    if poor is None or not poor.any():
+    if share >= NEARLY_ALL:
         scores, rows = _walked(index, column, allowed, share, ask)
     else:
-        scores = np.zeros((len(queries), plan.limit), np.float32)
-        rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
-        if not poor.all():
-            others = ask._replace(queries=queries[~poor])
-            scores[~poor], rows[~poor] = _walked(index, column, allowed, share, others)
+        scores, rows = _looked_around(index, column, allowed, share, ask)
     short = rows[:, min(plan.limit, allowed.count) - 1] < 0
     if short.any():
         scores[short], rows[short] = _compared(segment, column, allowed, ask._replace(queries=queries[short]))
     return scores, rows
 
 
-def _in_poor_places(index: VectorIndex, allowed: Allowed, share: float, ask: _Ask) -> npt.NDArray[np.bool_]:
-    """Which of the queries lie where few of the rows are allowed."""
+def _looked_around(
+    index: VectorIndex, column: VectorColumn, allowed: Allowed, share: float, ask: _Ask
+) -> tuple[Scores, RowNumbers]:
+    """Look at the rows around each query, allowed or not. Where enough of them are allowed they are the answer, where
+    some are the index is asked for others, and where few are there is no answer yet."""
+    plan, queries = ask.plan, ask.queries
+    enough = isinstance(index, HnswIndex) and index.is_fine and share * PROBE >= plan.limit
+    near = _neighbourhood(index, 1 / share if enough else 1, ask)
+    passing = allowed.mask[near] & (near >= 0)
+    found = np.count_nonzero(passing, axis=1)
+    rich = (found >= plan.limit) & enough
+    poor = ~rich & (found < share * POOR * near.shape[1])
+    scores = np.zeros((len(queries), plan.limit), np.float32)
+    rows = np.full((len(queries), plan.limit), NO_ROW, np.int64)
+    if rich.any():
+        first = np.argsort(~passing[rich], axis=1, kind="stable")[:, : plan.limit]  # nearest first, as they were found
+        candidates = np.take_along_axis(near[rich], first, axis=1)
+        scores[rich], rows[rich] = column.ranked(queries[rich], candidates, plan.limit, plan.metric)
+    others = ~(rich | poor)
+    if others.any():
+        scores[others], rows[others] = _walked(index, column, allowed, share, ask._replace(queries=queries[others]))
+    return scores, rows
+
+
+def _neighbourhood(index: VectorIndex, effort: float, ask: _Ask) -> RowNumbers:
+    """Rows near the queries, allowed or not: PROBE for each, or more. `effort`: as many times that of the search."""
     ask.note(f"look at the {PROBE} nearest rows, allowed or not")
-    params = index.widened(ask.plan.params, PROBE, 1)
+    params = index.widened(ask.plan.params, PROBE, effort)
     coarse: object = index
     if isinstance(coarse, FaissIndex):
         params = {**params, "refine_k": 1}  # nobody compares these rows once more
     _, near = index.search(ask.queries, PROBE, params, None)
-    poor: npt.NDArray[np.bool_] = np.count_nonzero(allowed.mask[near], axis=1) < share * POOR * near.shape[1]
-    return poor
+    return near
 
 
 def _walked(
@@ -272,15 +309,27 @@ def _compared(segment: Segment, column: VectorColumn, allowed: Allowed, ask: _As
     reach = allowed.reach(plan.field)
     reach.scans += len(queries)
     cells = cache.cells(segment, plan.field, plan.metric, pool) if reach.scans > PATIENCE else None
-    if cells is None:
+    if cells is None or not column.matrix.flags.c_contiguous:
         return _exact(segment, column, allowed, ask)
     nearby = allowed.nearby(plan.field, cells)
-    if reach.known_for(plan.limit) and reach.share is not None and reach.share <= FARTHEST:
-        kept = allowed.kept(plan.field, column, cache)
-        ask.note("compare the allowed rows of the cells nearby", int(reach.share * allowed.count))
-        return nearby.search(column, kept, queries, reach.share, plan.limit, plan.metric)
-    scores, rows = _exact(segment, column, allowed, ask)
-    reach.learn(nearby.shares(queries, rows), plan.limit)
+    if not reach.known():
+        scores, rows = _exact(segment, column, allowed, ask)
+        reach.learn(*nearby.slacks(queries, scores, rows))
+        return scores, rows
+    every = [_within_reach(segment, column, allowed, nearby, ask.of(at)) for at in range(len(queries))]
+    return np.concatenate([scores for scores, _ in every]), np.concatenate([rows for _, rows in every])
+
+
+def _within_reach(
+    segment: Segment, column: FloatColumn, allowed: Allowed, nearby: Nearby, ask: _Ask
+) -> tuple[Scores, RowNumbers]:
+    """Compare the allowed rows of the cells near the only query; all of them where these hold most."""
+    plan, reach = ask.plan, allowed.reach(ask.plan.field)
+    found = nearby.search(column, allowed.kept(plan.field), ask.queries, reach, plan.limit)
+    if found is None:
+        return _exact(segment, column, allowed, ask)
+    scores, rows, compared = found
+    ask.note("compare the allowed rows of the cells nearby", compared)
     return scores, rows
 
 
@@ -334,3 +383,8 @@ def _by_key(segment: Segment, plan: QueryPlan, timestamp: int) -> RowNumbers | N
     if expired is not None:
         rows = expired.keep(rows)
     return np.sort(rows if alive is None else rows[alive[rows]])
+
+
+traced_function(
+    __name__, _search_segment, "segment", lambda segment, _ask, _timestamp: {"redkite.segment": segment.segment_id}
+)

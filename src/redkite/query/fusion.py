@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from redkite.index.base import RowNumbers
 from redkite.model.batch import numbers_to_arrow
+from redkite.model.schema import OFFSET_FIELD
 from redkite.model.types import Metric
 from redkite.query.plan import SearchPartial
 from redkite.segment.growing import rows_only
@@ -80,7 +81,8 @@ class Scored(NamedTuple):
 
 # -- the rows -----------------------------------------------------------------------------------
 def pool(lists: Sequence[RankedList]) -> Pool:
-    """Put the hits of all lists together. Hits without a finite score are left out."""
+    """Put the hits of all lists together. Hits without a finite score are left out. Hits that say which element of
+    their row they are stand for elements: those of one row are apart."""
     topks = [found.hits.topks for found in lists]
     queries = np.concatenate([np.repeat(np.arange(len(t)), t) for t in topks])
     owners = np.repeat(np.arange(len(lists)), [int(t.sum()) for t in topks])
@@ -93,10 +95,10 @@ def pool(lists: Sequence[RankedList]) -> Pool:
         kept = np.flatnonzero(finite)
         queries, owners, ranks, scores = queries[kept], owners[kept], ranks[kept], scores[kept]
         ids, rows = ids.take(numbers_to_arrow(kept)), taken(rows, kept)
-    keys = sortable(ids)
-    order = np.lexsort((keys, queries))  # stable: of equal ones the hit of the first list comes first
+    keys = _places_of(sortable(ids), rows)
+    order = np.lexsort((*keys, queries))  # stable: of equal ones the hit of the first list comes first
     begins = np.ones(len(order), np.bool_)
-    begins[1:] = (np.diff(keys[order]) != 0) | (np.diff(queries[order]) != 0)
+    begins[1:] = np.any([np.diff(values[order]) != 0 for values in (*keys, queries)], axis=0)
     first = order[begins]
     places = np.empty(len(order), np.int64)
     places[order] = np.cumsum(begins) - 1
@@ -111,6 +113,12 @@ def pool(lists: Sequence[RankedList]) -> Pool:
         ranks=ranks,
         scores=scores,
     )
+
+
+def _places_of(keys: npt.NDArray[Any], rows: pa.RecordBatch) -> list[npt.NDArray[Any]]:
+    """What tells hits of one query apart, as numbers; the last matters most in their order."""
+    place = rows.schema.get_field_index(OFFSET_FIELD)
+    return [keys] if place < 0 else [rows.column(place).to_numpy(zero_copy_only=False), keys]
 
 
 def sortable(keys: pa.Array) -> npt.NDArray[Any]:

@@ -15,16 +15,12 @@ import pyarrow as pa
 from redkite.index.base import Queries, RowNumbers, Scores
 from redkite.model.batch import numbers_to_arrow
 from redkite.query.plan import GroupPlan, SearchPartial, SearchPlan
+from redkite.query.reaching import WIDER, Reaching
 from redkite.query.reduce import concat_rows, empty_hits, take_from
 from redkite.query.scanning import nearest, rank_of, scan
 from redkite.query.sources import Codes, codes_of, group_starts, segment_values, sortable
 from redkite.segment.base import Segment
 from redkite.segment.growing import rows_only
-
-FIRST_LOOK = 4
-"""At first, so many times the rows that an answer may have are looked at; and then …"""
-WIDER = 8
-"""… so many times more, until there are enough groups."""
 
 
 class _Part(NamedTuple):
@@ -44,16 +40,18 @@ class Chosen(NamedTuple):
     topks: npt.NDArray[np.int64]
 
 
-def search_groups(segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
+def search_groups(
+    segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, reaching: Reaching
+) -> SearchPartial:
     """The best hits of the best `plan.limit` groups of all segments for each query."""
     grouping = _grouping(plan)
     nq = len(queries)
-    parts = [
-        _part_of(segment, (owner, query), plan, queries[np.array([query])], timestamp)
-        for owner, segment in enumerate(segments)
-        for query in range(nq)
-    ]
-    parts = [part for part in parts if len(part.rows)]
+    parts: list[_Part] = []
+    for owner, segment in enumerate(segments):
+        for query in range(nq):
+            part = _part_of(segment, (owner, query), plan, queries[np.array([query])], timestamp, reaching)
+            parts += [part] if len(part.rows) else []
+        reaching.close(segment)
     if not parts:
         return no_groups(plan, nq)
     lengths = [len(part.rows) for part in parts]
@@ -161,8 +159,17 @@ def no_groups(plan: SearchPlan, nq: int) -> SearchPartial:
 
 
 # -- one segment --------------------------------------------------------------------------------
-def _part_of(segment: Segment, place: tuple[int, int], plan: SearchPlan, query: Queries, timestamp: int) -> _Part:
+def _part_of(
+    segment: Segment, place: tuple[int, int], plan: SearchPlan, query: Queries, timestamp: int, reaching: Reaching
+) -> _Part:
     grouping = _grouping(plan)
+    width = reaching.first
+    while (by_index := reaching.nearest(segment, query, width)) is not None:
+        chosen = _chosen_of(segment, place, plan, *by_index)
+        if _is_enough(chosen, plan.limit, grouping):
+            return chosen
+        width *= WIDER
+    reaching.compare(segment)
     scores, rows = scan(segment, plan, query, timestamp)
     if grouping.wanted is not None:
         groups = _values(segment, grouping, rows)
@@ -170,14 +177,18 @@ def _part_of(segment: Segment, place: tuple[int, int], plan: SearchPlan, query: 
         taken = [group.take(numbers_to_arrow(kept)) for group in groups]
         return _best_groups(segment, place, plan, _Part(*place, scores[kept], rows[kept], taken))
     rank = rank_of(plan, scores)
-    width = FIRST_LOOK * plan.limit * grouping.size
     while True:
         near = nearest(rank, width)
-        part = _Part(*place, scores[near], rows[near], _values(segment, grouping, rows[near]))
-        chosen = _best_groups(segment, place, plan, part)
+        chosen = _chosen_of(segment, place, plan, scores[near], rows[near])
         if len(near) == len(rows) or _is_enough(chosen, plan.limit, grouping):
             return chosen
         width *= WIDER
+
+
+def _chosen_of(segment: Segment, place: tuple[int, int], plan: SearchPlan, scores: Scores, rows: RowNumbers) -> _Part:
+    """The best groups among some rows."""
+    part = _Part(*place, scores, rows, _values(segment, _grouping(plan), rows))
+    return _best_groups(segment, place, plan, part)
 
 
 def _is_enough(chosen: _Part, limit: int, grouping: GroupPlan) -> bool:

@@ -1,7 +1,7 @@
 """Searches in order without gaps: one page of an iterator, behind where the last page ended; and ranges of scores.
 
 Every allowed row is compared, whatever index there is: a graph finds the nearest rows, not the next nearest, and the
-rows between would be lost.
+rows between would be lost. All but what begins with the nearest and ends at a radius, where an index is cheaper.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from redkite.index.base import NO_ROW, Queries, RowNumbers, Scores
 from redkite.query.plan import After, Range, SearchPartial, SearchPlan
+from redkite.query.reaching import Reaching
 from redkite.query.reduce import Found, assemble_hits
 from redkite.query.scanning import best, scan
 from redkite.segment.base import Segment
@@ -23,23 +24,31 @@ from redkite.segment.elements import ElementView
 Mask = npt.NDArray[np.bool_]
 
 
-def search_in_order(segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
+def search_in_order(
+    segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, reaching: Reaching
+) -> SearchPartial:
     """For each query the best `plan.limit` rows that are in the plan's range and behind the last page."""
-    found = [_found(segment, plan, queries, timestamp) for segment in segments]
+    found = [_found(segment, plan, queries, timestamp, reaching) for segment in segments]
     return assemble_hits(found, plan, len(queries))
 
 
-def _found(segment: Segment, plan: SearchPlan, queries: Queries, timestamp: int) -> Found:
+def _found(segment: Segment, plan: SearchPlan, queries: Queries, timestamp: int, reaching: Reaching) -> Found:
     shape = (len(queries), plan.limit)
     scores, rows = np.zeros(shape, np.float32), np.full(shape, NO_ROW, np.int64)
     for at in range(len(queries)):
-        some, taken = _page_of(segment, plan, queries[np.array([at])], timestamp)
+        some, taken = _page_of(segment, plan, queries[np.array([at])], timestamp, reaching)
         scores[at, : len(taken)], rows[at, : len(taken)] = some, taken
+    reaching.close(segment)
     return Found(segment, scores, rows)
 
 
-def _page_of(segment: Segment, plan: SearchPlan, query: Queries, timestamp: int) -> tuple[Scores, RowNumbers]:
-    scores, rows = scan(segment, plan, query, timestamp)
+def _page_of(
+    segment: Segment, plan: SearchPlan, query: Queries, timestamp: int, reaching: Reaching
+) -> tuple[Scores, RowNumbers]:
+    by_index = reaching.nearest(segment, query, reaching.first)
+    if by_index is None:
+        reaching.compare(segment)
+    scores, rows = scan(segment, plan, query, timestamp) if by_index is None else by_index
     larger = plan.metric.larger_is_closer
     kept: Mask | None = None
     if plan.within is not None:

@@ -2,60 +2,93 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
-import numpy.typing as npt
 
 from redkite.index.base import RowNumbers, Scores, VectorColumn, Vectors
-from redkite.index.cells import Cells, closest_in
+from redkite.index.cells import Cells
 from redkite.index.dense import FloatColumn
+from redkite.index.scoring import closeness
 from redkite.model.types import Metric
 
 PATIENCE = 8
 """Searches of one filter that are answered by comparing all allowed rows before cells are made."""
-MEASURED = 16
+MEASURED = 24
 """Exact answers that are looked at before anything is left out."""
 REMEMBERED = 64
 AGAIN = 128
 """One search in so many is answered exactly all the same, in case the questions have changed."""
 INSIDE = 0.99
-"""Of the neighbours in the remembered answers, so many lie within reach …"""
-MARGIN = 1.25
-"""… and the reach is lengthened by so much."""
-
-Shares = npt.NDArray[np.float64]
+"""Of the neighbours in the remembered answers, so many lie within reach."""
+USUAL = 0.9
+"""The part of the remembered questions whose neighbours are as near as usual."""
+LENGTHENED = 0.5
+"""For each distance beyond that."""
+FIRST = 4
+"""Allowed rows compared for each one wanted, before it is known how near the others must be."""
+SPARE = 4
+"""Rows scored exactly beyond those wanted: their order was found by lengths that are rounded."""
+FARTHEST = 0.75
+"""Where cells within reach hold more than this part of the allowed rows, picking them gains nothing."""
+LATELY = 0.05
+"""Weight of the last search in the mean of those before."""
 
 
 class Reach:
-    """How far the neighbours of a query are, counted in allowed rows by the distance of their cells."""
+    """How far to look for the neighbours of a query under one filter.
 
-    __slots__ = ("_answers", "_limit", "_since", "scans", "share")
+    A row is found when its cell is within reach. So what counts is by how much the centres of cells are farther from a
+    query than those of their rows which are its neighbours: the `slack`. It does not depend on how many neighbours are
+    wanted, and little on how far they are, which each search finds out for itself.
+    """
+
+    __slots__ = ("_answers", "_far", "_since", "part", "scans", "slack")
 
     def __init__(self) -> None:
-        self._answers: deque[Shares] = deque(maxlen=REMEMBERED)
-        self._limit = 0
+        self._answers: deque[tuple[Scores, float]] = deque(maxlen=REMEMBERED)
+        self._far = 0.0
         self._since = 0
         self.scans = 0
         """Searches that the graph was not asked for."""
-        self.share: float | None = None
-        """Part of the allowed rows that has to be compared; None while too little is known."""
+        self.slack: float | None = None
+        """None while too little is known."""
+        self.part = math.inf
+        """Of the allowed rows, what searches have compared lately; infinite before it is known how far to look."""
 
-    def known_for(self, limit: int) -> bool:
-        """Whether a search for `limit` rows may rely on it. Sometimes it says no, so that it is measured again."""
-        if self.share is None or limit > self._limit:
+    @property
+    def is_learning(self) -> bool:
+        """Whether exact answers are taken in, and some more are wanted."""
+        return self.slack is None and bool(self._answers)
+
+    def known(self) -> bool:
+        """Whether a search may rely on it. Sometimes it says no, so that it is measured again."""
+        if self.slack is None:
             return False
         self._since += 1
         return self._since % AGAIN != 0
 
-    def learn(self, shares: Shares, limit: int) -> None:
-        """Take in, for each neighbour of some exact answers, how many allowed rows are in its cell and nearer ones."""
-        if limit > self._limit:
-            self._answers.clear()
-            self._limit, self.share = limit, None
-        self._answers.extend(shares)
+    def learn(self, slacks: Scores, distances: Scores) -> None:
+        """Take in, for each neighbour in (nq, k) exact answers, by how much its cell's centre is farther, and how far
+        it is itself."""
+        self._answers.extend(zip(np.nan_to_num(slacks, nan=np.inf), distances.max(axis=1).tolist(), strict=True))
         if len(self._answers) >= MEASURED:
-            self.share = min(1.0, MARGIN * float(np.quantile(np.concatenate(self._answers), INSIDE, method="higher")))
+            every = np.concatenate([some for some, _ in self._answers])
+            if self.slack is None:
+                self.part = 0.0  # which the searches to come will tell
+            self.slack = float(np.quantile(every, INSIDE, method="higher"))
+            self._far = float(np.quantile([far for _, far in self._answers], USUAL))
+
+    def bound(self, distance: float) -> float:
+        """How far centres may be for a query whose neighbours are no farther than that. One that is farther from its
+        neighbours than those before it looks farther."""
+        assert self.slack is not None, "it is known how far to look"
+        return distance + self.slack + LENGTHENED * max(0.0, distance - self._far)
+
+    def compared(self, part: float) -> None:
+        """Take in what a search has cost."""
+        self.part += LATELY * (part - self.part)
 
 
 class Gathered:
@@ -77,47 +110,66 @@ class Nearby:
         own = cells.cell_of[rows]
         self.cells = cells
         self._counts = np.bincount(own, minlength=len(cells.centres))
-        self._starts = np.concatenate([[0], np.cumsum(self._counts)])
+        self._starts = np.cumsum(self._counts) - self._counts
         self.rows: RowNumbers = rows[np.argsort(own, kind="stable")]
         """In the order of the cells."""
 
-    def shares(self, queries: Vectors, found: RowNumbers) -> Shares:
-        """For each row in (nq, k) exact answers: the part of the allowed rows in its cell and in those nearer."""
-        order = self.cells.nearest(queries)
-        within = np.empty(order.shape)
-        np.put_along_axis(within, order, np.cumsum(self._counts[order], axis=1) / len(self.rows), axis=1)
-        return np.take_along_axis(within, self.cells.cell_of[found].astype(np.int64), axis=1)
+    def slacks(self, queries: Vectors, scores: Scores, found: RowNumbers) -> tuple[Scores, Scores]:
+        """For each row in (nq, k) exact answers: by how much the centre of its cell is farther, and how far it is."""
+        centres = np.stack([self.cells.distances(self.cells.asked(query[None])) for query in queries])
+        own = np.take_along_axis(centres, self.cells.cell_of[found].astype(np.int64), axis=1)
+        distances = self.cells.distances_scored(queries, scores)
+        return own - distances, distances
 
     def search(
-        self, column: FloatColumn, kept: FloatColumn | None, queries: Vectors, share: float, k: int, metric: Metric
-    ) -> tuple[Scores, RowNumbers]:
-        """Best `k` rows per query of the nearest cells that hold `share` of the allowed rows, and at least `k`.
+        self, column: FloatColumn, kept: FloatColumn | None, query: Vectors, reach: Reach, k: int
+    ) -> tuple[Scores, RowNumbers, int] | None:
+        """Best `k` allowed rows for one (1, dim) query of the cells within reach, and how many rows were compared; None
+        when the cells hold too many.
 
         `column` is the segment's; `kept` that of `rows` in one piece, if somebody keeps them. There are `k` rows.
         """
-        least = max(k, int(share * len(self.rows)))
-        order = self.cells.nearest(queries)
-        enough = (np.cumsum(self._counts[order], axis=1) < least).sum(axis=1) + 1
-        scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        for at, query in enumerate(queries):
-            spans = self._spans(order[at, : enough[at]])
-            if kept is not None:
-                lengths = kept.lengths if metric is Metric.COSINE else None
-                places = closest_in(spans, kept.matrix, lengths, query, k, metric)
-            else:
-                within = np.concatenate([np.arange(start, end) for start, end in spans])
-                some = column.gather(self.rows[within])
-                lengths = some.lengths if metric is Metric.COSINE else None
-                places = within[closest_in([(0, len(some))], some.matrix, lengths, query, k, metric)]
-            found = column.ranked(query[None], self.rows[places][None], k, metric)
-            scores[at : at + 1], rows[at : at + 1] = found
-        return scores, rows
+        cells, most = self.cells, FARTHEST * len(self.rows)
+        asked = cells.asked(query)
+        far = cells.distances(asked)
+        order = np.argsort(far)
+        held = np.cumsum(self._counts[order])
+        first = int(np.searchsorted(held, FIRST * k)) + 1
+        if first > len(held) or held[first - 1] > most:
+            return None
+        near = self._places(order[:first])
+        close = self._closeness(column, kept, asked, near)
+        bound = reach.bound(cells.distance(float(np.partition(close, k - 1)[k - 1])))
+        within = int(np.searchsorted(far[order], bound, "right"))
+        if within > first:
+            if held[within - 1] > most:
+                reach.compared(1.0)
+                return None
+            others = self._places(order[first:within])
+            near = np.concatenate([near, others])
+            close = np.concatenate([close, self._closeness(column, kept, asked, others)])
+        reach.compared(len(near) / len(self.rows))
+        wanted = min(k + SPARE, len(near))
+        best = near[np.argpartition(close, wanted - 1)[:wanted]]
+        if kept is None:
+            return *column.ranked(query, self.rows[best][None], k, cells.metric), len(near)
+        scores, places = kept.ranked(query, best[None], k, cells.metric)
+        return scores, self.rows[places], len(near)
 
-    def _spans(self, cells: RowNumbers) -> list[tuple[int, int]]:
-        """Where the rows of some cells are, neighbouring spans joined."""
-        cells = np.sort(cells[self._counts[cells] > 0])
-        starts, ends = self._starts[cells], self._starts[cells + 1]
-        breaks = np.flatnonzero(starts[1:] != ends[:-1])
-        firsts = np.concatenate([[0], breaks + 1])
-        lasts = np.concatenate([breaks, [len(cells) - 1]])
-        return list(zip(starts[firsts].tolist(), ends[lasts].tolist(), strict=True))
+    def _closeness(self, column: FloatColumn, kept: FloatColumn | None, asked: Vectors, places: RowNumbers) -> Scores:
+        """Of some of `rows`."""
+        if kept is not None:
+            column = kept
+        else:
+            places = self.rows[places]
+        close = closeness(column.matrix, places, asked, self.cells.metric)
+        if self.cells.metric is Metric.COSINE:
+            close /= column.lengths[places]
+        return close
+
+    def _places(self, cells: RowNumbers) -> RowNumbers:
+        """Where the rows of some cells are among `rows`."""
+        counts = self._counts[cells]
+        ends = np.cumsum(counts)
+        places: RowNumbers = np.arange(ends[-1]) + np.repeat(self._starts[cells] - (ends - counts), counts)
+        return places

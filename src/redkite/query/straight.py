@@ -18,6 +18,7 @@ from redkite.query.plan import SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits, hits_of_one
 from redkite.query.sharing import pays_to_share
 from redkite.segment.base import Segment
+from redkite.spans import traced
 
 _EVER = (1 << 63) - 1
 
@@ -60,6 +61,7 @@ class Straight:
                 return False
         return True
 
+    @traced("straight way")
     def search(self, queries: Vectors, timestamp: int) -> SearchPartial | None:
         """The answer as of `timestamp`, if the way stood after that was taken; None when an index found too few."""
         if timestamp < self._newest:

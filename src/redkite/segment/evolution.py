@@ -6,12 +6,12 @@ its old name does not find its old values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
 from redkite.errors import SchemaMismatch
-from redkite.functions.derived import derived_column
+from redkite.functions.derived import derived_column, is_derived
 from redkite.model.batch import absent_column
 from redkite.model.schema import CollectionSchema
 from redkite.segment.deletes import RowNumbers
@@ -19,6 +19,19 @@ from redkite.segment.deletes import RowNumbers
 
 class SchemaMoved(SchemaMismatch):
     """A read was planned by a schema that is older than what the rows are held by: plan it again."""
+
+
+def unmade(schema: CollectionSchema, stored: Iterable[str]) -> str:
+    """A field that only a model can fill, and of which rows with columns of these names (field ids) have nothing."""
+    known = set(stored)
+    missing = (f for f in schema.fields if f.is_function_output and str(f.field_id) not in known)
+    return next((field.name for field in missing if not is_derived(schema, field)), "")
+
+
+def check_made(written: CollectionSchema, present: CollectionSchema) -> None:
+    """Raise SchemaMoved for rows that were made by a schema which lacks what only a model can fill: nobody would."""
+    if written.version != present.version and unmade(present, [str(f.field_id) for f in written.fields]):
+        raise SchemaMoved.named(present.name)
 
 
 def identified(batch: pa.RecordBatch, schema: CollectionSchema) -> pa.RecordBatch:
@@ -78,6 +91,6 @@ class StoredColumns:
     def _made(self, name: str, rows: int, read: Callable[[str], pa.Array]) -> pa.Array:
         """A column that is not stored; `read` gives others of the same rows."""
         field = self._absent[name]
-        if field.is_function_output:
+        if is_derived(self._schema, field):
             return derived_column(self._schema, field, read)
         return absent_column(field, rows)

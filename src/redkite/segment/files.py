@@ -180,6 +180,8 @@ def open_stored_late(store: ObjectStore, meta: SegmentMeta) -> tuple[pa.RecordBa
 def _stamped(meta: SegmentMeta, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Array]:
     if batch.num_rows != meta.rows:
         raise Corruption(f"object {meta.rows_object} has {batch.num_rows} rows, the catalog says {meta.rows}")
+    if meta.stamp:
+        return batch, numbers_to_arrow(np.full(meta.rows, meta.stamp, np.uint64))
     return batch, batch.column(TIMESTAMPS)
 
 

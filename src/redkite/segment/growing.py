@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.functions.derived import derived_column
+from redkite.functions.derived import derived_column, is_derived
 from redkite.index.base import VectorIndex
 from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow
 from redkite.model.one_row import OneRow, stacked
@@ -152,7 +152,7 @@ class GrowingSegment:
             for chunk in made._chunks
         ]
         for field in schema.fields:
-            if field.is_function_output and field.field_id not in known:
+            if field.field_id not in known and is_derived(schema, field):
                 made._matrices[field.name] = made._derived_matrix(field)
         made._scalar_bytes = sum(chunk.nbytes for chunk in made._chunks)
         made._columns = None

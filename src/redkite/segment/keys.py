@@ -124,6 +124,20 @@ class SealedKeys:
         inside = sorted({k for k in map(str, keys) if least <= k <= most})
         return self._find_strings(inside) if inside else NO_ROWS
 
+    def column(self) -> pa.Array:
+        """The keys in the order of the rows."""
+        return self._keys
+
+    def repeated(self) -> RowNumbers:
+        """Rows whose key a later row has too."""
+        rows = len(self._keys)
+        if rows < 2:
+            return NO_ROWS
+        order = np.arange(rows) if self._order is None else self._order.astype(np.int64)
+        ordered = self._keys if self._order is None else self._keys.take(pa.array(order))
+        same = pc.equal(ordered.slice(0, rows - 1), ordered.slice(1)).to_numpy(zero_copy_only=False)
+        return np.sort(order[:-1][same])
+
     def _find_integers(self, wanted: npt.NDArray[np.int64]) -> RowNumbers:
         ordered = self._ordered_integers()
         left = np.searchsorted(ordered, wanted, "left")
@@ -172,7 +186,7 @@ class _OrderedStrings(Sequence[str]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, at: int) -> str:  # type: ignore[override]
+    def __getitem__(self, at: int) -> str:  # type: ignore[override]  # bisect asks for no slices
         value: str = self._keys[int(at if self._order is None else self._order[at])].as_py()
         return value
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Final
 
@@ -140,7 +141,8 @@ class LateCheck:
             self._begun = True
         background: Executor | None = self._store.background
         if background is not None:
-            background.submit(self._finish)
+            with suppress(MilvusException):  # the database is being closed
+                background.submit(self._finish)
 
     def _finish(self) -> None:
         try:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from redkite.errors import SegmentGone, StorageError
 from redkite.filter import JsonColumn, ShapeColumn
 from redkite.filter.json_column import JsonPath
+from redkite.functions.derived import is_derived
 from redkite.index.base import VectorIndex
 from redkite.index.scalar.family import ScalarIndex
 from redkite.index.sparse import SparseColumn
@@ -28,7 +29,7 @@ from redkite.segment.keys import Key, SealedKeys
 from redkite.segment.late import LateColumn
 from redkite.segment.shredding import Shredded
 from redkite.segment.vectors import Vectored, absent_vectors, stored_vectors
-from redkite.segment.warming import warm_fields
+from redkite.segment.warming import in_memory, warm_fields
 from redkite.storage.objects import ObjectStore
 
 
@@ -62,11 +63,18 @@ class SealedSegment:
         self._stored, self._stamps, self._late = open_stored_late(store, meta)
         if self._late is not None and not late:
             self._late.all()
-        primary = self._stored.column(str(schema.primary.field_id))
+        self.column_bytes = 0
+        """Private memory of columns that are not mapped."""
+        self._hold(self._stored, schema)
+
+    def _hold(self, stored: pa.RecordBatch, schema: CollectionSchema) -> None:
+        """Read from these columns."""
+        self._stored = stored
+        primary = stored.column(str(schema.primary.field_id))
         self._primary = primary
         self._integer_keys = arrow_to_numbers(primary) if pa.types.is_integer(primary.type) else None
         self._vectors: dict[str, Vectored] = {}
-        self._shredded = Shredded(self._stored)
+        self._shredded = Shredded(stored)
         self._read_by(schema)
 
     def _read_by(self, schema: CollectionSchema) -> None:
@@ -135,7 +143,7 @@ class SealedSegment:
     def _open_vectors(self, name: str) -> Vectored:
         field = self.schema.field(name)
         assert field is not None, "a plan names fields of its schema"
-        if not self._rows.has(name) and not field.is_function_output:
+        if not self._rows.has(name) and not is_derived(self.schema, field):
             return absent_vectors(field, self.meta.rows)
         found = stored_vectors(field, self._rows.column(name))
         late = self._late
@@ -144,7 +152,13 @@ class SealedSegment:
         return Vectored(LateColumn(found.column, late), found.valid)
 
     def warm(self) -> None:
-        """Read the columns that are to be read before anybody asks for them."""
+        """Read the columns that are to be read before anybody asks for them, and those that are not to stay mapped."""
+        held, self.column_bytes = in_memory(self._stored, self.schema)
+        if self.column_bytes:
+            if self._late is not None:
+                self._late.all()  # what was copied is compared with no checksum later
+                self._late = None
+            self._hold(held, self.schema)
         warm_fields(self._stored, self.schema)
 
     def word_bytes(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from redkite import spans
 from redkite.errors import MilvusException, RateLimited, Unexpected
 from redkite.logs import CURRENT, Logged, get_logger
 from redkite.model.requests import Request, Search
@@ -24,8 +25,14 @@ T = TypeVar("T")
 Done = Callable[[T | MilvusException], None]
 """Takes the outcome of one call, in the event loop's thread. Must not raise."""
 
+Unwanted = Callable[[], MilvusException | None]
+"""Why nobody waits for a call any more; asked when its turn has come."""
+
+_Gathered = tuple[Search, tuple["Done[Result]", Logged | None]]
+"""A search, who is told its outcome, and what is logged of it."""
 WORKERS = 16
 DOOR_WORKERS = 2
+CANCELED = "context canceled"
 MOST_CHECKS = 64
 """Callers whose passwords are being compared, or wait for it. More are refused until some are done."""
 _log = get_logger(__name__)
@@ -43,20 +50,29 @@ class Calls:
         self._arrived: deque[Callable[[], None]] = deque()
         self._awake = False
         self._gathered: list[tuple[Search, tuple[Done[Result], Logged | None]]] = []
+        self._held = False
         self.running = 0
 
-    def begin(self, request: Request, finish: Callable[[Result], T], done: Done[T]) -> None:
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a thread."""
+        return self._pool.waiting
+
+    def begin(
+        self, request: Request, finish: Callable[[Result], T], done: Done[T], unwanted: Unwanted | None = None
+    ) -> None:
         """Call the service and hand `finish(result)`, or the error, to `done`: before this returns, or later.
 
-        `finish` turns the result into what travels; it runs where the call ran.
+        `finish` turns the result into what travels; it runs where the call ran. A call that had to wait for a thread
+        and is `unwanted` by then is not made.
         """
         try:
             if not self._service.is_quick(request):
                 self.running += 1
                 about = CURRENT.get()
-                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done, about))
+                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done, about, unwanted))
                 return
-            if isinstance(request, Search):
+            if isinstance(request, Search) and not spans.is_open():
                 self._gather(request, finish, done)
                 return
             result = self._service.call(request)
@@ -69,9 +85,9 @@ class Calls:
         done(outcome)
 
     async def call(self, request: Request, finish: Callable[[Result], T]) -> T:
-        """`begin` for coroutines. Cancelling the coroutine leaves the call running."""
+        """`begin` for coroutines. Cancelling the coroutine leaves the call running; one that waits is not made."""
         waiter, done = self._waiter()
-        self.begin(request, finish, done)
+        self.begin(request, finish, done, lambda: MilvusException(CANCELED, 10_000) if waiter.cancelled() else None)
         result: T = await waiter
         return result
 
@@ -115,6 +131,20 @@ class Calls:
         self._door.close()
 
     # -- searches that arrive together ----------------------------------------------------------
+    def hold(self) -> None:
+        """Searches that begin from here on wait for `let_go`, and not for the next turn of the loop."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """Answer the searches that were held. Who knows that no others can arrive in this turn saves one."""
+        self._held = False
+        if self._gathered:
+            before = CURRENT.set(None)
+            try:
+                self._answer()
+            finally:
+                CURRENT.reset(before)
+
     def _gather(self, search: Search, finish: Callable[[Result], T], done: Done[T]) -> None:
         """Put a search beside those that came in this turn of the loop."""
 
@@ -125,7 +155,7 @@ class Calls:
                 outcome = as_milvus(error)
             done(outcome)
 
-        if not self._gathered:
+        if not self._gathered and not self._held:
             self._loop.call_soon(self._answer)
         self._gathered.append((search, (answered, CURRENT.get())))
         self.running += 1
@@ -134,24 +164,39 @@ class Calls:
         gathered, self._gathered = self._gathered, []
         for group in alike(gathered) if len(gathered) > 1 else [gathered]:
             for at in range(0, len(group), MOST_QUERIES):
-                some = group[at : at + MOST_QUERIES]
-                self.running -= len(some)
-                for (_, (answered, _)), outcome in zip(some, self._answers(some), strict=True):
-                    answered(outcome)
+                self._ask(group[at : at + MOST_QUERIES])
 
-    def _answers(self, some: list[tuple[Search, tuple[Done[Result], Logged | None]]]) -> list[Hits | MilvusException]:
-        """The outcome of each of some searches that are alike."""
+    def _ask(self, some: list[_Gathered]) -> None:
+        """Answer some searches that are alike."""
         searches = [search for search, _ in some]
-        CURRENT.set(some[0][1][1] if len(some) == 1 else None)  # in the context of this turn of the loop alone
+        CURRENT.set(some[0][1][1] if len(some) == 1 else None)  # the caller, or the loop, puts back what was there
         try:
-            one = searches[0] if len(searches) == 1 else together(searches)
-            hits = self._service.call(one)
-            assert isinstance(hits, Hits)
-            return [*apart(hits, searches)] if len(searches) > 1 else [hits]
+            hits = self._service.call(searches[0] if len(searches) == 1 else together(searches))
         except Exception as error:  # noqa: BLE001  whatever went wrong is these calls' answer
-            if len(searches) == 1:
-                return [as_milvus(error)]
-        return [outcome for one_search in some for outcome in self._answers([one_search])]
+            self._told(some, error)
+            return
+        if isinstance(hits, Future):
+            hits.add_done_callback(lambda done: self._post(lambda: self._told(some, done.exception() or done.result())))
+        else:
+            self._told(some, hits)
+
+    def _told(self, some: list[_Gathered], found: Result | BaseException) -> None:
+        """What one call for all of them found. After an error each is asked by itself."""
+        outcomes: list[Result | MilvusException]
+        try:
+            if isinstance(found, BaseException):
+                raise found
+            assert isinstance(found, Hits)
+            outcomes = [*apart(found, [search for search, _ in some])] if len(some) > 1 else [found]
+        except Exception as error:  # noqa: BLE001  whatever went wrong is these calls' answer
+            if len(some) > 1:
+                for one in some:
+                    self._ask([one])
+                return
+            outcomes = [as_milvus(error)]
+        self.running -= len(some)
+        for (_, (answered, _)), outcome in zip(some, outcomes, strict=True):
+            answered(outcome)
 
     def _waiter(self) -> tuple[asyncio.Future[Any], Done[Any]]:
         """A future for a coroutine to wait on, and what settles it. Cancelled, it lets the call run on."""
@@ -171,11 +216,14 @@ class Calls:
         result = self._service.call(request)
         return result.result() if isinstance(result, Future) else result
 
-    def _work(self, work: Callable[[], T], done: Done[T], about: Logged | None) -> None:
+    def _work(
+        self, work: Callable[[], T], done: Done[T], about: Logged | None, unwanted: Unwanted | None = None
+    ) -> None:
         """In a thread of the pool. `about`: what is logged meanwhile."""
         before = CURRENT.set(about)
         try:
-            outcome: T | MilvusException = work()
+            refused = None if unwanted is None else unwanted()
+            outcome: T | MilvusException = work() if refused is None else refused
         except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
             outcome = as_milvus(error)
         finally:

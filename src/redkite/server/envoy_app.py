@@ -22,10 +22,13 @@ import msgspec
 
 from redkite.config import Settings
 from redkite.errors import MilvusException, Refused
-from redkite.logs import configure, get_logger
+from redkite.logs import get_logger
+from redkite.server.compression import TooLarge, inflated, is_known
+from redkite.server.dumping import Frames
 from redkite.server.grpc import INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENTED, Rpcs
 from redkite.server.main import Doors, Server
 from redkite.server.observer import shown_address
+from redkite.server.process import begin_process
 
 ORDERS = "_REDKITE_FRONT"
 """The environment variable that has `Orders` as JSON."""
@@ -110,7 +113,7 @@ class EnvoyApp:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != orders.launcher:
             os.kill(os.getpid(), signal.SIGTERM)
-        configure(orders.settings.log_level, as_json=orders.settings.log_format == "json")
+        begin_process(orders.settings)
         limits = orders.settings.limits
         self._max_receive, self._max_send = limits.max_receive_bytes, limits.max_send_bytes
         server = self._server = Server(orders.settings)
@@ -123,7 +126,8 @@ class EnvoyApp:
         try:
             reply = await self._answer(rpcs, scope, receive)
             await send({"type": "http.response.start", "status": 200, "headers": [_GRPC], "trailers": True})
-            await send({"type": "http.response.body", "body": _PREFIX.pack(0, len(reply)) + reply})
+            body = reply if isinstance(reply, Frames) else _PREFIX.pack(0, len(reply)) + reply
+            await send({"type": "http.response.body", "body": body})
             await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]})
         except _Refused as error:
             await _refuse(send, error)
@@ -136,14 +140,18 @@ class EnvoyApp:
         method = rpcs.methods.get(path.encode())
         if method is None:
             raise _Refused(UNIMPLEMENTED, f"method {path.rsplit('/', 1)[-1]} not implemented")
-        message = await self._message(receive)
+        headers = list(scope["headers"])
+        refused = await _stranger(rpcs, method, headers, shown_address(scope.get("client")))
+        message = await self._message(receive, dict(headers).get(b"grpc-encoding", b""), rpcs, keep=refused is None)
+        if refused is not None:
+            raise refused
         answered: asyncio.Future[bytes | Refused] = asyncio.get_running_loop().create_future()
 
         def done(reply: bytes | Refused) -> None:
             if not answered.done():  # the client may have gone
                 answered.set_result(reply)
 
-        rpcs.begin(method, message, list(scope["headers"]), done, shown_address(scope.get("client")))
+        rpcs.begin(method, message, headers, done, shown_address(scope.get("client")))
         reply = await answered
         if isinstance(reply, Refused):
             raise _Refused(reply.grpc_status, reply.message)
@@ -152,8 +160,9 @@ class EnvoyApp:
             raise _Refused(RESOURCE_EXHAUSTED, text)
         return reply
 
-    async def _message(self, receive: Receive) -> bytes:
-        """The one message of a request. Nothing is refused before all of it is there: Envoy would answer for us."""
+    async def _message(self, receive: Receive, encoding: bytes, rpcs: Rpcs, *, keep: bool) -> bytes:
+        """The one message of a request. Nothing is refused before all of it is there: Envoy would answer for us. What
+        is not to be kept is thrown away as it comes."""
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -161,6 +170,8 @@ class EnvoyApp:
             if event["type"] == "http.disconnect":
                 raise _Refused(INTERNAL, "the client has gone")
             piece = event.get("body", b"")
+            if not keep:
+                piece = b""
             size += len(piece)
             if size <= self._max_receive + _PREFIX.size:
                 pieces.append(piece)
@@ -168,6 +179,8 @@ class EnvoyApp:
                 pieces = pieces[:1]
             if not event.get("more_body"):
                 break
+        if not keep:
+            return b""
         body = b"".join(pieces)
         if size < _PREFIX.size:
             raise _Refused(INTERNAL, "the request has no message")
@@ -179,9 +192,41 @@ class EnvoyApp:
         if length != size - _PREFIX.size:
             text = f"the request should be one message of {length} bytes, but has {size - _PREFIX.size}"
             raise _Refused(INTERNAL, text)
-        if compressed:
-            raise _Refused(UNIMPLEMENTED, "compressed messages are not accepted")
-        return body[_PREFIX.size :]
+        message = body[_PREFIX.size :]
+        return await self._inflated(message, encoding, rpcs) if compressed else message
+
+    async def _inflated(self, message: bytes, encoding: bytes, rpcs: Rpcs) -> bytes:
+        if encoding in (b"", b"identity") or not is_known(encoding):
+            shown = encoding.decode(errors="replace") or "nothing that is named"
+            raise _Refused(UNIMPLEMENTED, f"messages compressed with {shown} are not accepted")
+        try:
+            return await rpcs.calls.run(lambda: inflated(message, encoding, self._max_receive))
+        except TooLarge:
+            text = f"grpc: received message larger than max ({self._max_receive + 1} vs. {self._max_receive})"
+            raise _Refused(RESOURCE_EXHAUSTED, text) from None
+
+
+async def _stranger(rpcs: Rpcs, method: str, headers: list[tuple[bytes, bytes]], address: str) -> _Refused | None:
+    """Why whoever calls is not heard: looked at before their message is read."""
+    try:
+        if not rpcs.is_unknown(headers):
+            return None
+    except Refused as refused:
+        return _Refused(refused.grpc_status, refused.message)
+    seen: asyncio.Future[_Refused | None] = asyncio.get_running_loop().create_future()
+
+    def settle(outcome: _Refused | None) -> None:
+        if not seen.done():  # the client may have gone
+            seen.set_result(outcome)
+
+    def done(reply: bytes | Refused) -> None:
+        if isinstance(reply, Refused):
+            settle(_Refused(reply.grpc_status, reply.message))
+        else:
+            settle(_Refused(RESOURCE_EXHAUSTED, "too many callers are being looked at already: try again"))
+
+    rpcs.look(method, headers, address, lambda: settle(None), done)
+    return await seen
 
 
 def _is_grpc(scope: Message) -> bool:

@@ -10,7 +10,19 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from redkite.server.metrics import CANCEL, EDGES, MILLISECONDS, OK, SECONDS, SYSTEM, USER, Counted, Counts, Kind
+from redkite.server.metrics import (
+    CANCEL,
+    EDGES,
+    MILLISECONDS,
+    OK,
+    SECONDS,
+    SIZES,
+    SYSTEM,
+    USER,
+    Counted,
+    Counts,
+    Kind,
+)
 
 NODE: Final = ("node_id", "1")
 """The proxy's, where Milvus has a label for it."""
@@ -26,6 +38,7 @@ _DEFINITIONS: Final = frozenset({
 _LOADS: Final = frozenset({"LoadCollection", "LoadPartitions"})
 _RELEASES: Final = frozenset({"ReleaseCollection", "ReleasePartitions"})
 _INDEXES: Final = frozenset({"CreateIndex"})
+_FLUSHES: Final = frozenset({"Flush", "FlushAll"})
 _CAUSES: Final = {USER: "user", SYSTEM: "system"}
 
 Labels = tuple[tuple[str, str], ...]
@@ -39,6 +52,8 @@ class Sample(NamedTuple):
     value: float
     labels: Labels = ()
     kind: str = "gauge"
+    family: str = ""
+    """What it belongs to, where that has another name: the parts of a histogram."""
 
 
 class Text:
@@ -70,13 +85,27 @@ class Text:
             self._lines.append(f"{name}_sum{_braces(labels)} {counts.seconds * scale:.6f}")
             self._lines.append(f"{name}_count{_braces(labels)} {counts.total}")
 
+    def sizes(self, name: str, text: str, values: Mapping[Labels, tuple[list[int], int]]) -> None:
+        """A histogram of numbers by `SIZES`: how often, and their sum."""
+        values = {labels: found for labels, found in values.items() if any(found[0])}
+        if not values:
+            return
+        self._head(name, "histogram", text)
+        for labels, (bins, total) in values.items():
+            for bound, below in zip((*map(str, SIZES), "+Inf"), accumulate(bins), strict=True):
+                self._lines.append(f"{name}_bucket{_braces((*labels, ('le', bound)))} {below}")
+            self._lines.append(f"{name}_sum{_braces(labels)} {total}")
+            self._lines.append(f"{name}_count{_braces(labels)} {sum(bins)}")
+
     def samples(self, samples: Iterable[Sample]) -> None:
         """Families of samples, put together by their names."""
-        families: dict[str, tuple[Sample, dict[Labels, float]]] = {}
+        families: dict[str, dict[tuple[str, Labels], Sample]] = {}
         for sample in samples:
-            families.setdefault(sample.name, (sample, {}))[1][sample.labels] = sample.value
-        for name, (first, values) in families.items():
-            self.family(name, first.kind, first.help, values)
+            families.setdefault(sample.family or sample.name, {})[sample.name, sample.labels] = sample
+        for name, found in families.items():
+            first = next(iter(found.values()))
+            self._head(name, first.kind, first.help)
+            self._lines += [f"{one.name}{_braces(one.labels)} {_number(one.value)}" for one in found.values()]
 
     def _head(self, name: str, kind: str, text: str) -> None:
         self._lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
@@ -102,6 +131,10 @@ def _own(text: Text, counted: Counted) -> None:
         "redkite_request_errors_total", "counter", "Requests answered with an error.",
         {k: c.failed for k, c in calls.items()},
     )  # fmt: skip
+    text.family(
+        "redkite_requests_refused_total", "counter", "Requests that a rate or a quota did not let pass.",
+        {k: c.refused for k, c in calls.items() if c.refused},
+    )  # fmt: skip
     text.histogram("redkite_request_seconds", "Time from the whole request to its answer.", calls, SECONDS, 1)
     rows = sum(c.rows for _, c in counted.calls)
     text.family("redkite_rows_written_total", "counter", "Rows of inserts and upserts that were asked for.", {(): rows})
@@ -115,6 +148,14 @@ def _proxy(text: Text, counted: Counted) -> None:
     by_function = _grouped(counted, lambda k: (NODE, ("function_name", k.rpc)) if k.rpc else None)
     text.family("milvus_proxy_req_count", "counter", "Requests by function and outcome.", _outcomes(counted))
     text.histogram("milvus_proxy_req_latency", "Milliseconds of requests.", by_function, MILLISECONDS, 1000)
+    by_grpc = _grouped(
+        counted, lambda k: (NODE, ("function_name", k.method)) if k.protocol == "grpc" and k.rpc else None
+    )
+    text.histogram("milvus_proxy_grpc_latency", "Milliseconds of requests over gRPC.", by_grpc, MILLISECONDS, 1000)
+    text.family(
+        "milvus_proxy_user_rpc_count", "counter", "Requests by who made them.",
+        {(("username", user),): calls for user, calls in counted.users.items()},
+    )  # fmt: skip
     text.histogram(
         "milvus_proxy_sq_latency", "Milliseconds of searches and queries.",
         _grouped(counted, lambda k: _typed(k, _READS, "query_type", "db_name", "collection_name")), MILLISECONDS, 1000,
@@ -127,6 +168,9 @@ def _proxy(text: Text, counted: Counted) -> None:
         "milvus_proxy_mutation_latency", "Milliseconds of writes.",
         _grouped(counted, lambda k: _typed(k, _WRITES, "msg_type", "db_name", "collection_name")), MILLISECONDS, 1000,
     )  # fmt: skip
+    text.family(
+        "milvus_proxy_rate_limit_req_count", "counter", "Requests that may be limited, by outcome.", _limited(counted)
+    )
     _vectors(text, counted)
     reads = _grouped(counted, lambda k: _typed(k, _READS, "query_type", "db_name", "collection_name"))
     text.family(
@@ -141,13 +185,18 @@ def _proxy(text: Text, counted: Counted) -> None:
     text.family(
         "milvus_proxy_send_bytes_count", "counter", "Bytes of answers.", {labels: c.sent for labels, c in moved.items()}
     )
-    rest = _grouped(counted, lambda k: (NODE, ("path", f"/v2/vectordb/{k.method}")) if k.protocol == "rest" else None)
+    rest = _grouped(counted, lambda k: (NODE, ("path", _path(k.method))) if k.protocol == "rest" else None)
     text.family(
         "milvus_proxy_restful_api_req_count", "counter", "Requests of REST.", {k: c.total for k, c in rest.items()}
     )
     text.histogram(
         "milvus_proxy_restful_api_req_latency", "Milliseconds of requests of REST.", rest, MILLISECONDS, 1000
     )
+
+
+def _path(method: str) -> str:
+    """Of REST's second version the method is what stands behind its base; of the first, the whole path."""
+    return method if method.startswith("/") else f"/v2/vectordb/{method}"
 
 
 def _vectors(text: Text, counted: Counted) -> None:
@@ -182,8 +231,35 @@ def _coordinators(text: Text, counted: Counted) -> None:
         text.family(f"{prefix}_req_count", "counter", f"Calls to {name}.", _by_status(counted, rpcs, named=False))
         found = _grouped(counted, _only(rpcs, lambda _: ()))
         text.histogram(f"{prefix}_latency", f"Milliseconds of calls to {name}.", found, MILLISECONDS, 1000)
+    flushes = _by_status(counted, _FLUSHES, named=False)
+    text.family(
+        "milvus_datanode_flush_req_count", "counter", "Calls to flush.",
+        {(NODE, *labels): calls for labels, calls in flushes.items()},
+    )  # fmt: skip
+    _query_node(text, counted)
     made = _by_status(counted, _INDEXES, named=False)
     text.family("milvus_datacoord_index_req_count", "counter", "Calls to create indexes.", made)
+
+
+def _query_node(text: Text, counted: Counted) -> None:
+    """Reads. One that was refused for what it asks never came to a query node."""
+    reads = _grouped(counted, lambda k: _typed(k, _READS, "query_type"))
+    requests: dict[Labels, float] = {}
+    for labels, counts in reads.items():
+        reached = counts.ends[OK] + counts.ends[SYSTEM] + counts.ends[CANCEL]
+        ends = (("total", reached), ("success", counts.ends[OK]), ("fail", counts.ends[SYSTEM]))
+        requests |= {(*labels, ("status", status)): calls for status, calls in ends}
+    prefix = "milvus_querynode_"
+    text.family(f"{prefix}sq_req_count", "counter", "Searches and queries by their outcome.", requests)
+    searches = _grouped(counted, lambda k: (NODE,) if k.rpc in ("Search", "HybridSearch") else None)
+    text.sizes(
+        f"{prefix}search_nq", "Searches by their number of queries.",
+        {labels: (c.nqs, c.queries) for labels, c in searches.items()},
+    )  # fmt: skip
+    text.sizes(
+        f"{prefix}search_topk", "Searches by how many hits they want of each query.",
+        {labels: (c.limits, c.wanted) for labels, c in searches.items()},
+    )  # fmt: skip
 
 
 def _by_status(counted: Counted, rpcs: frozenset[str], *, named: bool = True) -> dict[Labels, float]:
@@ -195,6 +271,19 @@ def _by_status(counted: Counted, rpcs: frozenset[str], *, named: bool = True) ->
             ends = (("total", counts.total), ("success", counts.ends[OK]), ("fail", counts.failed))
             for status, calls in ends:
                 labels = (*name, ("status", status))
+                found[labels] = found.get(labels, 0) + calls
+    return found
+
+
+def _limited(counted: Counted) -> dict[Labels, float]:
+    """Calls of functions of which some were refused for a rate or a quota."""
+    found: dict[Labels, float] = {}
+    functions = {kind.rpc for kind, counts in counted.calls if counts.refused}
+    for kind, counts in counted.calls:
+        if kind.rpc in functions:
+            passed = counts.total - counts.refused
+            for status, calls in (("total", counts.total), ("success", passed), ("fail", counts.refused)):
+                labels = (NODE, ("msg_type", kind.rpc), ("status", status))
                 found[labels] = found.get(labels, 0) + calls
     return found
 

@@ -12,14 +12,18 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 from redkite.coordinator.meta import CollectionMeta
 from redkite.model.timestamps import LOGICAL_BITS
 from redkite.model.version import PROTOCOL_VERSION
+from redkite.node.tallies import Durations, Tallies
 from redkite.node.topology import Topology
 from redkite.server.exposition import NODE, Labels, Sample
+from redkite.server.messages import message_samples
+from redkite.server.metrics import MILLISECONDS
 
 _ROLES: Final = ("proxy", "rootcoord", "querycoord", "datacoord", "querynode", "datanode", "streamingnode")
 _PROC: Final = Path("/proc/self")
@@ -87,6 +91,18 @@ def _indexed(topology: Topology, meta: CollectionMeta, named: tuple[tuple[str, s
         yield Sample("milvus_rootcoord_indexed_entity_num", "Rows of sealed segments in an index.", rows, labels)
 
 
+def _groups(topology: Topology) -> Iterator[Sample]:
+    loads = topology.loads
+    copies = [copy.group for entry in loads.entries() for copy in entry.copies]
+    for name in loads.groups.names():
+        label = ("rg", name)
+        replicas = copies.count(name)
+        yield Sample("milvus_querycoord_resource_group_replica_total", "Replicas in a group.", replicas, (label,))
+    for node in loads.groups.nodes:
+        labels = (("rg", loads.groups.group_of(node.node_id)), ("node_id", str(node.node_id)))
+        yield Sample("milvus_querycoord_resource_group_info", "Query nodes, by their group.", 1, labels)
+
+
 def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
     loaded = [meta for meta in metas if topology.loads.entry(meta.collection_id) is not None]
     partitions = sum(
@@ -97,15 +113,22 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
         yield Sample(f"{where}collection_num", "Collections that are loaded.", len(loaded), labels)
         yield Sample(f"{where}partition_num", "Partitions that are loaded.", partitions, labels)
     yield Sample("milvus_querycoord_querynode_num", "Query nodes.", len(topology.querying))
+    yield from _groups(topology)
+    on_their_way = sum(topology.loads.progress(meta.collection_id) is not None for meta in metas)
+    yield Sample("milvus_querycoord_task_num", "Collections that are being loaded.", on_their_way)
     for meta in loaded:
-        sealed = growing = sealed_rows = growing_rows = 0
+        sealed = growing = sealed_rows = growing_rows = sealed_bytes = growing_bytes = 0
         for shard in topology.open_shards(meta):
             here = {s.segment_id: s for s in shard.segments()}
-            held = [here[i] for placement in shard.view.placements for i in placement.all_ids if i in here]
+            held = [here[i] for placement in shard.served() for i in placement.segment_ids if i in here]
             sealed, sealed_rows = sealed + len(held), sealed_rows + sum(s.rows for s in held)
-            buffers = [segment for segment in shard.view.growing if segment.rows]
+            sealed_bytes += sum(s.size + sum(file.size for file in s.indexes) for s in held)
+            buffers = shard.growing()
             growing, growing_rows = growing + len(buffers), growing_rows + sum(s.rows for s in buffers)
-        for state, segments, rows in (("Sealed", sealed, sealed_rows), ("Growing", growing, growing_rows)):
+            growing_bytes += sum(s.memory for s in buffers)
+        for state, segments, rows, size in (
+            ("Sealed", sealed, sealed_rows, sealed_bytes), ("Growing", growing, growing_rows, growing_bytes),
+        ):  # fmt: skip
             labels = (
                 NODE, ("db_name", meta.database), ("collection_name", meta.name),
                 ("collection_id", str(meta.collection_id)), ("segment_state", state),
@@ -113,6 +136,8 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
             yield Sample("milvus_querynode_segment_num", "Segments that reads look at.", segments, labels)
             text = "Rows of segments that reads look at, deleted ones included."
             yield Sample("milvus_querynode_entity_num", text, rows, labels)
+            text = "Bytes of segments that reads look at, with their indexes; sealed ones are mapped from their files."
+            yield Sample("milvus_querynode_entity_size", text, size, labels)
 
 
 def _stored(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
@@ -124,7 +149,7 @@ def _stored(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
         sealed = topology.data.segments(meta.collection_id)
         states.update(("Flushed", f"L{segment.level}") for segment in sealed)
         for shard in topology.open_shards(meta):
-            states["Growing", "L1"] += sum(1 for segment in shard.view.growing if segment.rows)
+            states["Growing", "L1"] += len(shard.growing())
         named = (("db_name", meta.database), ("collection_id", str(meta.collection_id)), ("collection_name", meta.name))
         labels: Labels = (*named, ("segment_state", "Flushed"))
         yield Sample(f"{prefix}stored_rows_num", "Rows of sealed segments.", sum(s.rows for s in sealed), labels)
@@ -149,6 +174,9 @@ def _work(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sam
     for state, count in states.items():
         labels = (("status", state.name.lower()),)
         yield Sample("milvus_datacoord_compaction_task_num", "Compactions that are remembered.", count, labels)
+    yield from _imports(topology)
+    for node in topology.data_nodes:
+        yield from _tallied(node.node_id, node.tallies)
     failed = sum(len(node.failures) for node in topology.data_nodes)
     yield Sample("redkite_index_builds_failed", "Indexes over segments whose last build failed.", failed)
     for part, size in topology.memory.usage().items():
@@ -157,6 +185,45 @@ def _work(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sam
     yield Sample("redkite_garbage_objects", "Stored objects that wait to be deleted.", topology.garbage.waiting)
     pruned = sum(node.pruned for node in topology.querying)
     yield Sample("redkite_segments_ruled_out_total", "Segments that reads passed over.", pruned, (), "counter")
+
+
+def _imports(topology: Topology) -> Iterator[Sample]:
+    databases = topology.root.list_databases()
+    imports = [job for database in databases for job in topology.imports.of_database(database.name)]
+    for state, count in Counter(job.state for job in imports).items():
+        labels: Labels = (("import_state", state.shown),)
+        yield Sample("milvus_datacoord_import_jobs", "Imports that are remembered.", count, labels)
+    for state, count in Counter(file.state for job in imports for file in job.files).items():
+        labels = (("task_type", "ImportTask"), ("import_state", state.shown))
+        yield Sample("milvus_datacoord_import_tasks", "Files of imports that are remembered.", count, labels)
+
+
+def _tallied(node_id: int, tallies: Tallies) -> Iterator[Sample]:
+    """What a data node has done since it started."""
+    prefix, node = "milvus_datanode_", ("node_id", str(node_id))
+    labels: Labels = (node, ("segment_level", "L1"))
+    text = "Rows of growing segments that were written as sealed ones."
+    yield Sample(f"{prefix}flushed_data_rows", text, tallies.flushed_rows, labels, "counter")
+    text = "Bytes of growing segments that were written as sealed ones."
+    yield Sample(f"{prefix}flushed_data_size", text, tallies.flushed_bytes, labels, "counter")
+    for name, what, found in (
+        ("build_index_latency", "Milliseconds of builds of indexes over segments.", tallies.builds),
+        ("compaction_latency", "Milliseconds of compactions.", tallies.compactions),
+    ):
+        yield from _durations(f"{prefix}{name}", what, found, (node,))
+        if name == "compaction_latency":
+            yield from _durations("milvus_datacoord_compaction_latency", what, found, (node,))
+
+
+def _durations(name: str, text: str, found: Durations, labels: Labels) -> Iterator[Sample]:
+    """A histogram; nothing while nothing was done."""
+    total = sum(found.bins)
+    if not total:
+        return
+    for bound, below in zip((*map(str, MILLISECONDS), "+Inf"), accumulate(found.bins), strict=True):
+        yield Sample(f"{name}_bucket", text, below, (*labels, ("le", bound)), "histogram", name)
+    yield Sample(f"{name}_sum", text, found.milliseconds, labels, "histogram", name)
+    yield Sample(f"{name}_count", text, total, labels, "histogram", name)
 
 
 # -- the process --------------------------------------------------------------------------------
@@ -173,6 +240,7 @@ def process_samples() -> Iterator[Sample]:
     yield Sample("process_max_fds", "Files that may be open.", soft)
     labels = (("implementation", platform.python_implementation()), ("version", platform.python_version()))
     yield Sample("python_info", "The interpreter.", 1, labels)
+    yield from message_samples()
     if sys.platform == "linux":
         yield from _linux_samples()
 

@@ -1,29 +1,39 @@
 """gRPC over HTTP/2: which call is this, where does its message end, and what does its answer look like?
 
-Unary calls of one service. A method that is not built answers UNIMPLEMENTED; everything else answers OK with the
-error, if there is one, inside the reply, as Milvus's protocol wants it.
+Unary calls of one service, and one that is answered by several messages. A method that is not built answers
+UNIMPLEMENTED; everything else answers OK with the error, if there is one, inside the reply, as Milvus's protocol wants
+it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Callable
-from struct import Struct
+import math
+import time
+from collections.abc import Callable, Sequence
 from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from redkite.errors import MilvusException, Refused, Unauthenticated
+from redkite.errors import MilvusException, PermissionDenied, Refused, Timeout
 from redkite.logs import CURRENT
-from redkite.model.limits import LIMITS, Limits
 from redkite.model.results import Result
-from redkite.server.calls import Calls, as_milvus
-from redkite.server.guard import AUTHORIZATION, MISSING, Guard
-from redkite.server.http2 import Http2Connection, Stream
-from redkite.server.observer import WRITES, Call, Observer, shown_address
+from redkite.server.calls import CANCELED, Calls, as_milvus
+from redkite.server.dumping import Dump
+from redkite.server.dumping import path as dump_path
+from redkite.server.guard import AUTHORIZATION, Guard
+from redkite.server.observer import WRITES, Call, Observer
 from redkite.wire.headers import Header, literal
-from redkite.wire.methods import DATABASE_KEY, PATHS, USER_KEY, decode_request, encode_error, encode_reply
+from redkite.wire.methods import (
+    DATABASE_KEY,
+    PATHS,
+    STREAMED,
+    USER_KEY,
+    WITHOUT_A_STATUS,
+    decode_request,
+    encode_error,
+    encode_reply,
+)
 
 RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
 
@@ -32,18 +42,21 @@ Done = Callable[[bytes | Refused], None]
 
 _DATABASE_HEADER = DATABASE_KEY.encode()
 _USER_HEADER = USER_KEY.encode()
-_PREFIX = Struct(">BI")
-_HEAD = b"\x88" + literal(b"content-type", b"application/grpc")
-_TRAILERS_OK = literal(b"grpc-status", b"0")
-_ACCEPT_IDENTITY = literal(b"grpc-accept-encoding", b"identity")
-_NOT_GRPC = literal(b":status", b"415") + literal(b"content-type", b"text/plain")
+HEAD = b"\x88" + literal(b"content-type", b"application/grpc")
+_CANCELED = 10_000
 _PRINTABLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
 
 def failure(status: int, message: str) -> bytes:
     """The header block of an answer that has no message."""
     text = quote_from_bytes(message.encode(), safe=_PRINTABLE).encode()
-    return _HEAD + literal(b"grpc-status", b"%d" % status) + literal(b"grpc-message", text)
+    return HEAD + literal(b"grpc-status", b"%d" % status) + literal(b"grpc-message", text)
+
+
+class _Failed(Refused):
+    """The error of a call whose reply has no place for one."""
+
+    grpc_status = INTERNAL
 
 
 class Rpcs:
@@ -52,27 +65,24 @@ class Rpcs:
     def __init__(self, calls: Calls, observer: Observer, guard: Guard | None = None, *, trusting: bool = False) -> None:
         """With a `guard`, callers say who they are. `trusting`: they are other processes of this server, which say for
         whom they ask, and note their calls themselves."""
-        self._calls = calls
+        self.calls = calls
+        self.is_guarded = guard is not None
         self._observer = observer
         self._guard = guard
         self._trusting = trusting
-        self.methods = {path.encode(): name for name, path in PATHS.items()}
+        self.methods = {path.encode(): name for name, path in PATHS.items()} | {dump_path().encode(): STREAMED}
         """Path -> name of every call that is built."""
 
-    def begin(self, method: str, message: bytes, headers: list[Header], done: Done, address: str = "") -> None:
-        """Start a call; `done` is called once with its reply, now or later. Never raises."""
+    def begin(
+        self, method: str, message: bytes, headers: list[Header], done: Done, address: str = "",
+        deadline: float = math.inf,
+    ) -> Call:  # fmt: skip
+        """Start a call; `done` is called once with its reply, now or later. Never raises. The call is not made when its
+        turn comes after the `deadline` (monotonic), or after `gone` was set in what this returns."""
         call = Call("grpc", method, len(message), address)
-        call.headers = headers
-
-        def finish(reply: bytes | MilvusException) -> None:
-            error = None
-            if isinstance(reply, MilvusException):
-                error = reply
-                if not isinstance(reply, Refused):
-                    reply = encode_error(method, reply)
-            if not self._trusting:
-                self._observer.finished(call, error, 0 if isinstance(reply, Refused) else len(reply))
-            done(reply)
+        call.headers, call.deadline = headers, deadline
+        self._observer.begun(call)
+        finish = functools.partial(self._finish, call, done)
 
         def run(user: str | MilvusException) -> None:
             if isinstance(user, MilvusException):
@@ -85,6 +95,46 @@ class Rpcs:
                 CURRENT.reset(before)
 
         self._identify(headers, run)
+        return call
+
+    def look(self, method: str, headers: list[Header], address: str, let_in: Callable[[], None], done: Done) -> None:
+        """See who calls before their message is read: `let_in` when they are known, else `done` with the refusal. Both
+        are called later."""
+        call = Call("grpc", method, 0, address)
+        call.headers = headers
+
+        def run(user: str | MilvusException) -> None:
+            if isinstance(user, MilvusException):
+                self._finish(call, done, user)
+            else:
+                let_in()
+
+        header = _header(headers, AUTHORIZATION)
+        assert self._guard is not None and header is not None, "it was looked whether it is known"
+        self.calls.check(functools.partial(self._guard.grpc_user, header), run)
+
+    def is_unknown(self, headers: list[Header]) -> bool:
+        """Whether it has to be looked at who calls. Raises Unauthenticated when nobody says it."""
+        return self._guard is not None and self._guard.known(_header(headers, AUTHORIZATION)) is None
+
+    def _finish(self, call: Call, done: Done, reply: bytes | MilvusException) -> None:
+        error = None
+        answer: bytes | Refused
+        if not isinstance(reply, MilvusException):
+            answer = reply
+        else:
+            error = reply
+            if isinstance(error, PermissionDenied) and self._guard is not None:
+                key = self._guard.key_of(_header(call.headers, AUTHORIZATION))
+                error = error.of_key(call.user, key) if key else error
+            if call.method in WITHOUT_A_STATUS and not isinstance(error, Refused):
+                error = _Failed(error.message, error.code)
+            answer = error if isinstance(error, Refused) else encode_error(call.method, error)
+        if self._trusting:
+            self._observer.end_span(call, error)
+        else:
+            self._observer.finished(call, error, 0 if isinstance(answer, Refused) else len(answer))
+        done(answer)
 
     def _run(
         self,
@@ -96,6 +146,9 @@ class Rpcs:
     ) -> None:
         method = call.method
         try:
+            if method == STREAMED:
+                Dump(self.calls, call, finish).begin(message, user)
+                return
             request = decode_request(method, message, _metadata(headers))
             if user:
                 request = msgspec.structs.replace(request, user=user)
@@ -106,7 +159,7 @@ class Rpcs:
         encode: Callable[[Result], bytes] = functools.partial(encode_reply, method)
         if type(request) in WRITES:
             encode = functools.partial(_encode_write, call)
-        self._calls.begin(request, encode, finish)
+        self.calls.begin(request, encode, finish, functools.partial(_unwanted, call))
 
     def _identify(self, headers: list[Header], run: Callable[[str | MilvusException], None]) -> None:
         """Go on with the name of whoever calls, now or later; an empty one when nobody need say."""
@@ -124,103 +177,19 @@ class Rpcs:
             run(user)
             return
         assert header is not None, "known raises without one"
-        self._calls.check(functools.partial(guard.grpc_user, header), run)
-
-    def stranger(self, headers: list[Header]) -> Refused | None:
-        """Why a call is refused before its message is there: nobody says who asks."""
-        if self._guard is None or _header(headers, AUTHORIZATION) is not None:
-            return None
-        return Unauthenticated(MISSING)
-
-
-class GrpcConnection(Http2Connection):
-    """One gRPC client. Registers itself in `open_connections` while it lasts."""
-
-    def __init__(self, rpcs: Rpcs, open_connections: set[GrpcConnection], limits: Limits = LIMITS) -> None:
-        super().__init__()
-        self._rpcs = rpcs
-        self._open = open_connections
-        self._open.add(self)
-        self._max_receive = limits.max_receive_bytes
-        self._max_send = limits.max_send_bytes
-        self._address = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._address = shown_address(transport.get_extra_info("peername"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._open.discard(self)
-
-    def request_started(self, stream: Stream) -> None:
-        path = b""
-        is_grpc = False
-        for name, value in stream.headers:
-            if name == b":path":
-                path = value
-            elif name == b"content-type":
-                is_grpc = value.startswith(b"application/grpc")
-        if not is_grpc:
-            self.refuse(stream, _NOT_GRPC)
-            return
-        method = self._rpcs.methods.get(path)
-        if method is None:
-            unknown = path.rsplit(b"/", 1)[-1].decode(errors="replace")
-            self.refuse(stream, failure(UNIMPLEMENTED, f"method {unknown} not implemented"))
-        elif (refused := self._rpcs.stranger(stream.headers)) is not None:
-            self.refuse(stream, failure(refused.grpc_status, refused.message))
-        else:
-            stream.target = method
-
-    def request_grew(self, stream: Stream) -> None:
-        size = stream.size
-        if len(stream.body) == 1 and size >= _PREFIX.size:
-            size = max(size, _PREFIX.unpack_from(stream.body[0])[1])
-        if size > self._max_receive + _PREFIX.size:
-            self._refuse_large(stream, size)
-
-    def request_complete(self, stream: Stream) -> None:
-        body, stream.body = stream.body, []
-        if len(body) > 1 and len(body[0]) < _PREFIX.size:
-            body = [b"".join(body)]
-        received = stream.size - _PREFIX.size
-        if received < 0:
-            self.refuse(stream, failure(INTERNAL, "the request has no message"))
-            return
-        compressed, size = _PREFIX.unpack_from(body[0])
-        if size > self._max_receive:
-            self._refuse_large(stream, size)
-        elif size != received:
-            text = f"the request should be one message of {size} bytes, but has {received}"
-            self.refuse(stream, failure(INTERNAL, text))
-        elif compressed:
-            self.refuse(stream, failure(UNIMPLEMENTED, "compressed messages are not accepted") + _ACCEPT_IDENTITY)
-        else:
-            body[0] = body[0][_PREFIX.size :]
-            message = b"".join(body)
-            done = functools.partial(self._reply, stream)
-            self._rpcs.begin(stream.target, message, stream.headers, done, self._address)
-
-    def _reply(self, stream: Stream, reply: bytes | Refused) -> None:
-        if isinstance(reply, Refused):
-            self.refuse(stream, failure(reply.grpc_status, reply.message))
-            return
-        size = len(reply)
-        if size > self._max_send:
-            text = f"grpc: trying to send message larger than max ({size} vs. {self._max_send})"
-            self.refuse(stream, failure(RESOURCE_EXHAUSTED, text))
-        else:
-            self.respond(stream, _HEAD, (_PREFIX.pack(0, size), reply), _TRAILERS_OK)
-
-    def _refuse_large(self, stream: Stream, size: int) -> None:
-        text = f"grpc: received message larger than max ({size} vs. {self._max_receive})"
-        self.refuse(stream, failure(RESOURCE_EXHAUSTED, text))
+        self.calls.check(functools.partial(guard.grpc_user, header), run)
 
 
 def _encode_write(call: Call, result: Result) -> bytes:
     call.answered(result)
     return encode_reply(call.method, result)
+
+
+def _unwanted(call: Call) -> MilvusException | None:
+    """Why nobody waits for the reply of a call."""
+    if call.gone:
+        return MilvusException(CANCELED, _CANCELED)
+    return Timeout("context deadline exceeded") if time.monotonic() > call.deadline else None
 
 
 def _metadata(headers: list[Header]) -> dict[str, str]:
@@ -229,7 +198,7 @@ def _metadata(headers: list[Header]) -> dict[str, str]:
     return {} if database is None else {DATABASE_KEY: database.decode(errors="replace")}
 
 
-def _header(headers: list[Header], wanted: bytes) -> bytes | None:
+def _header(headers: Sequence[Header], wanted: bytes) -> bytes | None:
     for name, value in headers:
         if name == wanted:
             return value

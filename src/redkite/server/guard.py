@@ -34,6 +34,7 @@ class Guard:
         self._access = access
         self._follow = follow
         self._memory: tuple[Picture, dict[bytes, str]] = (access.picture, {})
+        self._keys: dict[bytes, str] = {}
 
     def known(self, header: bytes | None) -> str | None:
         """The user behind a header that was right before; None: it has to be looked at. Raises Unauthenticated when
@@ -43,6 +44,10 @@ class Guard:
         self._follow()
         picture, users = self._memory
         return users.get(header) if picture is self._access.picture else None
+
+    def key_of(self, header: bytes | None) -> str:
+        """The name of the API key in a header that was right; empty where it holds none."""
+        return "" if header is None else self._keys.get(header, "")
 
     def grpc_user(self, header: bytes) -> str:
         """The user behind base64 of `user:password` or of an API key. Raises Unauthenticated."""
@@ -72,10 +77,13 @@ class Guard:
             if not self._access.verified(name, password):
                 raise Unauthenticated(_BAD_PASSWORD)
         else:
-            owner = self._access.key_owner(token)
-            if owner is None:
+            key = self._access.key(token)
+            if key is None:
                 raise Unauthenticated(_BAD_KEY)
-            name = owner
+            name = key.owner
+            if len(self._keys) >= REMEMBERED:
+                self._keys = {}
+            self._keys[header] = key.name
         self._remember(picture, header, name)
         return name
 

@@ -16,7 +16,10 @@ from redkite.model.requests import CheckHealth
 from redkite.model.results import Health
 from redkite.server.calls import Calls
 from redkite.server.guard import Guard
+from redkite.server.management import LEVEL_PATH, MANAGEMENT_PATH, Management
 from redkite.server.observation import Observation
+from redkite.server.webui.door import WebUi
+from redkite.server.webui.sessions import PATH as PAGE
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,19 +34,27 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="redkite", charset="UTF-8"')
 
 
 class HealthApp:
-    """`/healthz`, `/livez` and `/metrics`, as an ASGI application. `calls` is None until the engine is open, `guard`
-    where nobody need say who they are."""
+    """`/healthz`, `/livez`, `/metrics` and the page `/webui`, as an ASGI application. `calls` is None until the engine
+    is open, `guard` where nobody need say who they are, `page` where there is none."""
 
     def __init__(self, observation: Observation, *, guarded: bool = False) -> None:
         """`guarded`: there will be a guard."""
         self.calls: Calls | None = None
         self.guard: Guard | None = None
+        self.page: WebUi | None = None
+        self.management: Management | None = None
         self._guarded = guarded
         self._observation = observation
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if self.page is not None and (path == PAGE or path.startswith(f"{PAGE}/")):
+            await self.page(scope, receive, send)  # which asks who calls in its own way
+            return
         if path not in _OPEN and self._guarded and not await self._is_let_in(scope, send):
+            return
+        if self.management is not None and (path == LEVEL_PATH or path.startswith(MANAGEMENT_PATH)):
+            await self.management(scope, receive, send)  # which wants more than a known user
             return
         if scope["method"] not in _READ_METHODS:
             await _answer(send, 405, _TEXT, b"method not allowed")

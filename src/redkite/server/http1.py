@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from typing import Any
 
 from uvicorn.config import Config
@@ -12,23 +14,35 @@ from uvicorn.server import ServerState
 
 IDLE_SECONDS = 75
 """How long a connection may stay open between two requests."""
-FIRST_REQUEST_SECONDS = 30.0
-"""How long the headers of a connection's first request may take."""
+HEADER_SECONDS = 30.0
+"""How long the headers of a request may take."""
+LINGER_SECONDS = 2.0
+"""How long a connection is read from whose request was answered before all of it was there."""
+STALL_SECONDS = 60.0
+"""How long a client may take nothing of an answer."""
+MAX_HEADER_BYTES = 65_536
+_TICK, _SHORTEST_TICK = 2.0, 0.02
+"""How often it is looked whether a connection has waited too long."""
+_UPGRADE = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+"""A wish for another protocol, as Java's client has with every first request. It may be ignored, but the parser, which
+would take the body for the other protocol, cannot be told to: so it reads a name that means nothing."""
+_TOO_LARGE = f"The headers are larger than {MAX_HEADER_BYTES} bytes."
 
 
 class Http1:
     """Makes the protocol of each HTTP/1.1 connection of one ASGI application."""
 
-    def __init__(self, app: Any, first_request_seconds: float = FIRST_REQUEST_SECONDS) -> None:
+    def __init__(self, app: Any, header_seconds: float = HEADER_SECONDS, most: int | None = None) -> None:
+        """`most`: connections beyond which requests are answered 503; None where somebody else counts them."""
         self._config = Config(
             app, interface="asgi3", lifespan="off", ws="none", http="httptools", log_config=None, access_log=False,
-            server_header=False, date_header=False, timeout_keep_alive=IDLE_SECONDS,
+            server_header=False, date_header=False, timeout_keep_alive=IDLE_SECONDS, limit_concurrency=most,
         )  # fmt: skip
         # Malformed requests are answered 400; that is the client's affair, not the log's.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._config.load()
         self._state = ServerState()
-        self._first_request_seconds = first_request_seconds
+        self._header_seconds = header_seconds
 
     @property
     def connections(self) -> int:
@@ -41,7 +55,7 @@ class Http1:
 
     def connect(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
-        return _Connection(self._config, self._state, self._first_request_seconds)
+        return _Connection(self._config, self._state, self._header_seconds)
 
     def leave(self) -> None:
         """Close idle connections; the others close when their request is answered."""
@@ -55,27 +69,84 @@ class Http1:
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection that is closed when it never completes the headers of a request."""
+    """A connection that waits for nobody for ever: for the headers of a request, the next request, the rest of a body
+    that nobody reads any more, or for a client to take its answer."""
 
-    def __init__(self, config: Config, state: ServerState, first_request_seconds: float) -> None:
+    def __init__(self, config: Config, state: ServerState, header_seconds: float) -> None:
         super().__init__(config=config, server_state=state, app_state={})
-        self._seconds = first_request_seconds
-        self._first_request: asyncio.TimerHandle | None = None
+        self._seconds = header_seconds
+        self._tick = max(_SHORTEST_TICK, min(_TICK, header_seconds / 4))
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = math.inf
+        self._left, self._taken_at = 0, 0.0
+        self._in_headers = self._is_running = False
+        self._is_whole = True
+        self._header_bytes = self._raw_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._first_request = self.loop.call_later(self._seconds, self._first_request_due)
+        self._wait(self._seconds)
+        self._timer = self.loop.call_later(self._tick, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._first_request is not None:
-            self._first_request.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if (self._is_whole or self._in_headers) and b"pgrade" in data:
+            data = _UPGRADE.sub(rb"\1x-other", data)
+        super().data_received(data)
+        if self._in_headers:
+            self._raw_bytes += len(data)
+            if self._raw_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(_TOO_LARGE)
+
+    # -- what the parser says -------------------------------------------------------------------
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers, self._is_whole = True, False
+        self._header_bytes = self._raw_bytes = 0
+        if not self._is_running:  # else the one before is ours to answer first
+            self._wait(self._seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise ValueError(_TOO_LARGE)  # which the parser makes an answer of
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        if self._first_request is not None:
-            self._first_request.cancel()
-            self._first_request = None
+        self._in_headers, self._is_running = False, True
+        self._wait(None)
         super().on_headers_complete()
 
-    def _first_request_due(self) -> None:
-        self.transport.close()
+    def on_message_complete(self) -> None:
+        self._is_whole = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._is_running = bool(self.pipeline)  # the next one, of which `_is_whole` may speak already
+        super().on_response_complete()
+        if self._is_running:
+            self._wait(None)
+        elif self._in_headers:
+            self._wait(self._seconds)
+        elif not self.transport.is_closing():
+            self._wait(IDLE_SECONDS if self._is_whole else LINGER_SECONDS)
+
+    # -- time -----------------------------------------------------------------------------------
+    def _wait(self, seconds: float | None) -> None:
+        """For what comes next; None: it is ours to be quick. A note, and no timer: one a connection is enough."""
+        self._due_at = math.inf if seconds is None else self.loop.time() + seconds
+
+    def _look(self) -> None:
+        now, left = self.loop.time(), self.transport.get_write_buffer_size()
+        if left != self._left:
+            self._left, self._taken_at = left, now
+        if left and now - self._taken_at > STALL_SECONDS:
+            self.transport.abort()
+        elif left or now < self._due_at:
+            self._timer = self.loop.call_later(self._tick, self._look)
+        else:
+            self.transport.close()

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 
-from redkite.server.http2 import PREFACE
+from redkite.wire.http2 import PREFACE
 
 FIRST_BYTES_SECONDS = 10.0
 """How long a connection may stay silent before it says what it wants."""

@@ -17,30 +17,39 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from redkite import __version__
-from redkite.config import Settings, analyzer_folder, model_settings
+from redkite.config import Settings, analyzer_folder, import_places, model_settings
 from redkite.errors import InvalidParameter, Unavailable
-from redkite.logs import configure, get_logger
+from redkite.logs import get_logger
 from redkite.model.service import Service
+from redkite.server.buffered import Buffered
 from redkite.server.calls import Calls
-from redkite.server.grpc import GrpcConnection, Rpcs
+from redkite.server.grpc import Rpcs
+from redkite.server.grpc_connection import GrpcConnection
 from redkite.server.guard import Guard
 from redkite.server.health import HealthApp
 from redkite.server.http1 import Http1
 from redkite.server.listener import BACKLOG, Listener
+from redkite.server.management import Admins, Management
 from redkite.server.observation import Observation
+from redkite.server.process import begin_process
 from redkite.server.rest.app import RestApp
-from redkite.server.security import access_rules, needs_users, tls_context, warn_if_open
+from redkite.server.security import access_rules, metrics_context, tls_context, warn_if_open
+from redkite.server.webui.door import WebUi
+from redkite.server.webui.views import Views
 
 if TYPE_CHECKING:
     from redkite.coordinator.access import AccessCoordinator
     from redkite.server.board import SharedBoard
     from redkite.server.fleet import Fleet
+    from redkite.server.replicating import Replicator
 
 _log = get_logger(__name__)
 _GC_THRESHOLD = 50_000
 """Allocations between collections: calls make no cycles, and a collection stops every call."""
 _POLL_SECONDS = 0.01
 _INTERRUPTED = 130
+_MOST_WATCHERS = 1_000
+"""Connections to the metrics port."""
 
 
 class Database(Protocol):
@@ -65,7 +74,7 @@ def serve(settings: Settings) -> int:
 
     Raises MilvusException when it cannot start: a port is taken, the data is in use or damaged.
     """
-    configure(settings.log_level, as_json=settings.log_format == "json")
+    begin_process(settings)
     if settings.front == "envoy":
         from redkite.server.envoy import FrontMissing, serve_in_envoy
 
@@ -113,29 +122,36 @@ class Doors(NamedTuple):
 class Server:
     """One database behind its ports. `open_database` runs in a thread."""
 
-    def __init__(self, settings: Settings, open_database: OpenDatabase | None = None) -> None:
+    def __init__(
+        self, settings: Settings, open_database: OpenDatabase | None = None, *, shared_port: bool = False
+    ) -> None:
+        """`shared_port`: further processes of the same user may listen on the main port, too."""
+        self._shared_port = shared_port
         self.port = 0
         self.metrics_port = 0
         self._settings = settings
         self._open_database = open_database
         self.observation = Observation(settings)
-        self._health = HealthApp(self.observation, guarded=needs_users(settings))
-        self._health_http = Http1(self._health)
+        self._health = HealthApp(self.observation, guarded=settings.needs_users)
+        self._health_http = Http1(self._health, most=_MOST_WATCHERS)
         self._rest_http: Http1 | None = None
         self._grpc: set[GrpcConnection] = set()
+        self._buffered = Buffered(settings.limits.max_unfinished_bytes)
         self._calls: Calls | None = None
         self._database: Database | None = None
+        self.replicator: Replicator | None = None
         self._health_server: asyncio.Server | None = None
         self._fleet: Fleet | None = None
         self._listener: Listener | None = None
         self._inner: Listener | None = None
         self._tls = tls_context(settings)
+        self._metrics_tls = metrics_context(settings)
 
     async def start(self) -> None:
         """Bind, open the database, accept. Raises MilvusException; `stop` is needed all the same."""
         settings = self._settings
         await self._answer_health()
-        with _bind(settings.host, settings.port, "--port") as main_socket:
+        with _bind(settings.host, settings.port, "--port", shared=self._shared_port) as main_socket:
             self.port = main_socket.getsockname()[1]
             if settings.workers > 1:
                 from redkite.server.fleet import Fleet
@@ -160,18 +176,21 @@ class Server:
         loop = asyncio.get_running_loop()
         health_socket = _bind(self._settings.host, self._settings.metrics_port, "--metrics-port")
         self.metrics_port = health_socket.getsockname()[1]
-        self._health_server = await loop.create_server(self._health_http.connect, sock=health_socket)
+        self._health_server = await loop.create_server(
+            self._health_http.connect, sock=health_socket, ssl=self._metrics_tls
+        )
 
     async def start_beside(self, listening: socket.socket) -> None:
         """Open the database and accept from a socket that other processes accept from, too; no port of its own."""
-        self.port = listening.getsockname()[1]
+        if listening.family != socket.AF_UNIX:
+            self.port = listening.getsockname()[1]
         await self._open(listening)
 
     async def _open(self, listening: socket.socket) -> None:
         rpcs, rest_app = await self._open_doors()
         rest = self._rest_http = Http1(rest_app)
         self._listener = Listener(
-            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
+            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits, self._buffered),
             http1=rest.connect,
             others=lambda: len(self._grpc) + rest.connections,
         )
@@ -184,7 +203,7 @@ class Server:
         assert self._calls is not None, "the doors are open"
         rpcs = Rpcs(self._calls, self.observation.observer, trusting=True)
         self._inner = Listener(
-            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits),
+            http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits, self._buffered),
             http1=Http1(_nowhere).connect,
             others=lambda: 0,
         )
@@ -196,11 +215,38 @@ class Server:
         with ThreadPoolExecutor(1, thread_name_prefix="redkite-open") as opener:
             self._database = await loop.run_in_executor(opener, self._make_database)
         calls = self._calls = Calls(self._database.service, loop)
-        guard = Guard(self._database.access, self._database.follow) if needs_users(self._settings) else None
+        guard = Guard(self._database.access, self._database.follow) if self._settings.needs_users else None
         self._health.guard = guard
-        self.observation.opened(calls, self._database.service, getattr(self._database, "topology", None))
+        self.observation.opened(
+            calls, self._database.service, getattr(self._database, "topology", None),
+            getattr(self._database, "figures", None),
+        )  # fmt: skip
+        self._replicate(calls)
         observer = self.observation.observer
-        return Doors(Rpcs(calls, observer, guard), RestApp(calls, observer, self._settings.limits, guard))
+        rest = RestApp(calls, observer, self._settings.limits, guard, self._settings, self._buffered)
+        self._health.management = Management(
+            self._settings, self.observation, getattr(self._database, "topology", None),
+            None if guard is None else Admins(guard, calls, self._database.access),
+        )  # fmt: skip
+        if self._settings.web_ui and self._health_server is not None:
+            self._health.page = self._page(calls, rest, guard)
+        return Doors(Rpcs(calls, observer, guard), rest)
+
+    def _replicate(self, calls: Calls) -> None:
+        """Send what is written to the clusters that follow this one, where the database can tell."""
+        replication = getattr(self._database, "replication", None)
+        if replication is not None:
+            from redkite.server.replicating import Replicator
+
+            self.replicator = Replicator(calls, replication)
+            self.replicator.start()
+            self.observation.replicator = self.replicator
+
+    def _page(self, calls: Calls, rest: RestApp, guard: Guard | None) -> WebUi:
+        topology = getattr(self._database, "topology", None)
+        access = None if guard is None or self._database is None else self._database.access
+        views = Views(self._settings, self.observation, topology, access)
+        return WebUi(calls, self.observation.observer, rest, views, guard, self._settings.host)
 
     def _make_database(self) -> Database:
         if self._open_database is not None:
@@ -210,13 +256,16 @@ class Server:
     def greeting(self, seconds: float) -> str:
         """One line for the person who started it."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        scheme = "http" if self._metrics_tls is None else "https"
         return (
             f"Redkite {__version__} is ready after {seconds:.2f} s: gRPC and REST on {host}:{self.port}, "
-            f"health on http://{host}:{self.metrics_port}/healthz, data in {self._settings.data}"
+            f"health on {scheme}://{host}:{self.metrics_port}/healthz, data in {self._settings.data}"
         )
 
     async def stop(self) -> None:
         """Accept no more, finish what runs, close the database."""
+        if self.replicator is not None:
+            self.replicator.stop()
         if self._fleet is not None:
             await self._fleet.stop()  # first: they still have the writer to turn to
         for listener in (self._listener, self._inner):
@@ -283,11 +332,14 @@ def _open_local(settings: Settings, board: SharedBoard | None) -> Database:
         verify=settings.verify == "open",
         backups=settings.backups or f"{settings.data.rstrip('/')}-backups",
         analyzer_files=analyzer_folder(settings),
+        imports=import_places(settings),
         memory_limit=settings.memory_limit,
         memory_wait_seconds=settings.memory_wait_seconds,
         board=board,
         access=access_rules(settings),
         models=model_settings(settings),
+        quotas=settings.quotas,
+        cluster_id=settings.cluster_id,
         log_settings=LogSettings(
             page_bytes=settings.log_page_bytes,
             retention_bytes=settings.log_retention_bytes,
@@ -298,7 +350,7 @@ def _open_local(settings: Settings, board: SharedBoard | None) -> Database:
     )
 
 
-def _bind(host: str, port: int, option: str) -> socket.socket:
+def _bind(host: str, port: int, option: str, *, shared: bool = False) -> socket.socket:
     """A listening socket. Raises Unavailable when the port is taken, InvalidParameter when the host is not ours."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -309,6 +361,8 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:

@@ -7,6 +7,7 @@ A call adds to one row, once, when it is answered. Which metrics that makes is d
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ MILLISECONDS: Final = tuple(2**power for power in range(18))
 """Upper bounds of Milvus's histograms, in milliseconds."""
 EDGES: Final = tuple(sorted({*SECONDS, *(bound / 1000 for bound in MILLISECONDS)}))
 """Upper bounds of what is counted, in seconds: those of both."""
+SIZES: Final = tuple(2**power for power in range(18))
+"""Upper bounds of how many queries, and how many hits of each, a search asks."""
 MOST_SERIES: Final = 4_000
 """Kinds of calls that are told apart. Names of collections come from clients, who can think of many; calls about
 further ones are counted without a name."""
@@ -57,6 +60,14 @@ class Counts(msgspec.Struct):
     sent: int = 0
     slow: int = 0
     """Reads over the limit of the slow-query log."""
+    refused: int = 0
+    """Calls that a rate or a quota did not let pass."""
+    nqs: list[int] = []
+    """Searches by their number of queries, by `SIZES`, those above the last at the end; empty where there are none."""
+    limits: list[int] = []
+    """Searches by how many hits they want of each query, in the same way, …"""
+    wanted: int = 0
+    """… and the sum of that."""
 
     @property
     def total(self) -> int:
@@ -73,14 +84,31 @@ class Counts(msgspec.Struct):
         self.received += received
         self.sent += sent
 
+    def observe_search(self, queries: int, limit: int) -> None:
+        """How much a search asks."""
+        if not self.nqs:
+            self.nqs, self.limits = [0] * (len(SIZES) + 1), [0] * (len(SIZES) + 1)
+        self.nqs[_size(queries)] += 1
+        self.limits[_size(limit)] += 1
+        self.wanted += limit
+
     def copy(self) -> Counts:
-        return msgspec.structs.replace(self, ends=self.ends[:], bins=self.bins[:])
+        return msgspec.structs.replace(
+            self, ends=self.ends[:], bins=self.bins[:], nqs=self.nqs[:], limits=self.limits[:]
+        )
 
     def add(self, other: Counts) -> None:
         self.ends = [a + b for a, b in zip(self.ends, other.ends, strict=True)]
         self.bins = [a + b for a, b in zip(self.bins, other.bins, strict=True)]
-        for name in ("seconds", "queries", "rows", "done", "received", "sent", "slow"):
+        self.nqs = [a + b for a, b in zip_longest(self.nqs, other.nqs, fillvalue=0)]
+        self.limits = [a + b for a, b in zip_longest(self.limits, other.limits, fillvalue=0)]
+        for name in ("seconds", "queries", "rows", "done", "received", "sent", "slow", "refused", "wanted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def _size(value: int) -> int:
+    """Where in `SIZES` a number is: the first bound that is not below it."""
+    return min(max(value - 1, 0).bit_length(), len(SIZES))
 
 
 class Counted(msgspec.Struct):
@@ -89,6 +117,8 @@ class Counted(msgspec.Struct):
     calls: list[tuple[Kind, Counts]] = []
     audit_lost: int = 0
     """Lines that the audit log could not keep."""
+    users: dict[str, int] = {}
+    """Calls by who made them, where that is known."""
 
     def add(self, other: Counted) -> None:
         """Take the sums of another process in."""
@@ -97,6 +127,8 @@ class Counted(msgspec.Struct):
             mine.setdefault(kind, Counts()).add(counts)
         self.calls = list(mine.items())
         self.audit_lost += other.audit_lost
+        for user, calls in other.users.items():
+            self.users[user] = self.users.get(user, 0) + calls
 
 
 class Metrics:
@@ -104,6 +136,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._calls: dict[Kind | tuple[str, str, str, str, str], Counts] = {}
+        self._users: dict[str, int] = {}
 
     def of(self, protocol: str, method: str, rpc: str = "", database: str = "", collection: str = "") -> Counts:
         """The counters of one kind of calls, made on first use."""
@@ -114,6 +147,11 @@ class Metrics:
             found = self._calls[Kind(protocol, method, rpc, database, collection)] = Counts()
         return found
 
+    def called_by(self, user: str) -> None:
+        """A known user has made a call. There are no more of them than an administrator has made."""
+        self._users[user] = self._users.get(user, 0) + 1
+
     def counted(self) -> Counted:
         """A copy of all of them."""
-        return Counted(calls=[(Kind(*kind), counts.copy()) for kind, counts in self._calls.items()])
+        calls = [(Kind(*kind), counts.copy()) for kind, counts in self._calls.items()]
+        return Counted(calls=calls, users=dict(self._users))

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from redkite.cluster.figures import Figure
 from redkite.config import Settings
 from redkite.errors import MilvusException
-from redkite.model.requests import GetCollectionStatistics, ListDatabases, ShowCollections
-from redkite.model.results import Collections, Databases, RowCount
+from redkite.model.requests import CheckHealth, GetCollectionStatistics, ListDatabases, ShowCollections
+from redkite.model.results import Collections, Databases, Health, RowCount
 from redkite.model.service import Service
 from redkite.node.topology import Topology
+from redkite.server import tracing
 from redkite.server.audit import AuditLog
 from redkite.server.calls import Calls
 from redkite.server.exposition import Sample, exposition
 from redkite.server.gauges import engine_samples, process_samples
+from redkite.server.limits import limit_samples, queue_samples, state_samples
 from redkite.server.metrics import Counted, Metrics
 from redkite.server.observer import Observer
 from redkite.server.sharing import Gathered, Told, told
 from redkite.server.slow import SlowLog, SlowQuery
+
+if TYPE_CHECKING:
+    from redkite.server.replicating import Replicator
 
 
 class Observation:
@@ -38,7 +45,11 @@ class Observation:
         self._calls: Calls | None = None
         self._service: Service | None = None
         self._topology: Topology | None = None
+        self._figures: Callable[[], Iterable[Figure]] | None = None
+        self.replicator: Replicator | None = None
+        """What sends to other clusters, where there is one."""
         self._listening: asyncio.Server | None = None
+        self._tracing: tracing.Tracing | None = None
 
     @property
     def has_audit_log(self) -> bool:
@@ -47,11 +58,20 @@ class Observation:
     def begin(self) -> None:
         """Open the audit log. Raises InvalidParameter when it cannot be written."""
         settings = self._settings
+        self._tracing = tracing.begin(settings.trace)
         if settings.audit_log:
             self.observer.audit = AuditLog(settings.audit_log, settings.audit_log_bytes, settings.audit_log_files)
 
-    def opened(self, calls: Calls, service: Service, topology: Topology | None) -> None:
-        """There is a database now; of one that has no topology, gauges are asked for by requests."""
+    def opened(
+        self,
+        calls: Calls,
+        service: Service,
+        topology: Topology | None,
+        figures: Callable[[], Iterable[Figure]] | None = None,
+    ) -> None:
+        """There is a database now; of one that has no topology, gauges are asked for by requests. `figures`: what a
+        node of a cluster says of itself."""
+        self._figures = figures
         self._calls, self._service, self._topology = calls, service, topology
         if self._slow is not None:
             self._slow.explain_with(calls, service)
@@ -68,15 +88,24 @@ class Observation:
         if self.observer.audit is not None:
             self.observer.audit.close()
             self.observer.audit = None
+        if self._tracing is not None:
+            self._tracing.close()
+            self._tracing = None
 
     # -- what was counted -----------------------------------------------------------------------
-    async def text(self) -> str:
-        """All metrics of all processes of this server, as Prometheus reads them."""
+    async def counted(self) -> Counted:
+        """What all processes of this server have counted."""
         counted = self._counted()
-        samples = [*process_samples(), *await self._samples()]
         if self.workers is not None:
             await self.workers.ask()
             self.workers.add_to(counted)
+        return counted
+
+    async def text(self) -> str:
+        """All metrics of all processes of this server, as Prometheus reads them."""
+        counted = await self.counted()
+        samples = [*process_samples(), *await self._samples()]
+        if self.workers is not None:
             samples += self.workers.samples()
         if self._calls is None:
             return exposition(counted, samples)
@@ -100,9 +129,14 @@ class Observation:
         topology = self._topology
         if self._calls is None:
             return []
+        here = [*limit_samples(self._settings.quotas), *await _states(self._calls)]
         if topology is not None:
-            return await self._calls.run(lambda: list(engine_samples(topology)))
-        return await _asked(self._calls)
+            more = [] if self.replicator is None else list(self.replicator.samples(topology.env.clock.now_ms()))
+            return [*await self._calls.run(lambda: [*engine_samples(topology), *self._of_node()]), *more, *here]
+        return [*await _asked(self._calls), *here]
+
+    def _of_node(self) -> list[Sample]:
+        return [] if self._figures is None else [Sample(*figure) for figure in self._figures()]
 
     # -- for the first of several processes -----------------------------------------------------
     async def tell(self, path: str) -> None:
@@ -119,6 +153,17 @@ class Observation:
 
     def _told(self) -> Told:
         return told(self._counted(), [] if self._slow is None else self._slow.last())
+
+
+async def _states(calls: Calls) -> list[Sample]:
+    """What waits for a thread, and what an administrator denies."""
+
+    def as_is(result: object) -> object:
+        return result
+
+    health = await calls.call(CheckHealth(), as_is)
+    assert isinstance(health, Health)
+    return [*queue_samples(calls), *state_samples(health.quota_states)]
 
 
 async def _asked(calls: Calls) -> list[Sample]:

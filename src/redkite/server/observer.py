@@ -7,27 +7,33 @@ microsecond; whatever takes longer (texts, files, explanations) is done elsewher
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from redkite.errors import MilvusException
+from redkite import spans
+from redkite.errors import MilvusException, QuotaExceeded, RateLimited
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.server.audit import AuditLog, Entry
 from redkite.server.metrics import CANCEL, OK, SYSTEM, USER, Metrics
 from redkite.server.slow import READS, SlowLog
+from redkite.spans import CallSpan
 from redkite.wire.headers import Header
 from redkite.wire.methods import METHODS
 
 RPC_OF: Final = {request: method for method, (_, _, request) in METHODS.items()}
 """The RPC that stands for each class of request."""
-_CLIENT_ID: Final = b"client-request-id"
+CLIENT_ID: Final = b"client-request-id"
+_TRACE: Final = frozenset({b"traceparent", b"tracestate"})
+"""Headers that say which span asks (W3C trace context)."""
 _CANCELED: Final = 10_000
 _MISSING: Final = frozenset({100, 800})
 """Codes of errors about names that nothing has."""
+_REFUSED: Final = frozenset({RateLimited.default_code, QuotaExceeded.default_code})
 _FIRST: Final = secrets.token_hex(8)
 _NUMBERS: Final = itertools.count(1)
 WRITES: Final = frozenset({rq.Insert, rq.Upsert, rq.Delete})
@@ -39,7 +45,8 @@ class Call:
     """One request of a client, while it is answered."""
 
     __slots__ = (
-        "_number", "address", "done", "headers", "method", "protocol", "received", "request", "started", "user",
+        "_number", "address", "deadline", "done", "gone", "headers", "method", "protocol", "received", "request",
+        "span", "started", "user",
     )  # fmt: skip
 
     def __init__(self, protocol: str, method: str, received: int = 0, address: str = "") -> None:
@@ -54,13 +61,24 @@ class Call:
         self.done = 0
         """Rows it wrote or deleted."""
         self.headers: Sequence[Header] = ()
-        """Of gRPC."""
+        """What the client said around the request."""
+        self.span: CallSpan | None = None
+        """Where calls are traced."""
+        self.deadline = math.inf
+        """When nobody waits for the answer any more, by the monotonic clock."""
+        self.gone = False
+        """The client has taken it back."""
         self._number = next(_NUMBERS)
 
     @property
     def request_id(self) -> str:
         """32 hexadecimal digits, as ids of traces have them."""
         return f"{_FIRST}{self._number:016x}"
+
+    @property
+    def trace_id(self) -> str:
+        """That of the call's trace; where it has none, the request's."""
+        return self.request_id if self.span is None else self.span.trace_id
 
     @property
     def database(self) -> str:
@@ -80,7 +98,7 @@ class Call:
         return name if isinstance(name, str) else ""
 
     def _client_id(self) -> str:
-        return next((value.decode(errors="replace") for name, value in self.headers if name == _CLIENT_ID), "")
+        return next((value.decode(errors="replace") for name, value in self.headers if name == CLIENT_ID), "")
 
     def asks(self, request: rq.Request) -> None:
         """Note what it comes to; of several requests the first that is not just a look at the schema."""
@@ -98,6 +116,8 @@ class Call:
             ("client_request_id", self._client_id()), ("user", self.user),
             ("database", self.database), ("collection", self.collection),
         )  # fmt: skip
+        if self.span is not None:
+            fields |= {"trace_id": self.span.trace_id, "span_id": self.span.span_id}
         return fields | {key: value for key, value in named if value}
 
 
@@ -108,6 +128,22 @@ class Observer:
         self.metrics = metrics
         self.slow = slow
         self.audit = audit
+
+    def begun(self, call: Call) -> None:
+        """A call has come: begin its span, where calls are traced."""
+        if not spans.is_on():
+            return
+        sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers if name in _TRACE}
+        attributes = {"rpc.system": call.protocol, "rpc.method": call.method, "client.address": call.address}
+        call.span = spans.begin_call(call.method, sent, attributes)
+
+    def end_span(self, call: Call, error: MilvusException | None) -> None:
+        """The call's span is over; `finished` says so of its calls."""
+        if call.span is None:
+            return
+        told = {"db.system.name": spans.SYSTEM, "db.namespace": call.database, "db.collection.name": call.collection,
+                "enduser.id": call.user, "redkite.request_id": call.request_id}  # fmt: skip
+        call.span.end(error, {key: value for key, value in told.items() if value})
 
     def finished(self, call: Call, error: MilvusException | None, sent: int) -> None:
         """Note how a call ended, with an answer of so many bytes."""
@@ -122,12 +158,18 @@ class Observer:
                 database, collection = request.database or DEFAULT_DATABASE, call.collection
         counts = self.metrics.of(call.protocol, call.method, rpc, database, collection)
         counts.observe(seconds, end, call.received, sent)
+        if code in _REFUSED:
+            counts.refused += 1
+        if call.user:
+            self.metrics.called_by(call.user)
         if kind in READS:
             queries = 0
             if isinstance(request, rq.Search):
                 queries = request.queries.nq
+                counts.observe_search(queries, request.limit)
             elif isinstance(request, rq.HybridSearch):
                 queries = sum(search.queries.nq for search in request.searches)
+                counts.observe_search(queries, request.limit)
             counts.queries += queries
             counts.done += queries if error is None else 0
             if self.slow is not None and seconds >= self.slow.seconds and end != USER:
@@ -137,6 +179,7 @@ class Observer:
             counts.done += call.done
             if isinstance(request, rq.Insert | rq.Upsert):
                 counts.rows += request.rows.num_rows
+        self.end_span(call, error)
         if self.audit is not None:
             self.audit.put(
                 Entry(

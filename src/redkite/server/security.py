@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-from ipaddress import ip_address
 
 from redkite.config import Settings
 from redkite.coordinator.access import AccessRules
 from redkite.errors import InvalidParameter
 from redkite.logs import get_logger
+from redkite.model.hosts import is_loopback
 
 _log = get_logger(__name__)
 _DEFAULT_PASSWORD = "Milvus"
@@ -18,19 +18,12 @@ _PASSWORD_FILE = "root-password"
 _PASSWORD_BYTES = 18
 
 
-def needs_users(settings: Settings) -> bool:
-    """Whether callers have to say who they are. By default only those of other machines could be strangers."""
-    if settings.authorization == "auto":
-        return not is_loopback(settings.host)
-    return settings.authorization == "on"
-
-
 def access_rules(settings: Settings) -> AccessRules:
     """What the settings say about users. Where other machines can reach the server, root's first password is made up
     and kept in a file that only the owner of the data can read, unless the settings name one."""
     password = settings.root_password
     if not password:
-        open_to_others = needs_users(settings) and not is_loopback(settings.host)
+        open_to_others = settings.needs_users and not is_loopback(settings.host)
         password = _made_up(settings.data) if open_to_others else _DEFAULT_PASSWORD
     names = (name.strip() for name in settings.super_users.split(","))
     return AccessRules(
@@ -90,23 +83,27 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def metrics_context(settings: Settings) -> ssl.SSLContext | None:
+    """What the metrics port is encrypted with; None when it is not. Raises InvalidParameter without a certificate."""
+    if not settings.metrics_tls:
+        return None
+    context = tls_context(settings)
+    if context is None:
+        raise InvalidParameter("metrics_tls goes with tls_cert and tls_key")
+    context.set_alpn_protocols(["http/1.1"])  # it speaks nothing else
+    return context
+
+
 def warn_if_open(settings: Settings, port: int) -> None:
     """Say what strangers may do, where they can reach the server."""
     if is_loopback(settings.host):
         return
-    if not needs_users(settings):
+    if not settings.needs_users:
         _log.warning("no password is asked for: whoever reaches %s:%d may read and write", settings.host, port)
     elif not settings.tls_cert:
         _log.warning(
             "connections are not encrypted: whoever listens on the way to %s:%d reads along", settings.host, port
         )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _said(error: OSError) -> str:

@@ -21,12 +21,12 @@ from redkite.client.transports.direct import DirectTransport
 from redkite.client.transports.speech import Speech
 from redkite.cluster.reading import SERVED, ReadOnlyView, open_for_reading
 from redkite.config import Settings, analyzer_folder, model_settings
-from redkite.logs import configure
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.service import Service
 from redkite.server.board import SharedBoard
 from redkite.server.main import Server
+from redkite.server.process import begin_process
 from redkite.server.security import access_rules
 
 READY = b"ready\n"
@@ -76,6 +76,8 @@ class SharedDatabase:
             access=access_rules(settings),
             models=model_settings(settings),
             analyzer_files=analyzer_folder(settings),
+            quotas=settings.quotas,
+            cluster_id=settings.cluster_id,
         )
         self.access = self._view.topology.access
         self.service: Service = SharedService(self._view.service, self._writer)
@@ -104,6 +106,7 @@ async def _work(orders: Orders) -> None:
         await server.start_beside(socket.socket(fileno=orders.listening))
         await server.observation.tell(orders.counters)
         os.write(sys.stdout.fileno(), READY)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on: what is written fills no pipe
         await stop.wait()
     finally:
         await server.stop()
@@ -118,7 +121,7 @@ def main() -> None:
             return
         line += byte
     orders = msgspec.json.decode(line, type=Orders)
-    configure(orders.settings.log_level, as_json=orders.settings.log_format == "json")
+    begin_process(orders.settings)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_work(orders))
 

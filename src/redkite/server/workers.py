@@ -37,6 +37,11 @@ class Workers:
         for _ in range(self._threads):
             self._queue.put(None)
 
+    @property
+    def waiting(self) -> int:
+        """How much of what was submitted no thread has begun."""
+        return self._queue.qsize()
+
     def leave(self) -> None:
         with self._lock:
             self._away += 1

@@ -56,6 +56,11 @@ class Inode:
         self.reserved = 0
         self.lost = [(low, min(high, size)) for low, high in self.lost if low < size]
 
+    def overwrite(self, data: bytes) -> None:
+        if self.synced and self.old is None:
+            self.old = bytes(self.data[: self.synced])
+        self.data[: len(data)] = data
+
     def fail_sync(self) -> None:
         self.lost.append((self.synced, len(self.data)))
 

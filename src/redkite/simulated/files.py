@@ -56,6 +56,19 @@ class SimulatedFiles:
         inode.sync()
         disk.syncs += 1
 
+    def overwrite(self, path: str, data: bytes) -> None:
+        fault = self._fault(path, "overwrite")
+        inode = self.disk.inode(path)
+        if inode is None:
+            inode = self._create(path, "overwrite")
+        if fault is None:
+            inode.overwrite(data)
+            self.disk.maybe_crash(path, "overwrite")
+            return
+        if fault == "short":
+            inode.overwrite(data[: len(data) // 2])
+        raise failure("overwrite", path, fault)
+
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         self._step(path, "read")
         self.disk.maybe_crash(path, "read")
@@ -259,7 +272,7 @@ class SimulatedAppendFile:
 
     def reserve(self, size: int) -> bool:
         fault = self._begin("reserve")
-        if fault == "eio":
+        if fault in ("eio", "enospc"):
             raise failure("reserve", self._path, fault)
         if fault is None:
             self._inode.reserved = max(self._inode.reserved, len(self._inode.data) + size)

@@ -89,7 +89,7 @@ class Scheduler:
         self._executors.append(executor)
         return executor
 
-    def every(self, seconds: float, fn: Callable[[], None], name: str) -> Timer:
+    def every(self, seconds: float, fn: Callable[[], None], name: str, *, alone: bool = False) -> Timer:  # noqa: ARG002
         timer = SimulatedTimer(seconds, self._now + seconds, fn, name)
         self._timers.append(timer)
         return timer

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from functools import partial
 
 from redkite.env import Env, Executor, Timer
 from redkite.errors import MilvusException, StorageError
 from redkite.logs import get_logger
 from redkite.storage.board import Board
-from redkite.storage.local_topic import LocalTopic, check_name
+from redkite.storage.local_topic import LocalTopic
 from redkite.storage.log import LogSettings, Topic
+from redkite.storage.log_answers import check_name
 from redkite.storage.log_backlog import Backlog
 from redkite.storage.log_follow import FollowedTopic
+from redkite.storage.log_room import Keeping, LocalRoom
 
 _logger = get_logger("log")
 
@@ -73,6 +76,15 @@ class LocalLog:
         if board is not None:
             topic.on_commit = partial(board.publish, name)
         return topic
+
+    def reserve(self, wanted: Mapping[str, int]) -> LocalRoom:
+        topics: dict[Keeping, int] = {}
+        for name, length in wanted.items():
+            topic = self.topic(name)
+            if not isinstance(topic, LocalTopic):
+                raise StorageError(f"cannot write to the log '{self._root}': it is open for reading only")
+            topics[topic] = length
+        return LocalRoom(self.backlog, topics)
 
     def topics(self) -> list[str]:
         return [name for name in self._env.files.list(self._root) if not name.startswith(".")]

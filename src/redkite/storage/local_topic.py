@@ -9,21 +9,24 @@ executor.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from redkite.env import Buffer, Env, Executor
-from redkite.errors import InvalidParameter, MilvusException, ParameterTooLarge, StorageError
+from redkite.errors import InvalidParameter, MilvusException, StorageError
 from redkite.logs import get_logger
 from redkite.storage import log_format as fmt
-from redkite.storage.log import EARLIEST, At, LogRecord, LogSettings
-from redkite.storage.log_backlog import Backlog
+from redkite.storage.log import EARLIEST, At, LogRecord, LogSettings, Room
+from redkite.storage.log_answers import check_name, finish
+from redkite.storage.log_backlog import Backlog, Place
 from redkite.storage.log_groups import LocalGroup, resolve
 from redkite.storage.log_keeping import Keeper
 from redkite.storage.log_pages import PageReader
-from redkite.storage.log_writer import MAX_RECORD_BYTES, PageWriter
+from redkite.storage.log_room import APPEND_BYTES, LocalRoom, check_length
+from redkite.storage.log_writer import PageWriter
 
 _logger = get_logger("log")
 
@@ -33,22 +36,23 @@ COMMITS_PER_JOB = 8
 """Commits one executor job makes before another topic has its turn."""
 LEAD_BYTES = 256 << 10
 """A commit of more than this is left to the executor: handing it over costs little beside it."""
-APPEND_BYTES = 64
-"""What an append costs in memory beside its payload, roughly."""
 
 
 class _Append(NamedTuple):
     buffers: Sequence[Buffer]
     length: int
     crc: int
+    is_kept: bool
+    """Has the disk kept room for it, and so for all before it?"""
     on_durable: Callable[[int], None] | None
     answer: Callable[[], Any] | None
+    place: Place
     future: Future[Any]
 
 
-_Taken = tuple[object | None, int, list[_Append]]
-"""Who took records from the queue, where they begin, and which."""
-_NOTHING_TAKEN: _Taken = (None, 0, [])
+_NOTHING_TAKEN: tuple[int, list[_Append]] = (0, [])
+_NOBODY, _JOB = 0, -1
+"""Beside the identities of threads."""
 
 
 class LocalTopic:
@@ -57,6 +61,10 @@ class LocalTopic:
     Four locks, taken in this order: `_keeping` guards what is remembered and forgotten, `_turn` is held by whoever
     commits, `_io` by whoever writes, syncs or changes the list of pages, `_state` guards the queue and is held for
     moments.
+
+    Whoever waits may be torn away from what he does, by an interrupt, between any two calls. So whatever was appended
+    and is not told is in the queue, or in `_taken`, at every moment; and who is torn away does no more than have the
+    executor go on. The next who has the turn puts in order what he finds.
     """
 
     def __init__(self, env: Env, folder: str, executor: Executor, settings: LogSettings, backlog: Backlog) -> None:
@@ -73,13 +81,13 @@ class LocalTopic:
         self._doomed: list[str] = []
         """Files that hold only forgotten records and are to be removed."""
         self._queue: list[_Append] = []
-        self._queued_bytes = 0
-        self._committing = False
-        """Is there somebody whose task it is to commit what is queued?"""
-        self._taken: _Taken = _NOTHING_TAKEN
+        self._leader = _NOBODY
+        """Whose task it is to commit what is queued: a thread's, or that of a job of the executor."""
         self._turn = threading.Lock()
-        """The commit under way: the sequence of its first record, and the appends."""
-        self._last: Future[Any] | None = None
+        self._taken = _NOTHING_TAKEN
+        """The commit under way: the sequence of its first record, and the appends. Changed by who has the turn."""
+        self._begun = 0
+        """All before this sequence have been applied, or have begun to be."""
         self.unapplied = ""
         """Why something that is durable was not applied, if so. Nothing is built on it: no more is written."""
         self._reader = PageReader(env.files, self._writer.over)
@@ -109,23 +117,24 @@ class LocalTopic:
         buffers: Sequence[Buffer],
         on_durable: Callable[[int], None] | None = None,
         answer: Callable[[], Any] | None = None,
+        room: Room | None = None,
     ) -> Future[Any]:
         if not self._recovered:
             self._recover()
         length, crc = fmt.measure(buffers)
-        if length > MAX_RECORD_BYTES:
-            raise ParameterTooLarge(f"a log record of {length} bytes exceeds {MAX_RECORD_BYTES}")
+        check_length(length)
         future: Future[Any] = self._tasks.future(self)
-        append = _Append(buffers, length, crc, on_durable, answer, future)
-        self._backlog.enter(length + APPEND_BYTES)
+        place = Place()
         try:
+            is_kept = isinstance(room, LocalRoom) and room.use(self, length, place)
+            if not is_kept:
+                self._backlog.enter(length + APPEND_BYTES, place)
+            append = _Append(buffers, length, crc, is_kept, on_durable, answer, place, future)
             with self._state:
                 self._check_writable()
                 self._queue.append(append)
-                self._queued_bytes += length
-                self._last = future
         except BaseException:
-            self._backlog.leave(length + APPEND_BYTES)
+            self._backlog.leave(place)
             raise
         return future
 
@@ -138,6 +147,30 @@ class LocalTopic:
                 f"({self.unapplied})"
             )
 
+    def keep_room(self, length: int) -> None:
+        """Have the disk keep room for what waits to be written and a record of so many bytes behind it."""
+        self._recover()
+        with self._state:
+            self._check_writable()
+            # Those that are being written, too, whether they have been by now or not.
+            waiting = [*self._taken[1], *self._queue]
+            size = sum([fmt.record_bytes(append.length) for append in waiting]) + fmt.record_bytes(length)
+            if self._writer.promise(size):
+                return
+        with self._io:
+            with self._state:
+                first, taken = self._taken
+                waiting = [*(taken if self._writer.end == first else ()), *self._queue]
+            size = sum([fmt.record_bytes(append.length) for append in waiting]) + fmt.record_bytes(length)
+            self._writer.make_room(size)
+
+    def keep_no_room(self) -> None:
+        """Nothing comes that room was kept for."""
+        with self._state:
+            # Of those being written some may have room, too.
+            if not self._taken[1] and not any(append.is_kept for append in self._queue):
+                self._writer.promise_no_more()
+
     def resume(self) -> None:
         """What is in the log has been applied by now."""
         self.unapplied = ""
@@ -145,70 +178,84 @@ class LocalTopic:
     # -- committing -----------------------------------------------------------------------------
     def do_here(self) -> None:
         """Commit what is queued in this thread, unless somebody does that already, or it is much."""
-        lead: object | None = None
-        try:
-            with self._state:
-                if self._committing or not self._queue:
-                    return
-                lead = object()
-                self._committing = True
-                is_much = self._queued_bytes > LEAD_BYTES
-            if is_much:
-                self._submit()
-            else:
-                self._commit_queue(1, lead)
-        except BaseException as error:
-            if lead is not None:
-                self._leave_lead(error, lead)
-            raise
+        self._lead(is_here=True)
 
     def do_elsewhere(self) -> None:
         """Have what is queued committed by the executor, unless somebody does that already."""
-        with self._state:
-            if self._committing or not self._queue:
-                return
-            self._committing = True
-        self._submit()
+        self._lead(is_here=False)
 
-    def _leave_lead(self, error: BaseException, lead: object) -> None:
-        """Something was thrown into this thread from outside, anywhere between two commits: the executor goes on, also
-        if it does already. Records that this thread took and that were not proven durable are written again; of one
-        that is, it is not known whether it was applied.
-        """
-        with self._state:
-            taken_by, first, batch = self._taken
-            if taken_by is lead:
-                self._taken = _NOTHING_TAKEN
-            else:
-                batch = []
-        left = [append for append in batch if not append.future.done()]
-        if left and self._writer.end > first:
-            self._end_with(StorageError(f"interrupted: {error!r}"), left)
-        elif left:
+    def _lead(self, *, is_here: bool) -> None:
+        is_ours, me = False, threading.get_ident()
+        try:
             with self._state:
-                if not (self._queue and self._queue[0] is left[0]):  # else they were about to be taken
-                    self._queue = left + self._queue
-                self._queued_bytes = sum([append.length for append in self._queue])
-        self._submit()
+                # A lead that is this thread's own, outside of its commits, is one that it was torn away from.
+                if not self._queue or self._leader not in (_NOBODY, _NOBODY if self._backlog.here.depth else me):
+                    return
+                is_ours = True
+                self._leader = me
+                is_here = is_here and _bytes_of(self._queue) <= LEAD_BYTES
+            if is_here:
+                self._commit_queue(1)
+            else:
+                self._submit()
+        except BaseException:
+            if is_ours:
+                self._hand_over()
+            raise
+
+    def _hand_over(self) -> None:
+        """This thread is torn away, by something thrown into it from outside: the executor goes on, also where it does
+        already. What it took is seen to first, so that its next append meets nothing half done."""
+        while True:
+            try:
+                if not self._turn.locked():  # who has the turn has seen to it
+                    with contextlib.suppress(Exception), self._turn:  # who has it next tries again
+                        self._recall()
+                self._submit()
+            except Exception:
+                raise
+            except BaseException:  # noqa: BLE001  once more: the first one is raised when this is done
+                continue
+            return
 
     def _submit(self) -> None:
         try:
-            self._executor.submit(self._commit_queue)
-        except MilvusException as error:
-            with self._state:
-                batch, self._queue = self._queue, []
-                self._queued_bytes = 0
-                self._committing = False
-            self._backlog.leave(_weight(batch))
-            _fail(error, batch)
+            self._executor.submit(self._commit_job)
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
+            self._refuse(error)
+            return
+        with self._state:
+            # The job may be over by now: then the lead is nobody's, or another's, and stays so.
+            if self._leader == threading.get_ident():
+                self._leader = _JOB
 
-    def _commit_queue(self, commits: int = COMMITS_PER_JOB, lead: object | None = None) -> None:
+    def _refuse(self, error: Exception) -> None:
+        """Nobody commits: tell those who wait, also those who come meanwhile and leave it to this thread."""
+        while True:
+            with self._state:
+                self._queue = [append for append in self._queue if not append.future.done()]
+                refused = [*self._queue]
+                if not refused:
+                    self._leader = _NOBODY
+                    return
+            self._backlog.leave(*[append.place for append in refused])
+            _fail(error, refused)
+
+    def _commit_job(self) -> None:
+        try:
+            self._commit_queue(COMMITS_PER_JOB)
+        except BaseException:  # nobody may wait for ever
+            self._hand_over()
+            raise
+
+    def _commit_queue(self, commits: int) -> None:
         """Commit what is queued, several times over, then make room for another topic's job. Commits wait for each
         other, should two threads have come to make them."""
         for _ in range(commits):
             with self._turn:
+                self._recall()
                 with self._state:
-                    batch = self._take(lead)
+                    batch = self._take()
                 if not batch:
                     break
                 self._commit(batch)
@@ -218,39 +265,66 @@ class LocalTopic:
                 self._writer.mark()
             with self._state:
                 if not self._queue:
-                    self._committing = False
+                    self._leader = _NOBODY
                     return
         self._submit()
 
-    def _take(self, lead: object | None) -> list[_Append]:
+    def _recall(self) -> None:
+        """See to what somebody took who was torn away from it. What is not durable is written again. What is, and has
+        not begun to be applied, is applied; of one that has begun nobody knows how far it came."""
+        first, batch = self._taken
+        if not batch:
+            return
+        left = [append for append in batch if not append.future.done()]
+        position = first + len(batch) - len(left)
+        if left and self.unapplied:
+            self._end_with(StorageError(self.unapplied), left)
+        elif left and position < self._writer.end:
+            if self._begun > position:
+                self._end_with(StorageError("interrupted while it was applied"), left)
+            else:
+                self._apply(left, position)
+        elif left:
+            with self._state:
+                if not (self._queue and self._queue[0] is left[0]):  # else they were about to be taken
+                    self._queue = left + self._queue
+        self._taken = _NOTHING_TAKEN
+
+    def _take(self) -> list[_Append]:
         """The next commit's records: all that wait, up to `COMMIT_BYTES`."""
-        queue, taken = self._queue, self._queued_bytes
-        count = len(queue)
-        if taken > COMMIT_BYTES:
-            taken = count = 0
-            while taken < COMMIT_BYTES:
-                taken += queue[count].length
-                count += 1
+        queue, taken, count = self._queue, 0, 0
+        # What comes behind these has no room yet, and if it finds none, those before it must not fail with it.
+        kept = max([number for number, append in enumerate(queue, 1) if append.is_kept], default=len(queue))
+        while count < kept and taken < COMMIT_BYTES:
+            taken += queue[count].length
+            count += 1
         batch = queue[:count]
-        self._taken = (lead, self._writer.end, batch)
+        self._taken = (self._writer.end, batch)
         self._queue = queue[count:]
-        self._queued_bytes -= taken
         return batch
 
     def _commit(self, batch: list[_Append]) -> None:
-        writer = self._writer
-        first = writer.end
+        first = self._writer.end
         try:
             with self._io:
-                writer.write(batch)
+                self._writer.write(batch)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
             self._void(error, batch)
             return
-        if self.on_commit is not None:
-            self.on_commit(writer.end)
-        self._backlog.leave(_weight(batch))
+        self._apply(batch, first)
+
+    def _apply(self, batch: list[_Append], first: int) -> None:
+        """Show what is durable, and tell those who wait for it."""
+        self._backlog.leave(*[append.place for append in batch])
+        try:
+            if self.on_commit is not None:
+                self.on_commit(self._writer.end)
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
+            self._end_with(error, batch)
+            return
         with self._backlog.here:
             for position, append in enumerate(batch, first):
+                self._begun = position + 1
                 try:
                     if append.on_durable is not None:
                         append.on_durable(position)
@@ -259,33 +333,43 @@ class LocalTopic:
                     # What is behind it may build on it: nothing more is applied or written until all is replayed.
                     self._end_with(error, batch[position - first :])
                     return
-                _finish(append, position)
+                finish(append.future, append.answer, position)
 
     def _void(self, error: Exception, batch: list[_Append]) -> None:
         """Nothing of a commit is durable as far as anybody knows: its waiters are told, and if a sync failed those
         behind it too. The next commit is tried."""
-        with self._state:
-            if self._writer.suspect:
-                batch = batch + self._queue
-                self._queue = []
-                self._queued_bytes = 0
-        self._backlog.leave(_weight(batch))
+        if self._writer.suspect:
+            batch = self._take_all(batch)
+        self._backlog.leave(*[append.place for append in batch])
         _fail(error, batch)
 
     def _end_with(self, error: Exception, batch: list[_Append]) -> None:
         """Tell the waiters; the topic takes no writes until it is opened again. `batch` is durable."""
+        self.unapplied = (isinstance(error, MilvusException) and error.message) or repr(error)
+        batch = self._take_all(batch)
+        self._backlog.leave(*[append.place for append in batch])
+        _fail(error, batch)
+
+    def _take_all(self, batch: list[_Append]) -> list[_Append]:
+        """These and whatever else waits, to be told of a failure."""
         with self._state:
-            self.unapplied = error.message if isinstance(error, MilvusException) else repr(error)
-            queued, self._queue = self._queue, []
-            self._queued_bytes = 0
-        self._backlog.leave(_weight(queued))
-        _fail(error, batch + queued)
+            batch = batch + self._queue
+            self._taken = (self._writer.end, batch)
+            self._queue = []
+        return batch
 
     # -- reading --------------------------------------------------------------------------------
     def read(self, position: int = 0) -> Iterator[LogRecord]:
         self._recover()
         end = self._writer.end  # before the pages: one that is added in between only begins at or behind it
         return self._reader.read(self._writer.pages, position, end)
+
+    def kept_bytes(self, position: int) -> int:
+        """Bytes of the pages that hold records from a position on."""
+        self._recover()
+        pages = self._writer.pages
+        ends = [page.base for page in pages[1:]] + [self._writer.end] * bool(pages)
+        return sum(self._files.size(p.path) for p, end in zip(pages, ends, strict=True) if end > position)
 
     # -- forgetting -----------------------------------------------------------------------------
     def truncate(self, position: int) -> None:
@@ -384,9 +468,9 @@ class LocalTopic:
             if self.closed:
                 return False
             self.closed = True
-            last = self._last
-        if last is not None:
-            last.exception()
+            waiting = [*self._taken[1], *self._queue]
+        if waiting:
+            waiting[-1].future.exception()
         return True
 
     # -- recovery -------------------------------------------------------------------------------
@@ -399,32 +483,12 @@ class LocalTopic:
                     self._recovered = True
 
 
-def _weight(batch: Sequence[_Append]) -> int:
-    return sum([append.length for append in batch]) + APPEND_BYTES * len(batch)
-
-
-def _finish(append: _Append, position: int) -> None:
-    """Tell the waiter of an append that is durable and applied."""
-    if append.answer is None:
-        append.future.set_result(position)
-        return
-    try:
-        answer = append.answer()
-    except Exception as error:  # noqa: BLE001  whatever it was, it is what the waiter hears
-        append.future.set_exception(error)
-    else:
-        append.future.set_result(answer)
+def _bytes_of(batch: Sequence[_Append]) -> int:
+    return sum([append.length for append in batch])
 
 
 def _fail(error: Exception, batch: Sequence[_Append]) -> None:
+    """Tell those who wait, also where some have been told."""
     for append in batch:
-        append.future.set_exception(error)
-
-
-MAX_NAME_BYTES = 200
-
-
-def check_name(name: str, what: str) -> None:
-    """Raises InvalidParameter for a name that could not be a file's."""
-    if not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > MAX_NAME_BYTES:
-        raise InvalidParameter(f"{name!r} is no name for a log {what}")
+        if not append.future.done():
+            append.future.set_exception(error)

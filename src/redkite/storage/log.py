@@ -7,7 +7,7 @@ went away before acknowledging it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -48,6 +48,14 @@ class LogRecord(NamedTuple):
     """A later record of the topic has a larger one. `position + 1` stands for everything behind this record."""
     payload: memoryview
     """The record's bytes, read-only, checked against their checksum."""
+
+
+class Room(Protocol):
+    """Room that a log keeps for records to come."""
+
+    def give_back(self) -> None:
+        """What was not used; nothing the second time."""
+        ...
 
 
 class Group(Protocol):
@@ -112,6 +120,7 @@ class Topic(Protocol):
         buffers: Sequence[Buffer],
         on_durable: Callable[[int], None] | None = None,
         answer: Callable[[], Any] | None = None,
+        room: Room | None = None,
     ) -> Future[Any]:
         """Append one record made of the buffers, in order; the future gives its position once it is durable, or what
         `answer` returns when it is asked then. Nobody need write it before the future is waited for.
@@ -123,7 +132,8 @@ class Topic(Protocol):
         cannot be cancelled.
 
         When too much waits to be written, the call waits, and raises RateLimited if that does not help in time;
-        called from `on_durable` it never waits.
+        called from `on_durable` it never waits. With `room`, which `Log.reserve` gave for a record of this topic that
+        is not shorter, it does neither, and what is known beforehand to have no place on the disk was refused there.
         """
         ...
 
@@ -162,6 +172,12 @@ class Topic(Protocol):
 class Log(Protocol):
     def topic(self, name: str) -> Topic:
         """The topic of that name, created at its first append. Each call gives the same object until it is closed."""
+        ...
+
+    def reserve(self, wanted: Mapping[str, int]) -> Room:
+        """Room for one record of so many bytes in each of these topics, or in none of them: raises RateLimited,
+        DiskLimitExceeded, ParameterTooLarge, and StorageError for a topic that takes no writes. Nobody else appends to
+        them until the records that it is for have been appended, or it is given back."""
         ...
 
     def topics(self) -> list[str]:

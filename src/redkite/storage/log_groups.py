@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Protocol
 
 from redkite.errors import InvalidParameter
 from redkite.storage.log import EARLIEST, LATEST, MIB, At, LogRecord
 
-if TYPE_CHECKING:
-    from redkite.storage.local_topic import LocalTopic
+
+class Grouped(Protocol):
+    """A topic, as its groups see it."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    def read(self, position: int = 0) -> Iterator[LogRecord]: ...
+
+    def acknowledged_by(self, name: str) -> int: ...
+
+    def move_group(self, name: str, position: int, *, forward_only: bool = False) -> None: ...
 
 
 class LocalGroup:
-    """A group of a local topic, which keeps where it is."""
+    """A group of a topic, which keeps where it is."""
 
-    def __init__(self, topic: LocalTopic, name: str, position: int) -> None:
+    def __init__(self, topic: Grouped, name: str, position: int) -> None:
         self.name = name
         self._topic = topic
         self._lock = threading.Lock()
@@ -60,7 +74,7 @@ class LocalGroup:
             self._position = position
 
 
-def resolve(topic: LocalTopic, at: At) -> int:
+def resolve(topic: Grouped, at: At) -> int:
     """The position that is meant. Raises InvalidParameter when it lies outside of the topic."""
     if at in (EARLIEST, LATEST):
         return topic.start if at == EARLIEST else topic.end

@@ -14,8 +14,8 @@ from redkite.storage.log_scan import PageScan
 
 SUFFIX = ".log"
 TEMPORARY = ".tmp"
-STATE = "state"
-"""The one file of a topic's folder that is no page."""
+STATE, DURABLE = "state", "durable"
+"""The files of a topic's folder that are no pages."""
 _PLACES = 64
 """Places that are remembered, so that each consumer goes on where it was without reading a page from its beginning."""
 
@@ -38,7 +38,7 @@ def find_pages(files: Files, folder: str) -> tuple[list[Page], list[str]]:
             unfinished.append(path)
         elif stem != name and stem.isdecimal():
             pages.append(Page(int(stem), path))
-        elif name != STATE:
+        elif name not in (STATE, DURABLE):
             raise Corruption(f"'{path}' is no file of the log")
     return pages, unfinished
 

@@ -69,13 +69,13 @@ class PageScan:
             if not entry.is_mark:
                 yield entry
 
-    def recover(self) -> int:
+    def recover(self, known: int = 0) -> int:
         """Find the end of a last file, before a torn commit if there is one: the sequence after the last good record.
 
-        Raises `Corruption` when a later record says that a damaged one was durable.
+        Raises `Corruption` when a later record says that a damaged one was durable, or all before `known` are.
         """
         self.pass_all()
-        self.check_rest()
+        self.check_rest(known)
         return self.next
 
     def pass_all(self) -> None:
@@ -83,8 +83,14 @@ class PageScan:
         while self.offset < self._file_bytes and self.advance() is not None:
             pass
 
-    def check_rest(self) -> None:
-        """Raises `Corruption` when something behind `offset` shows that the record there was durable."""
+    def check_rest(self, known: int = 0) -> None:
+        """Raises `Corruption` when something behind `offset` shows that the record there was durable, or all before
+        `known` are."""
+        if self.next < known:
+            raise Corruption(
+                f"'{self._path}' is damaged at byte {self.offset}: record {self.next} does not hold, and it is noted "
+                f"that all before {known} were durable"
+            )
         at = self.offset
         while at < self._file_bytes:
             rest = self._files.read(self._path, at, WINDOW_BYTES)

@@ -10,14 +10,16 @@ takes the place of everything behind them.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from redkite.env import AppendFile, Buffer, Env
-from redkite.errors import DiskLimitExceeded, MilvusException, StorageError
+from redkite.errors import Corruption, DiskLimitExceeded, MilvusException, StorageError
 from redkite.logs import get_logger
 from redkite.storage import log_format as fmt
+from redkite.storage.log_durable import DurableNote, read_note
 from redkite.storage.log_pages import TEMPORARY, Page, encode_page, find_pages, page_path
 from redkite.storage.log_scan import PageScan
 
@@ -29,6 +31,9 @@ RESERVE_BYTES = 8 << 20
 """Set aside behind the end of a page, at first and at most: a sync that changes no size is half as long."""
 TAIL_BYTES = 64 << 10
 """A write that failed may have taken what lies in the same block with it: blocks of no file system are larger."""
+MARK_BYTES: Final = fmt.record_bytes(0)
+"""A mark may be written before what room is promised to."""
+T = TypeVar("T")
 
 
 class SyncFailed(StorageError):
@@ -55,6 +60,7 @@ class PageWriter:
         self._random = env.random
         self._files = env.files
         self._folder = folder
+        self._note = DurableNote(env.files, folder)
         self._page_bytes = page_bytes
         self.pages: tuple[Page, ...] = ()
         self.end = 0
@@ -70,16 +76,25 @@ class PageWriter:
         """Did this object create the last page? Only then may it be appended to: see `_secure`."""
         self._room = 0
         """The last page may be appended to up to this size before more is set aside."""
+        self._promised = 0
+        """Up to this size commits go to the last page, and find room there, however long it is by then."""
+        self._place = threading.Lock()
+        """Guards what the promise is about: held for moments by whoever promises, and by whoever leaves the page."""
+        self._is_leaving = False
         self._file: AppendFile | None = None
         self._marked = True
 
     # -- commits --------------------------------------------------------------------------------
     def write(self, records: Sequence[Record]) -> None:
         """Make records durable, with one write and one sync: all of them, or `end` stays where it was."""
+        self._do(self._write, records)
+
+    def _do(self, step: Callable[[T], None], what: T) -> None:
+        """One step on sound ground: what an earlier one left in doubt is mended first."""
         try:
             if self.suspect:
                 self._mend()
-            self._write(records)
+            step(what)
         except SyncFailed as error:
             self.suspect = error.message
             raise
@@ -112,6 +127,7 @@ class PageWriter:
             raise SyncFailed(error.message) from error
         self._size += written
         self.end = first + len(records)
+        self._note.say(self.end)
 
     def mark(self) -> None:
         """Say in the file that all before is durable, for whoever recovers or follows it. Nobody waits for this."""
@@ -129,7 +145,7 @@ class PageWriter:
 
     def _writable(self, size: int) -> AppendFile:
         """The file to append so many bytes to: the last page, or a new one when that is full."""
-        if not self._is_ours or self._size >= self._page_bytes:
+        if not self._is_ours or self._is_full():
             self.roll()
         if self._file is None:
             self._file = self._files.append(self.pages[-1].path)
@@ -144,7 +160,49 @@ class PageWriter:
 
     def _reserve(self, file: AppendFile, size: int) -> None:
         step = max(size, min(max(self._size, FIRST_RESERVE_BYTES), RESERVE_BYTES, self._page_bytes))
-        self._room = self._size + step if file.reserve(step) else MAX_RECORD_BYTES + self._page_bytes
+        try:
+            is_known = file.reserve(step)
+        except DiskLimitExceeded:  # for so much; whether there is room for these bytes is seen when they are written
+            is_known = False
+        self._room = self._size + step if is_known else MAX_RECORD_BYTES + self._page_bytes
+
+    def _is_full(self) -> bool:
+        """Whether the next commit begins a new page. From then on nothing is promised of this one."""
+        with self._place:
+            self._is_leaving = self._size >= max(self._page_bytes, self._promised)
+            return self._is_leaving
+
+    # -- room that is promised ------------------------------------------------------------------
+    def promise(self, size: int) -> bool:
+        """Have the next commits of so many bytes find room, where that wants nothing of the disk; else False. May be
+        called while somebody commits: his bytes are among these."""
+        with self._place:
+            wanted = self._size + size + MARK_BYTES
+            if self._file is None or self._is_leaving or self.suspect or not self._is_ours:
+                return False
+            if wanted > min(self._room, max(self._page_bytes, self._promised)):
+                return False
+            self._promised = max(self._promised, wanted)
+            return True
+
+    def make_room(self, size: int) -> None:
+        """The same in any case, with the disk's help. Raises DiskLimitExceeded when it has no room for them, and what
+        else the disk says; then nothing has changed. A disk that sets nothing aside is believed to have room."""
+        self._do(self._make_room, size + MARK_BYTES)
+
+    def _make_room(self, size: int) -> None:
+        if not self._is_ours or self._is_full():
+            self.roll()
+        if self._file is None:
+            self._file = self._files.append(self.pages[-1].path)
+            self._room = 0
+        if self._size + size > self._room:
+            self._room = self._size + size if self._file.reserve(size) else MAX_RECORD_BYTES + self._page_bytes
+        self._promised = max(self._promised, self._size + size)
+
+    def promise_no_more(self) -> None:
+        with self._place:
+            self._promised = 0
 
     def _undo_write(self, file: AppendFile) -> None:
         """The disk is full: cut off what was written of the commit, so that appends work again once there is room."""
@@ -175,6 +233,10 @@ class PageWriter:
         while it is not known what it holds."""
         if self.suspect or not self.pages or self.pages[-1].base == self.end:
             return
+        with self._place:
+            if self._promised > self._size:  # the next commit goes there
+                return
+            self._is_leaving = True
         try:
             self.roll()
         except SyncFailed as error:  # a page that half exists must not be followed by appends to the old one
@@ -185,6 +247,8 @@ class PageWriter:
         except BaseException as error:  # thrown in from outside: the page may half exist, too
             self.suspect = repr(error)
             raise
+        finally:
+            self._is_leaving = False
 
     def roll(self) -> None:
         """Begin a new last page at `end`. Nothing changes if that fails."""
@@ -221,6 +285,7 @@ class PageWriter:
         except MilvusException as error:  # the name may be there or not
             raise SyncFailed(error.message) from error
         self._salt, self._size, self._is_ours = salt, sum(len(buffer) for buffer in buffers), True
+        self._promised, self._is_leaving = 0, False
         self._marked = True
         return Page(base, path)
 
@@ -260,16 +325,21 @@ class PageWriter:
     # -- recovery -------------------------------------------------------------------------------
     def recover(self) -> None:
         """Find the pages and the end. Pages that are there are only read: a torn end is left behind, unread."""
+        known = read_note(self._files, self._folder)
         pages, unfinished = find_pages(self._files, self._folder)
         for path in unfinished:
             self._files.remove(path)
         self.over.update(page.path for page in pages)
         if pages:
             scan = PageScan(self._files, pages[-1].path, pages[-1].base, is_over=True)
-            self.end = scan.recover()
+            self.end = scan.recover(known)
             if not scan.is_proven:
                 pages = self._secure(pages, scan)
+        elif known:
+            raise Corruption(f"'{self._folder}' has no page, and it is noted that {known} records were durable")
         self.pages = tuple(pages)
+        if self.end > known:
+            self._note.say(self.end)
 
     def _secure(self, pages: list[Page], scan: PageScan) -> list[Page]:
         """Make the last commit durable, about which the file itself does not say that it is.

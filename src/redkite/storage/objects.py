@@ -113,10 +113,18 @@ class FolderObjects:
     """
 
     def __init__(
-        self, files: Files, root: str, *, verify: bool = True, writes: bool = True, readers: Executor | None = None
+        self,
+        files: Files,
+        root: str,
+        *,
+        verify: bool = True,
+        writes: bool = True,
+        readers: Executor | None = None,
+        writer: str = "",
     ) -> None:
         """`writes` False: nothing will be written here, and what another process is writing is left alone. `readers`
-        read large objects when their checksums are compared."""
+        read large objects when their checksums are compared. Several processes may write a folder whose names are each
+        written once, if each has a name of its own as `writer`."""
         self._files = files
         self._readers = readers
         self._root = root
@@ -125,14 +133,15 @@ class FolderObjects:
         """Size and crc32 of objects that were written or read in whole since the store was opened."""
         self._numbers = itertools.count()
         self._conditional = threading.Lock()
+        self._temporary = f"{root}/{_TEMPORARY}/{writer}" if writer else f"{root}/{_TEMPORARY}"
         if writes:
-            files.remove_tree(f"{root}/{_TEMPORARY}")
-            files.make_dirs(f"{root}/{_TEMPORARY}")
+            files.remove_tree(self._temporary)
+            files.make_dirs(self._temporary)
 
     def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
         path = self._path(name)
         folder = path.rpartition("/")[0]
-        temporary = f"{self._root}/{_TEMPORARY}/{next(self._numbers)}"
+        temporary = f"{self._temporary}/{next(self._numbers)}"
         try:
             self._files.write_new(temporary, buffers)
             self._files.make_dirs(folder)
@@ -164,7 +173,7 @@ class FolderObjects:
 
     def _link(self, old: str, new: str) -> bool:
         folder = new.rpartition("/")[0]
-        temporary = f"{self._root}/{_TEMPORARY}/{next(self._numbers)}"
+        temporary = f"{self._temporary}/{next(self._numbers)}"
         self._files.make_dirs(folder)
         if not self._files.link(old, temporary):
             return False

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from redkite.env import Buffer, Executor, Names
-from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound, StorageError
+from redkite.errors import Conflict, Corruption, InvalidParameter, MilvusException, ObjectNotFound, StorageError
 from redkite.storage.checksums import crc32, crc32_of
 from redkite.storage.objects import FilePart, ObjectInfo, check_object_name, check_object_prefix
 
 if TYPE_CHECKING:
+    from obstore import ReadableFile
     from obstore.store import ObjectStore as Obstore
 
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 _SETTINGS = ("endpoint", "region")
 _CHUNK_BYTES = 8 << 20
+_PAGE_BYTES = 1 << 20
 _RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 
 
@@ -69,6 +72,14 @@ class RemoteObjects:
         with _errors(f"{self._place}/{name}"):
             done = obstore.put(self._store, name, content, mode=mode, use_multipart=not whole)
         return ObjectInfo(size, crc, done["e_tag"] or "")
+
+    def put_file(self, name: str, content: BinaryIO) -> None:
+        """Store what a file holds, read in pieces."""
+        import obstore
+
+        check_object_name(name)
+        with _errors(f"{self._place}/{name}"):
+            obstore.put(self._store, name, content, use_multipart=True)
 
     def copy(self, name: str, target: str, *, share: bool = True) -> None:  # noqa: ARG002  a copy is the store's own affair
         import obstore
@@ -133,6 +144,15 @@ class RemoteObjects:
         with _errors(f"{self._place}/{name}"):
             return memoryview(obstore.get(self._store, name).bytes())
 
+    def reader(self, name: str) -> BinaryIO:
+        """The object as a file that can be read from any place, a megabyte at a time."""
+        import obstore
+
+        check_object_name(name)
+        with _errors(f"{self._place}/{name}"):
+            opened = obstore.open_reader(self._store, name, buffer_size=_PAGE_BYTES)
+        return io.BufferedReader(_RemoteFile(opened, f"{self._place}/{name}"), _PAGE_BYTES)
+
     def local_path(self, name: str) -> str | None:
         check_object_name(name)
         return None
@@ -180,6 +200,34 @@ class RemoteObjects:
                 continue  # missing is not an error
 
 
+class _RemoteFile(io.RawIOBase):
+    """An object that is read piece by piece."""
+
+    def __init__(self, opened: ReadableFile, name: str) -> None:
+        super().__init__()
+        self._opened = opened
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        with _errors(self._name):
+            return self._opened.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._opened.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _errors(self._name):
+            data = memoryview(self._opened.read(len(buffer)))
+        buffer[: data.nbytes] = data
+        return data.nbytes
+
+
 def _chunks(buffers: Sequence[Buffer]) -> Iterator[bytes]:
     for buffer in buffers:
         view = memoryview(buffer).cast("B")
@@ -200,7 +248,9 @@ def _errors(what: str) -> Iterator[None]:
         raise ObjectNotFound(f"there is no object '{what}'") from error
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
         raise Conflict(f"object '{what}' is not what it was expected to be") from error
-    except exceptions.BaseError as error:
+    except (exceptions.BaseError, OSError) as error:  # the latter is what a reader raises
+        if isinstance(error, MilvusException):
+            raise
         raise StorageError(f"'{what}': {_first_line(error)}") from error
 
 

@@ -66,19 +66,22 @@ class SqliteCatalog:
 
     def version(self) -> int:
         """Another number once another connection has committed."""
-        with self._locked():
+        with self._lock, self._errors():
+            self._settle()
             (number,) = self._connection.execute("PRAGMA data_version").fetchone()
             return int(number)
 
     def get(self, key: str) -> bytes | None:
-        with self._locked():
+        with self._lock, self._errors():
+            self._settle()
             return self._value(key)
 
     def scan(self, prefix: str = "") -> list[tuple[str, bytes]]:
         after = _after_prefix(prefix)
         condition = "key >= ?" if after is None else "key >= ? AND key < ?"
         bounds = (prefix,) if after is None else (prefix, after)
-        with self._locked():
+        with self._lock, self._errors():
+            self._settle()
             rows = self._connection.execute(f"SELECT key, value FROM entries WHERE {condition} ORDER BY key", bounds)
             return [(key, self._unseal(key, sealed)) for key, sealed in rows.fetchall()]
 
@@ -89,20 +92,28 @@ class SqliteCatalog:
         expect: Mapping[str, bytes | None] | None = None,
     ) -> None:
         gone = checked_deletes(puts, deletes)
-        with self._locked():
-            with self._transaction():
+        with self._lock, self._errors():
+            self._settle()
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 for key, value in (expect or {}).items():
                     check_expected(key, value, self._value(key))
-                removed = [
-                    (key, old) for key in dict.fromkeys((*gone, *puts)) if (old := self._sealed(key)) is not None
-                ]
-                added = [(key, _seal(key, value)) for key, value in puts.items()]
-                self._connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, _ in removed])
-                self._connection.executemany("INSERT INTO entries VALUES (?, ?)", added)
-                state = self._state().after(added, removed)
-                self._connection.execute("UPDATE state SET value = ? WHERE id = 1", (state.to_bytes(),))
+                state = self._change(puts, gone)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
             if self._witness is not None:
                 self._witness.saw(state.commits)
+
+    def _change(self, puts: Mapping[str, bytes], gone: Iterable[str]) -> CatalogState:
+        removed = [(key, old) for key in dict.fromkeys((*gone, *puts)) if (old := self._sealed(key)) is not None]
+        added = [(key, _seal(key, value)) for key, value in puts.items()]
+        self._connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, _ in removed])
+        self._connection.executemany("INSERT INTO entries VALUES (?, ?)", added)
+        state = self._state().after(added, removed)
+        self._connection.execute("UPDATE state SET value = ? WHERE id = 1", (state.to_bytes(),))
+        return state
 
     def close(self) -> None:
         with self._lock:
@@ -130,11 +141,12 @@ class SqliteCatalog:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         if not execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            with self._transaction():
-                execute(_ENTRIES)
-                execute(_STATE)
-                execute("INSERT INTO state VALUES (1, ?)", (CatalogState().to_bytes(),))
-                execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
+            execute("BEGIN IMMEDIATE")
+            execute(_ENTRIES)
+            execute(_STATE)
+            execute("INSERT INTO state VALUES (1, ?)", (CatalogState().to_bytes(),))
+            execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
+            execute("COMMIT")
         elif version < CATALOG_FORMAT:
             self._refuse_older(version)
 
@@ -226,27 +238,19 @@ class SqliteCatalog:
         return Corruption(f"the catalog '{self._path}' is damaged: {what}; `redkite doctor` says what can be done")
 
     # -- SQLite ---------------------------------------------------------------------------------
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            if self._closed:
-                raise StorageError(f"the catalog '{self._path}' is closed")
-            if self._pid != os.getpid():
-                raise StorageError(
-                    f"the catalog '{self._path}' was opened by process {self._pid}; a forked child must open its own"
-                )
-            yield
+    def _settle(self) -> None:
+        """Is it ours to use? A transaction that is open is of a thread that was torn away from it."""
+        if self._closed:
+            raise StorageError(f"the catalog '{self._path}' is closed")
+        if self._pid != os.getpid():
+            raise StorageError(
+                f"the catalog '{self._path}' was opened by process {self._pid}; a forked child must open its own"
+            )
+        self._roll_back()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

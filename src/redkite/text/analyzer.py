@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from redkite.text.filters.base import Chain, Filter
+from redkite.text.filters.base import Chain, Filter, Words
 from redkite.text.texts import texts_of
 from redkite.text.tokenizers.base import Tokenizer
 from redkite.text.tokenizers.runs import RunTokenizer
@@ -50,8 +50,8 @@ class Pipeline:
         """The words as they stand in the texts, before the filters."""
         return self._tokenizer.tokenize(texts_of(texts))
 
-    def made_of(self, words: list[str]) -> list[list[str]]:
-        """What the filters make of each of some words."""
+    def made_of(self, words: list[str]) -> Words:
+        """What the filters make of some words."""
         return self._filters.made_of(words)
 
 

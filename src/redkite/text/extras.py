@@ -7,7 +7,7 @@ from types import ModuleType
 
 from redkite.errors import Unimplemented
 
-_PACKAGES = {"icu4py.breakers": "icu4py", "lindera": "lindera-python-ipadic", "whatlang": "whatlang-pyo3"}
+_PACKAGES = {"icu4py.breakers": "icu4py", "lindera": "lindera-python-cjk", "whatlang": "whatlang-pyo3"}
 _APART = {"lingua": "lingua-language-detector"}
 
 

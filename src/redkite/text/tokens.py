@@ -48,7 +48,7 @@ class Tokens:
 
     def hashes(self) -> npt.NDArray[np.uint32]:
         """Of each word of the vocabulary: the dimension that stands for it in a sparse vector."""
-        return np.fromiter(map(token_hash, self.vocabulary), np.uint32, len(self.vocabulary))
+        return np.array(token_hashes(self.vocabulary), np.uint32)
 
     def words(self, text: int) -> list[str]:
         """The tokens of one text, spelled out."""
@@ -59,6 +59,11 @@ class Tokens:
 def token_hash(word: str) -> int:
     """CRC-32 of a word's first 100 bytes, modulo 2³² - 1."""
     return crc32(word.encode()[:_HASHED_BYTES]) % _HASHES
+
+
+def token_hashes(words: list[str]) -> list[int]:
+    """`token_hash` of each word."""
+    return [crc32(word.encode()[:_HASHED_BYTES]) % _HASHES for word in words]
 
 
 def no_tokens(texts: int) -> Tokens:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from redkite.model.requests import Request
 from redkite.model.results import Done, Result
-from redkite.wire.messages import find_method, message_class
+from redkite.wire.messages import find_method, message_class, parse
 
 Buffer = bytes | memoryview
 Q = TypeVar("Q", bound=Request)
@@ -40,6 +40,8 @@ class Codec(Generic[Q, R]):
     """Of the RPC in HTTP/2."""
     tail: Callable[[Q], list[Buffer]]
     """What of a request message `pack` leaves out, because it need not be copied: bytes to append to the message."""
+    parse: Callable[[Any, bytes], Any]
+    """Message class and bytes -> what `decode` takes."""
 
 
 def no_tail(_request: Request) -> list[Buffer]:
@@ -58,6 +60,7 @@ def codec(
     unpack: Callable[[Any], R],
     own_database: bool = False,
     tail: Callable[[Q], list[Buffer]] = no_tail,
+    parse: Callable[[Any, bytes], Any] = parse,
 ) -> Codec[Q, R]:
     """A Codec with its message classes looked up in the service."""
     descriptor = find_method(method)
@@ -67,7 +70,7 @@ def codec(
         request_class=request_class, reply_class=message_class(descriptor.output_type),
         has_database="db_name" in request_class.DESCRIPTOR.fields_by_name, own_database=own_database,
         path=f"/{descriptor.containing_service.full_name}/{method}",
-        tail=tail,
+        tail=tail, parse=parse,
     )  # fmt: skip
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redkite.errors import InvalidParameter, Unimplemented, WireError
+from redkite.errors import InvalidParameter, MilvusException, WireError
 from redkite.model import requests, results
+from redkite.model.describing import BatchDescribeCollection, CollectionInfos
 from redkite.model.timestamps import physical_ms
 from redkite.model.types import ConsistencyLevel
 from redkite.wire.codec import COLLECTION, Codec, codec, command, done, nothing, question
 from redkite.wire.messages import parse, schema
-from redkite.wire.schemas import read_pairs, read_schema, write_pairs, write_schema
+from redkite.wire.schemas import read_pairs, read_schema, with_full_names, write_pairs, write_schema
 from redkite.wire.session import read_flag, write_flag
+from redkite.wire.status import raise_for_status, write_status
 
-_IN_MEMORY = 1
+IN_MEMORY = 1
 _ROW_COUNT = "row_count"
 
 
@@ -75,7 +77,7 @@ def _encode_info(message: Any, result: results.CollectionInfo) -> None:
 
 def _unpack_info(message: Any) -> results.CollectionInfo:
     return results.CollectionInfo(
-        schema=read_schema(message.schema),
+        schema=with_full_names(read_schema(message.schema)),
         collection_id=message.collectionID,
         database=message.db_name,
         shards=message.shards_num,
@@ -90,15 +92,50 @@ def _unpack_info(message: Any) -> results.CollectionInfo:
     )
 
 
+def _decode_batch(message: Any, database: str) -> BatchDescribeCollection:
+    names, ids = tuple(message.collection_name), tuple(message.collectionID)
+    if names and ids:
+        raise InvalidParameter("either names or ids of collections are to be given")
+    return BatchDescribeCollection(database=database, collections=names, collection_ids=ids)
+
+
+def _pack_batch(message: Any, request: BatchDescribeCollection) -> None:
+    message.collection_name.extend(request.collections)
+    message.collectionID.extend(request.collection_ids)
+
+
+def _encode_batch(message: Any, result: CollectionInfos) -> None:
+    for found in result.found:
+        out = message.responses.add()
+        out.status.SetInParent()
+        if isinstance(found, MilvusException):
+            write_status(out.status, found)
+        else:
+            _encode_info(out, found)
+
+
+def _unpack_batch(message: Any) -> CollectionInfos:
+    return CollectionInfos(found=tuple(_one_of_batch(response) for response in message.responses))
+
+
+def _one_of_batch(message: Any) -> results.CollectionInfo | MilvusException:
+    try:
+        raise_for_status(message.status)
+    except MilvusException as error:
+        return error
+    return _unpack_info(message)
+
+
 # -- lists and counts ---------------------------------------------------------------------------
 def _decode_show(message: Any, database: str) -> requests.ShowCollections:
-    if message.collection_names:
-        raise Unimplemented("collection_names of ShowCollections is not supported in this version")
-    return requests.ShowCollections(database=database, loaded_only=message.type == _IN_MEMORY)
+    return requests.ShowCollections(
+        database=database, loaded_only=message.type == IN_MEMORY, names=tuple(message.collection_names)
+    )
 
 
 def _pack_show(message: Any, request: requests.ShowCollections) -> None:
-    message.type = _IN_MEMORY if request.loaded_only else 0
+    message.type = IN_MEMORY if request.loaded_only else 0
+    message.collection_names.extend(request.names)
 
 
 def _encode_show(message: Any, result: results.Collections) -> None:
@@ -114,9 +151,8 @@ def _encode_show(message: Any, result: results.Collections) -> None:
 
 def _unpack_show(message: Any) -> results.Collections:
     names = message.collection_names
-    loaded = list(message.inMemory_percentages) or [0] * len(names)
-    shards = list(message.shards_num) or [0] * len(names)
-    rows = side_by_side(names, message.collection_ids, message.created_timestamps, shards, loaded)
+    others = (message.collection_ids, message.created_timestamps, message.shards_num, message.inMemory_percentages)
+    rows = side_by_side(names, *others)
     return results.Collections(
         collections=tuple(
             results.CollectionBrief(name=n, collection_id=i, created_timestamp=t, shards=s, loaded_percent=p)
@@ -125,8 +161,10 @@ def _unpack_show(message: Any) -> results.Collections:
     )
 
 
-def side_by_side(*columns: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Parallel lists of a reply as rows."""
+def side_by_side(names: Sequence[str], *numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """Parallel lists of a reply as rows. Servers leave out lists of numbers that they do not fill, older ones some and
+    milvus-lite most: those are zeros."""
+    columns = (names, *(column or [0] * len(names) for column in numbers))
     if len({len(column) for column in columns}) > 1:
         raise WireError(f"parallel lists of a reply differ in length: {[len(column) for column in columns]}")
     return zip(*columns, strict=True)
@@ -178,6 +216,10 @@ CODECS: tuple[Codec[Any, Any], ...] = (
     question(
         "DescribeCollection", requests.DescribeCollection, results.CollectionInfo,
         {"collection": "collection_name", "collection_id": "collectionID"}, encode=_encode_info, unpack=_unpack_info,
+    ),
+    codec(
+        "BatchDescribeCollection", BatchDescribeCollection, CollectionInfos, decode=_decode_batch, pack=_pack_batch,
+        encode=_encode_batch, unpack=_unpack_batch,
     ),
     codec(
         "ShowCollections", requests.ShowCollections, results.Collections, decode=_decode_show, pack=_pack_show,

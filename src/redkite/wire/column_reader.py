@@ -7,6 +7,7 @@ answers sends scalars *dense*, with a placeholder at each null row, and vectors 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,7 +18,9 @@ from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.batch import arrow_field
 from redkite.model.halves import to_bfloat16
 from redkite.model.limits import LIMITS
+from redkite.model.schema import META_FIELD
 from redkite.model.types import DataType
+from redkite.wire.blocks import NO_BLOCKS, Blocks
 from redkite.wire.messages import schema
 from redkite.wire.numbers import Array, read_integers, read_packed
 from redkite.wire.struct_columns import element_kind, parts_of, read_vector_lists
@@ -39,21 +42,21 @@ _ELEMENT_OF_SLOT: dict[str, DataType] = {
 }  # fmt: skip
 
 
-def read_batch(fields: Iterable[Any], rows: int | None, *, dense: bool) -> pa.RecordBatch:
+def read_batch(fields: Iterable[Any], rows: int | None, *, dense: bool, blocks: Blocks = NO_BLOCKS) -> pa.RecordBatch:
     """Columns of `rows` rows each (None: as many as the first has), named by their fields; the Arrow fields remember
-    the Milvus type.
+    the Milvus type. `blocks`: what was cut out of the fields.
 
     Raises InvalidParameter for a column that is given twice, has the wrong number of rows or contradicts itself.
     """
     names: list[pa.Field] = []
     columns: list[pa.Array] = []
     seen: set[str] = set()
-    for field in _flat(fields):
-        name = field.field_name
+    for place, field in _flat(fields):
+        name = META_FIELD if field.is_dynamic else field.field_name  # some SDKs leave the name of that one empty
         if name in seen:
             raise InvalidParameter(f"duplicated field name {name} found")
         seen.add(name)
-        column = read_column(field, rows, dense=dense)
+        column = read_column(field, rows, dense=dense, numbers=blocks.get(place))
         rows = len(column)
         columns.append(column)
         nullable = column.null_count > 0 or len(field.valid_data) > 0
@@ -63,13 +66,13 @@ def read_batch(fields: Iterable[Any], rows: int | None, *, dense: bool) -> pa.Re
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(names))
 
 
-def _flat(fields: Iterable[Any]) -> Iterator[Any]:
-    """The columns, with those of structs in the place of their struct."""
-    for field in fields:
+def _flat(fields: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """The columns and their places, with those of structs, which have none, in the place of their struct."""
+    for place, field in enumerate(fields):
         if field.type == DataType._ARRAY_OF_STRUCT:
-            yield from parts_of(field)
+            yield from ((-1, part) for part in parts_of(field))
         else:
-            yield field
+            yield place, field
 
 
 def data_type(field: Any) -> DataType:
@@ -80,12 +83,15 @@ def data_type(field: Any) -> DataType:
         raise InvalidParameter(f"data type {field.type} of field {field.field_name} is not known") from None
 
 
-def read_column(field: Any, rows: int | None, *, dense: bool) -> pa.Array:
-    """One column of exactly `rows` rows; None: as many as it has."""
+def read_column(field: Any, rows: int | None, *, dense: bool, numbers: Array | None = None) -> pa.Array:
+    """One column of exactly `rows` rows; None: as many as it has. `numbers`: of its float vectors, where they are not
+    in the field."""
     kind = data_type(field)
     reader = _READERS.get(kind)
     if reader is None:
         _refuse_type(kind, field.field_name)
+    if numbers is not None:
+        reader = partial(_float_vectors, numbers=numbers)
     if not len(field.valid_data):
         values = reader(field)
         _check_rows(field, len(values), len(values) if rows is None else rows)
@@ -257,10 +263,10 @@ def _check_divides(field: Any, length: int, width: int, dim: int) -> None:
         )
 
 
-def _float_vectors(field: Any) -> pa.Array:
+def _float_vectors(field: Any, numbers: Array | None = None) -> pa.Array:
     message, dim = _vectors(field, "float_vector")
     _check_dim(field, dim)
-    values = read_packed(message, np.float32)
+    values = read_packed(message, np.float32) if numbers is None else numbers
     _check_divides(field, len(values), dim, dim)
     return _fixed_lists(values, dim)
 

@@ -1,10 +1,16 @@
-"""Header blocks of HTTP/2 (RFC 7541): read by the `hpack` library, and the literals a peer has to say."""
+"""Header blocks of HTTP/2 (RFC 7541): read by a table of our own, and the literals a peer has to say.
+
+Every call begins with such a block, and clients of gRPC say most of it as numbers of a table that both sides keep. Of
+the `hpack` library the table that never changes is used, and what undoes its Huffman code, which few clients write.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+from collections import deque
 
 import hpack
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
 
 Header = tuple[bytes, bytes]
 
@@ -12,7 +18,16 @@ MAX_LIST_SIZE = 16_384
 """Bytes of one message's headers, uncompressed."""
 
 MAX_PLAIN = 1_024
-"""Longer blocks are left to the library, which counts what they unfold to; up to here that is below the limit."""
+"""Of longer blocks it is counted what they unfold to; up to here that is below the limit."""
+_TABLE_BYTES = 4_096
+"""What a peer may have remembered, which is what it may without being told another size; …"""
+_ENTRY_BYTES = 32
+"""… and what counts of each entry besides its name and value."""
+_STATIC: tuple[Header, ...] = tuple((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE)
+_FIRST_OWN = len(_STATIC) + 1
+_INDEXED, _REMEMBERED, _RESIZED = 0x80, 0x40, 0x20
+_MOST_SHIFTS = 28
+"""A number of more bits means no length and no place."""
 
 
 class HeaderError(ValueError):
@@ -23,22 +38,109 @@ class HeaderReader:
     """The reading side of one connection: blocks share a table, so they are read in order."""
 
     def __init__(self) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=MAX_LIST_SIZE)
+        self._entries: deque[Header] = deque()
+        """What was remembered, the newest first."""
+        self._held = 0
+        self._room = _TABLE_BYTES
 
     def read(self, block: bytes) -> list[Header]:
         """The headers of a whole block, in order. Raises HeaderError, after which the connection is of no use."""
-        headers = _plain(block)
+        headers = plain(block)
         if headers is not None:
             return headers
         try:
-            return cast(list[Header], self._decoder.decode(block, raw=True))
-        except (hpack.HPACKError, IndexError, ValueError) as error:
+            return self._unfolded(block)
+        except IndexError:
+            raise HeaderError("a header block ends early, or names an entry that is not there") from None
+        except hpack.HPACKError as error:
             raise HeaderError(str(error) or type(error).__name__) from error
 
+    def _unfolded(self, block: bytes) -> list[Header]:
+        headers: list[Header] = []
+        unfolded, at, end = 0, 0, len(block)
+        while at < end:
+            first = block[at]
+            if first & _INDEXED:
+                number, at = _number(block, at, 0x7F)
+                header = self._entry(number)
+            elif first & (_REMEMBERED | _RESIZED) == _RESIZED:
+                if headers:
+                    raise HeaderError("the size of the table changes within a header block")
+                room, at = _number(block, at, 0x1F)
+                self._resize(room)
+                continue
+            else:
+                number, at = _number(block, at, 0x3F if first & _REMEMBERED else 0x0F)
+                if number:
+                    name = self._entry(number)[0]
+                else:
+                    name, at = _text(block, at)
+                value, at = _text(block, at)
+                header = (name, value)
+                if first & _REMEMBERED:
+                    self._remember(header)
+            headers.append(header)
+            unfolded += len(header[0]) + len(header[1]) + _ENTRY_BYTES
+            if unfolded > MAX_LIST_SIZE:
+                raise HeaderError(f"a header list is over {MAX_LIST_SIZE} bytes")
+        return headers
 
-def _plain(block: bytes) -> list[Header] | None:
+    def _entry(self, number: int) -> Header:
+        """Raises IndexError where there is none."""
+        if number >= _FIRST_OWN:
+            return self._entries[number - _FIRST_OWN]
+        if not number:
+            raise HeaderError("a header has the number 0")
+        return _STATIC[number - 1]
+
+    def _remember(self, header: Header) -> None:
+        self._entries.appendleft(header)
+        self._held += len(header[0]) + len(header[1]) + _ENTRY_BYTES
+        if self._held > self._room:
+            self._forget()
+
+    def _resize(self, room: int) -> None:
+        if room > _TABLE_BYTES:
+            raise HeaderError(f"a header table of {room} bytes is over the limit of {_TABLE_BYTES}")
+        self._room = room
+        self._forget()
+
+    def _forget(self) -> None:
+        """The oldest entries, as long as they do not fit."""
+        while self._held > self._room:
+            name, value = self._entries.pop()
+            self._held -= len(name) + len(value) + _ENTRY_BYTES
+
+
+def _number(block: bytes, at: int, most: int) -> tuple[int, int]:
+    """A number that begins in the bits `most` of a byte, and where it ends. Raises IndexError where it does not."""
+    number = block[at] & most
+    at += 1
+    if number < most:
+        return number, at
+    for shift in range(0, _MOST_SHIFTS, 7):
+        following = block[at]
+        at += 1
+        number += (following & 0x7F) << shift
+        if following < 0x80:
+            return number, at
+    raise HeaderError("a number in a header block is too large")
+
+
+def _text(block: bytes, at: int) -> tuple[bytes, int]:
+    """A name or value, and where it ends."""
+    compressed = block[at] & 0x80
+    length, start = _number(block, at, 0x7F)
+    end = start + length
+    if end > len(block):
+        raise HeaderError("a header block ends early")
+    text = block[start:end]
+    return (bytes(decode_huffman(text)) if compressed else text), end
+
+
+def plain(block: bytes) -> list[Header] | None:
     """The headers of a block in which all names and values are spelled out, as in those that `literal` makes; None for
-    any other. Such a block does not touch the table, and reading it here takes a quarter of the library's time."""
+    any other. Such a block does not touch the table."""
     if len(block) > MAX_PLAIN:
         return None
     headers: list[Header] = []

@@ -22,6 +22,7 @@ def decode_highlighter(message: Any) -> Highlighter | None:
 def pack_highlighter(message: Any, highlighter: Highlighter | None) -> None:
     """Fill the `highlighter` of a request."""
     if highlighter is not None:
+        message.highlighter.type = highlighter.kind
         message.highlighter.SetInParent()
         write_pairs(message.highlighter.params, write_highlighter(highlighter))
 
@@ -31,8 +32,8 @@ def encode_highlights(out: Any, highlights: tuple[Highlighted, ...]) -> None:
     for found in highlights:
         message = out.highlight_results.add()
         message.field_name = found.field
-        for fragments in found.fragments.to_pylist():
-            message.datas.add().fragments.extend(fragments)
+        for shown in found.shown():
+            message.datas.add(fragments=shown["fragments"], scores=shown["scores"])
 
 
 def read_highlights(found: Any, hits: int) -> tuple[Highlighted, ...]:
@@ -46,4 +47,10 @@ def _read_field(message: Any, hits: int) -> Highlighted:
         raise WireError(f"a search reply marks field {message.field_name} of {len(lists)} hits, and has {hits}")
     ends = np.cumsum([0, *map(len, lists)]).astype(np.int32)
     texts = pa.array([text for some in lists for text in some], pa.string())
-    return Highlighted(message.field_name, pa.ListArray.from_arrays(pa.array(ends), texts))
+    fragments = pa.ListArray.from_arrays(pa.array(ends), texts)
+    scores = [list(data.scores) for data in message.datas]
+    if not any(scores):
+        return Highlighted(message.field_name, fragments)
+    if list(map(len, scores)) != list(map(len, lists)):
+        raise WireError(f"a search reply scores other fragments of field {message.field_name} than it has")
+    return Highlighted(message.field_name, fragments, pa.array(scores, pa.list_(pa.float32())))

@@ -16,13 +16,21 @@ from redkite.wire.schemas import read_pairs, write_pairs
 _INDEX = {"collection": "collection_name", "index_name": "index_name", "field": "field_name"}
 
 
+_PROPERTIES = ("mmap.enabled", "warmup")
+"""What segments look up by itself, wherever it came."""
+
+
 def _decode_create(message: Any, database: str) -> requests.CreateIndex:
+    pairs = read_pairs(message.extra_params)
+    params = read_index_params(pairs)
+    lifted = {key: params[key] for key in _PROPERTIES if key in params}
     return requests.CreateIndex(
         database=database,
         collection=message.collection_name,
         field=message.field_name,
         index_name=message.index_name,
-        params=read_index_params(read_pairs(message.extra_params)),
+        params=params,
+        as_sent=pairs | lifted if "params" in pairs else {},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from redkite.errors import MilvusException, Unimplemented
+from redkite.errors import MilvusException, PartlyWritten, Unimplemented
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import (
@@ -13,15 +13,20 @@ from redkite.wire import (
     advice,
     analysis,
     backup,
+    changes,
     collection,
     database,
     evolution,
     exchange,
+    imports,
     index,
     inspection,
+    legacy,
     partition,
+    placement,
     ranking,
     read,
+    replication,
     session,
     snapshot,
     upkeep,
@@ -41,7 +46,7 @@ _ALL: tuple[Codec[Any, Any], ...] = tuple(
     codec
     for module in (
         session, database, collection, evolution, partition, index, write, read, ranking, upkeep, snapshot, backup,
-        advice, access, analysis, exchange, inspection,
+        advice, access, analysis, exchange, inspection, placement, legacy, imports, changes, replication,
     )
     for codec in module.CODECS
 )  # fmt: skip
@@ -57,6 +62,16 @@ REQUESTS: frozenset[type[Request]] = frozenset(_BY_REQUEST)
 """Every request that has an RPC."""
 PATHS: dict[str, str] = {name: codec.path for name, codec in _CODECS.items()}
 """Method name -> path of its RPC."""
+
+
+STREAMED = "DumpMessages"
+"""The RPC that is answered by any number of messages, and is not asked by clients of ours."""
+
+WITHOUT_A_STATUS = frozenset({"GetReplicateInfo"})
+"""Calls whose replies have no place for an error: gRPC's own status says it."""
+
+NO_STATUS = '{"status": "fail"}'
+"""All that a reply without a status, of which there is one, can say of an error."""
 
 
 class MethodUnimplemented(Unimplemented):
@@ -76,7 +91,7 @@ def decode_request(method: str, data: bytes, metadata: Mapping[str, str]) -> Req
     codec = _CODECS.get(method)
     if codec is None:
         raise MethodUnimplemented(method)
-    message = parse(codec.request_class, data)
+    message = codec.parse(codec.request_class, data)
     name = message.db_name if codec.has_database else ""
     if not name and not codec.own_database:
         name = metadata.get(DATABASE_KEY, "")
@@ -88,7 +103,9 @@ def encode_reply(method: str, result: Result) -> bytes:
     """The reply bytes of a success."""
     codec = _CODECS[method]
     message = codec.reply_class()
-    _status_of(message).SetInParent()  # clients in languages with null read it without asking whether it is there
+    status = _status_of(message)
+    if status is not None:
+        status.SetInParent()  # clients in languages with null read it without asking whether it is there
     codec.encode(message, result)
     data: bytes = message.SerializeToString()
     return data
@@ -100,15 +117,25 @@ def encode_error(method: str, error: MilvusException) -> bytes:
     if descriptor is None:
         raise MethodUnimplemented(method)
     message = message_class(descriptor.output_type)()
-    write_status(_status_of(message), error)
+    status = _status_of(message)
+    if status is not None:
+        write_status(status, error, method)
+    elif "response" in descriptor.output_type.fields_by_name:
+        message.response = NO_STATUS
+    if isinstance(error, PartlyWritten):
+        message.succ_index.extend(error.written)
+        message.err_index.extend(error.failed)
     data: bytes = message.SerializeToString()
     return data
 
 
 def _status_of(message: Any) -> Any:
+    """Where a reply says how it went; None: this one does not."""
     if message.DESCRIPTOR.name == "Status":
         return message
-    return message.alter_status if message.DESCRIPTOR.name == "AlterCollectionSchemaResponse" else message.status
+    if message.DESCRIPTOR.name == "AlterCollectionSchemaResponse":
+        return message.alter_status
+    return message.status if "status" in message.DESCRIPTOR.fields_by_name else None
 
 
 # -- client side --------------------------------------------------------------------------------
@@ -134,6 +161,8 @@ def decode_reply(request: Request, data: bytes) -> Result:
     """Reply bytes -> result; raises the error that the reply's status carries, or WireError."""
     codec = _BY_REQUEST[type(request)]
     message = parse(codec.reply_class, data)
-    raise_for_status(_status_of(message))
+    status = _status_of(message)
+    if status is not None:
+        raise_for_status(status)
     result: Result = codec.unpack(message)
     return result

@@ -17,16 +17,19 @@ from redkite.model.moments import read_time_parts
 from redkite.model.requests import Page
 from redkite.model.tuning import TUNING_KEYS
 
+_SMALLEST_TIME = 2
+"""Guarantee timestamps up to here are names of consistency levels."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,20}")
 _UNSERVED: dict[str, frozenset[str]] = {
     # key -> values (lower case) that ask for nothing. The first one that asks for something is named.
     "rank_group_scorer": frozenset({""}),
     "query_iter_last_pk": frozenset({""}),
     "query_iter_last_element_offset": frozenset({""}),
-    "cluster_id": frozenset({""}),
+    "for_tuning": frozenset({"", "false"}),
 }
 _PAGE_KEYS = (
     "iterator", "search_iter_v2", "search_iter_batch_size", "search_iter_last_bound", "search_iter_id", "collection_id",
+    "guarantee_timestamp",
 )  # fmt: skip
 _KIND_KEYS = (
     "group_by_field", "group_by_fields", "group_size", "strict_group_size", "json_path", "json_type", "strict_cast",
@@ -34,7 +37,7 @@ _KIND_KEYS = (
 )  # fmt: skip
 _SEARCH_KEYS = frozenset({
     "anns_field", "topk", "offset", "metric_type", "round_decimal", "ignore_growing", "as_of", "timezone",
-    "time_fields", "params", *_PAGE_KEYS, *_KIND_KEYS,
+    "time_fields", "params", "cluster_id", *_PAGE_KEYS, *_KIND_KEYS,
 })  # fmt: skip
 _OUTER_KEYS = _SEARCH_KEYS | _UNSERVED.keys()
 """What may stand beside `params`, and is no index parameter when it stands inside."""
@@ -42,7 +45,7 @@ _RANGE_KEYS = frozenset({"radius", "range_filter"})
 _ANALYZER_NAME = "analyzer_name"
 _QUERY_KEYS = frozenset({
     "limit", "offset", "ignore_growing", "as_of", "timezone", "time_fields", "reduce_stop_for_best",
-    "iterator", "collection_id", "order_by_fields", "group_by_fields", "explain", "analyze",
+    "iterator", "collection_id", "order_by_fields", "group_by_fields", "explain", "analyze", "cluster_id",
 })  # fmt: skip
 
 
@@ -59,6 +62,7 @@ class SearchParams(NamedTuple):
     time_fields: tuple[str, ...] = ()
     collection_id: int = 0
     page: Page | None = None
+    cluster: str = ""
 
 
 class QueryParams(NamedTuple):
@@ -71,10 +75,12 @@ class QueryParams(NamedTuple):
     collection_id: int = 0
     is_page: bool = False
     """Of an iterator: the guarantee timestamp is the time to read at."""
+    cluster: str = ""
 
 
 def read_search_params(pairs: dict[str, str]) -> SearchParams:
-    """The `search_params` of a search. Clients repeat outer keys in the JSON under `params`; the outer one counts."""
+    """The `search_params` of a search. Clients repeat outer keys in the JSON under `params`; the outer one counts.
+    Some repeat index parameters outside, too; there the inner one counts."""
     given = read_object(pairs.get("params", ""))
     _refuse_unserved(given)
     _refuse_unserved(pairs)
@@ -84,6 +90,8 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
         for key in pairs.keys() - _OUTER_KEYS:
             if key == _ANALYZER_NAME:
                 index_params[key] = pairs[key]
+                continue
+            if key in index_params:
                 continue
             if key not in _RANGE_KEYS:
                 raise InvalidParameter(f"search parameter {key} is not known")
@@ -101,11 +109,12 @@ def read_search_params(pairs: dict[str, str]) -> SearchParams:
         read_integer("round_decimal", values.get("round_decimal", -1)),
         read_flag("ignore_growing", values.get("ignore_growing", "")),
         index_params,
-        read_integer("as_of", values.get("as_of", 0)),
+        _read_moment(values, is_page=page is not None),
         str(values.get("timezone") or ""),
         read_time_parts(str(values.get("time_fields") or "")),
         read_integer("collection_id", values.get("collection_id") or 0),
         page,
+        str(values.get("cluster_id") or ""),
     )
 
 
@@ -114,6 +123,13 @@ def search_values(pairs: Mapping[str, str]) -> dict[str, Any]:
     text = pairs.get("params", "")
     given = read_object(text) if text and text != "{}" else {}
     return {**{key: value for key, value in given.items() if key in _SEARCH_KEYS}, **pairs}
+
+
+def _read_moment(values: Mapping[str, Any], *, is_page: bool) -> int:
+    """The time to read at, 0 for now. Milvus's SDK for Node names that of an iterator's first page here."""
+    as_of = read_integer("as_of", values.get("as_of", 0))
+    first_page = read_integer("guarantee_timestamp", values.get("guarantee_timestamp") or 0)
+    return first_page if is_page and not as_of and first_page > _SMALLEST_TIME else as_of
 
 
 def _read_page(values: Mapping[str, Any]) -> Page | None:
@@ -150,6 +166,7 @@ def read_query_params(pairs: Mapping[str, str]) -> QueryParams:
         time_fields=read_time_parts(pairs.get("time_fields", "")),
         collection_id=read_integer("collection_id", pairs.get("collection_id") or 0),
         is_page=is_page,
+        cluster=pairs.get("cluster_id", ""),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
 from redkite.model.timestamps import physical_ms
-from redkite.model.types import LoadState
+from redkite.model.types import LoadPriority, LoadState
 from redkite.wire.codec import (
     COLLECTION,
     PARTITION,
@@ -20,21 +22,26 @@ from redkite.wire.codec import (
     nothing,
     question,
 )
-from redkite.wire.collection import read_row_count, side_by_side, write_row_count
+from redkite.wire.collection import IN_MEMORY, read_row_count, side_by_side, write_row_count
 from redkite.wire.session import read_flag, write_flag
 
 
 # -- partitions ---------------------------------------------------------------------------------
 def _decode_show(message: Any, database: str) -> requests.ShowPartitions:
-    if message.partition_names or message.type:
-        raise Unimplemented("ShowPartitions by names or by load state is not supported in this version")
-    if message.collectionID and not message.collection_name:
-        raise Unimplemented("ShowPartitions by collectionID is not supported in this version")
-    return requests.ShowPartitions(database=database, collection=message.collection_name)
+    return requests.ShowPartitions(
+        database=database,
+        collection=message.collection_name,
+        collection_id=message.collectionID,
+        names=tuple(message.partition_names),
+        loaded_only=message.type == IN_MEMORY,
+    )
 
 
 def _pack_show(message: Any, request: requests.ShowPartitions) -> None:
     message.collection_name = request.collection
+    message.collectionID = request.collection_id
+    message.partition_names.extend(request.names)
+    message.type = IN_MEMORY if request.loaded_only else 0
 
 
 def _encode_show(message: Any, result: results.Partitions) -> None:
@@ -48,8 +55,7 @@ def _encode_show(message: Any, result: results.Partitions) -> None:
 
 def _unpack_show(message: Any) -> results.Partitions:
     names = message.partition_names
-    loaded = list(message.inMemory_percentages) or [0] * len(names)
-    rows = side_by_side(names, message.partitionIDs, message.created_timestamps, loaded)
+    rows = side_by_side(names, message.partitionIDs, message.created_timestamps, message.inMemory_percentages)
     return results.Partitions(
         partitions=tuple(
             results.PartitionBrief(name=n, partition_id=i, created_timestamp=t, loaded_percent=p) for n, i, t, p in rows
@@ -66,20 +72,43 @@ _LOAD_PARTITIONS = Names(
 )
 
 
-def _check_load(message: Any) -> None:
-    if message.load_params:
-        raise Unimplemented(f"load parameter {min(message.load_params)} is not supported in this version")
-    message.replica_number = message.replica_number or 1
+_PRIORITY = "load_priority"
+_PRIORITIES = {"": LoadPriority.HIGH, "HIGH": LoadPriority.HIGH, "LOW": LoadPriority.LOW}
+
+
+def _read_priority(message: Any) -> LoadPriority:
+    for key in message.load_params:
+        if key != _PRIORITY:
+            raise Unimplemented(f"load parameter {key} is not supported in this version")
+    value = message.load_params.get(_PRIORITY, "")
+    if value.upper() not in _PRIORITIES:
+        raise InvalidParameter(f"load priority {value} is not one of HIGH, LOW")
+    return _PRIORITIES[value.upper()]
 
 
 def _decode_load(message: Any, database: str) -> requests.LoadCollection:
-    _check_load(message)
-    return _LOAD_COLLECTION.decode(message, database)
+    priority = _read_priority(message)
+    return msgspec.structs.replace(_LOAD_COLLECTION.decode(message, database), priority=priority)
 
 
 def _decode_load_partitions(message: Any, database: str) -> requests.LoadPartitions:
-    _check_load(message)
-    return _LOAD_PARTITIONS.decode(message, database)
+    priority = _read_priority(message)
+    return msgspec.structs.replace(_LOAD_PARTITIONS.decode(message, database), priority=priority)
+
+
+def _pack_load(message: Any, request: requests.LoadCollection) -> None:
+    _LOAD_COLLECTION.pack(message, request)
+    _write_priority(message, request.priority)
+
+
+def _pack_load_partitions(message: Any, request: requests.LoadPartitions) -> None:
+    _LOAD_PARTITIONS.pack(message, request)
+    _write_priority(message, request.priority)
+
+
+def _write_priority(message: Any, priority: LoadPriority) -> None:
+    if priority is LoadPriority.LOW:
+        message.load_params[_PRIORITY] = priority.name
 
 
 def _encode_progress(message: Any, result: results.LoadProgress) -> None:
@@ -115,13 +144,13 @@ CODECS: tuple[Codec[Any, Any], ...] = (
         encode=write_row_count, unpack=read_row_count,
     ),
     codec(
-        "LoadCollection", requests.LoadCollection, results.Done, decode=_decode_load, pack=_LOAD_COLLECTION.pack,
+        "LoadCollection", requests.LoadCollection, results.Done, decode=_decode_load, pack=_pack_load,
         encode=nothing, unpack=done,
     ),
     command("ReleaseCollection", requests.ReleaseCollection, COLLECTION),
     codec(
         "LoadPartitions", requests.LoadPartitions, results.Done, decode=_decode_load_partitions,
-        pack=_LOAD_PARTITIONS.pack, encode=nothing, unpack=done,
+        pack=_pack_load_partitions, encode=nothing, unpack=done,
     ),
     command("ReleasePartitions", requests.ReleasePartitions, COLLECTION, PARTITIONS),
     question(

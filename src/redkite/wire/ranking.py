@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.model import requests, results
 from redkite.model.highlighting import Highlighter
 from redkite.model.moments import read_time_parts
@@ -25,26 +25,24 @@ from redkite.wire.read import (
     unpack_hits,
     write_consistency,
 )
-from redkite.wire.schemas import read_pairs, write_pairs
+from redkite.wire.schemas import no_namespace, read_pairs, write_pairs
 
 _KEYS = frozenset({
     "explain", "analyze",
     "strategy", "params", "limit", "offset", "round_decimal", "group_by_field", "group_size", "strict_group_size",
-    "rank_group_scorer", "as_of", "timezone", "time_fields",
+    "rank_group_scorer", "as_of", "timezone", "time_fields", "cluster_id",
 })  # fmt: skip
-_HARMLESS = frozenset({"cluster_id"})
-"""They ask for nothing when they are empty."""
 
 
 def _decode_hybrid(message: Any, database: str) -> requests.HybridSearch:
     if message.namespace:
-        raise Unimplemented("namespace of a hybrid search is not supported in this version")
+        raise no_namespace(message.namespace)
     pairs = read_pairs(message.rank_params)
+    inside = read_object(pairs.get("params", ""))
     for key in pairs.keys() - _KEYS:
-        if key not in _HARMLESS:
-            raise InvalidParameter(f"rank parameter {key} is not known")
-        if pairs[key]:
-            raise Unimplemented(f"parameter {key} is not supported in this version")
+        if key in inside or (key == "reranker" and pairs[key] == pairs.get("strategy")):
+            continue  # the SDK for Rust says these twice; `params` and `strategy` count
+        raise InvalidParameter(f"rank parameter {key} is not known")
     if "limit" not in pairs:
         raise InvalidParameter("limit not found in rank_params")
     searches = tuple(decode_search(search, database) for search in message.requests)
@@ -52,12 +50,13 @@ def _decode_hybrid(message: Any, database: str) -> requests.HybridSearch:
     first = searches[0] if searches else None
     return requests.HybridSearch(
         database=database,
+        cluster=pairs.get("cluster_id", ""),
         collection=message.collection_name,
         searches=tuple(msgspec.structs.replace(s, highlighter=None) if s.highlighter else s for s in searches),
         limit=read_integer("limit", pairs["limit"]),
         offset=read_integer("offset", pairs.get("offset", 0)),
         strategy=pairs.get("strategy", ""),
-        rank_params=read_object(pairs.get("params", "")),
+        rank_params=inside,
         function_score=read_function_score(message),
         function_chains=read_chains(message.function_chains),
         highlighter=_highlighter(searches),
@@ -121,6 +120,8 @@ def _pack_hybrid(message: Any, request: requests.HybridSearch) -> None:
         pairs["timezone"] = request.timezone
     if request.time_fields:
         pairs["time_fields"] = ",".join(request.time_fields)
+    if request.cluster:
+        pairs["cluster_id"] = request.cluster
     write_pairs(message.rank_params, pairs)
 
 

@@ -27,7 +27,7 @@ from redkite.wire.kinds import read_query_kinds, read_search_kinds, write_query_
 from redkite.wire.numbers import packed, read_integers
 from redkite.wire.params import SearchParams, read_flag, read_query_params, read_search_params, search_values
 from redkite.wire.placeholders import read_queries, write_queries
-from redkite.wire.schemas import read_pairs, write_pairs
+from redkite.wire.schemas import no_namespace, read_pairs, write_pairs
 from redkite.wire.templates import read_templates, write_templates
 
 _BOOL_EXPR = 1
@@ -36,7 +36,7 @@ _SCORES_TAG = b"\x22"
 """Field 4, length-delimited: `SearchResultData.scores`."""
 _KEPT_CHARACTERS = 1024
 """Pairs of searches of no more are remembered."""
-_UNSERVED_VALUES = ("sub_reqs", "search_by_primary_keys", "namespace")
+_UNSERVED_VALUES = ("sub_reqs", "search_by_primary_keys")
 
 
 # -- consistency --------------------------------------------------------------------------------
@@ -71,6 +71,8 @@ def _moment(as_of: int, guarantee: int, *, paged: bool) -> int:
 # -- search -------------------------------------------------------------------------------------
 def decode_search(message: Any, database: str) -> requests.Search:
     """`SearchRequest` -> Search."""
+    if message.namespace:
+        raise no_namespace(message.namespace)
     for name in _UNSERVED_VALUES:
         if getattr(message, name):
             raise Unimplemented(f"{name} of a search is not supported in this version")
@@ -83,6 +85,7 @@ def decode_search(message: Any, database: str) -> requests.Search:
         kinds = {**kinds, "aggregation": read_aggregation(message.search_aggregation)}
     return requests.Search(
         database=database,
+        cluster=params.cluster,
         collection=message.collection_name,
         queries=_read_queries(message),
         limit=params.topk,
@@ -174,6 +177,8 @@ def pack_search(message: Any, request: requests.Search) -> None:
         pairs["timezone"] = request.timezone
     if request.time_fields:
         pairs["time_fields"] = ",".join(request.time_fields)
+    if request.cluster:
+        pairs["cluster_id"] = request.cluster
     write_pairs(message.search_params, pairs | write_search_kinds(request))
 
 
@@ -286,11 +291,12 @@ def _read_page_end(found: Any) -> results.PageEnd | None:
 # -- query --------------------------------------------------------------------------------------
 def _decode_query(message: Any, database: str) -> requests.Query:
     if message.namespace:
-        raise Unimplemented("namespace of a query is not supported in this version")
+        raise no_namespace(message.namespace)
     pairs = read_pairs(message.query_params)
     params = read_query_params(pairs)
     return requests.Query(
         database=database,
+        cluster=params.cluster,
         collection=message.collection_name,
         filter=message.expr,
         filter_params=read_templates(message.expr_template_values),
@@ -329,6 +335,8 @@ def _pack_query(message: Any, request: requests.Query) -> None:
         pairs["timezone"] = request.timezone
     if request.time_fields:
         pairs["time_fields"] = ",".join(request.time_fields)
+    if request.cluster:
+        pairs["cluster_id"] = request.cluster
     write_pairs(message.query_params, pairs | write_query_kinds(request))
 
 

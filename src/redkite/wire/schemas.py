@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.schema import CollectionSchema, DefaultValue, FieldSchema, FunctionSchema, StructFieldSchema
+from redkite.model.structs import split_name
 from redkite.model.types import DataType, FunctionType
 
 _DEFAULT_SLOTS: dict[DataType, str] = {
@@ -28,12 +31,25 @@ def write_pairs(out: Any, pairs: Mapping[str, str]) -> None:
         out.add(key=key, value=value)
 
 
+_IMPORT = "import the files into a collection"
+_UNSERVED = {
+    "external_source": _IMPORT, "external_spec": _IMPORT,
+    "enable_namespace": "keep rows apart by partitions, or by a partition key",
+}  # fmt: skip
+
+
+def no_namespace(name: str) -> Unimplemented:
+    """What a request in a namespace is told: there are none."""
+    return Unimplemented(f"namespace '{name}' is not supported in this version: {_UNSERVED['enable_namespace']}")
+
+
 # -- reading ------------------------------------------------------------------------------------
 def read_schema(message: Any) -> CollectionSchema:
     """`schema.CollectionSchema` -> CollectionSchema. What this version cannot hold is refused by name."""
-    for name in ("external_source", "external_spec", "enable_namespace"):
+    for name, instead in _UNSERVED.items():
         if getattr(message, name):
-            raise Unimplemented(f"{name} of a collection schema is not supported in this version")
+            text = f"{name} of a collection schema is not supported in this version, got {getattr(message, name)}"
+            raise Unimplemented(f"{text}: {instead}")
     return CollectionSchema(
         name=message.name,
         description=message.description,
@@ -99,6 +115,19 @@ def read_struct(message: Any) -> StructFieldSchema:
         nullable=message.nullable,
         params=read_pairs(message.type_params),
     )
+
+
+def with_full_names(schema: CollectionSchema) -> CollectionSchema:
+    """A schema that a server told: sub-fields have their struct's name around theirs, as columns do, whether or not the
+    server says it so."""
+    if not schema.struct_fields:
+        return schema
+    structs = []
+    for struct in schema.struct_fields:
+        names = [part.name if split_name(part.name)[0] else f"{struct.name}[{part.name}]" for part in struct.fields]
+        parts = tuple(replace(part, name=name) for part, name in zip(struct.fields, names, strict=True))
+        structs.append(replace(struct, fields=parts))
+    return replace(schema, struct_fields=tuple(structs))
 
 
 def read_function(message: Any) -> FunctionSchema:
@@ -178,7 +207,9 @@ def write_struct(out: Any, struct: StructFieldSchema) -> None:
     out.nullable = struct.nullable
     write_pairs(out.type_params, struct.params)
     for field in struct.fields:
-        write_field(out.fields.add(), field)
+        part = out.fields.add()
+        write_field(part, field)
+        part.name = split_name(field.name)[1] or field.name
 
 
 def write_function(out: Any, function: FunctionSchema) -> None:

@@ -10,6 +10,7 @@ from redkite.wire.messages import common
 
 _HEALTHY, _ABNORMAL = 1, 2
 _ROLE = "proxy"
+_PROXY_NODE = 1
 _RESERVED = "reserved."
 """How the client's own connection options are told apart from what every client says of itself."""
 _CLIENT_FIELDS = ("sdk_type", "sdk_version", "local_time", "user", "host")
@@ -69,13 +70,17 @@ def _unpack_version(message: Any) -> results.Version:
 def _encode_health(message: Any, result: results.Health) -> None:
     message.isHealthy = result.healthy
     message.reasons.extend(result.reasons)
+    message.quota_states.extend(result.quota_states)
 
 
 def _unpack_health(message: Any) -> results.Health:
-    return results.Health(healthy=message.isHealthy, reasons=tuple(message.reasons))
+    return results.Health(
+        healthy=message.isHealthy, reasons=tuple(message.reasons), quota_states=tuple(message.quota_states)
+    )
 
 
 def _encode_states(message: Any, result: results.Health) -> None:
+    message.state.nodeID = _PROXY_NODE
     message.state.role = _ROLE
     message.state.state_code = _HEALTHY if result.healthy else _ABNORMAL
     message.state.extra_info.extend(common.KeyValuePair(key="reason", value=reason) for reason in result.reasons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -10,12 +11,14 @@ import pyarrow as pa
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
 from redkite.model.one_row import OneRow
-from redkite.model.types import FieldOp
+from redkite.model.types import FieldOp, changes_partly
+from redkite.wire.blocks import RowsMessage, parse_rows
 from redkite.wire.codec import Buffer, Codec, Names, codec, question
 from redkite.wire.column_reader import read_batch, read_ids
 from redkite.wire.column_writer import batch_pieces, write_ids
 from redkite.wire.messages import message_class, service
 from redkite.wire.numbers import counting, packed
+from redkite.wire.schemas import no_namespace
 from redkite.wire.templates import read_templates, write_templates
 
 _SUCC_INDEX_TAG = b"\x1a"
@@ -24,38 +27,42 @@ _INSERT_FIELDS, _UPSERT_FIELDS = (
     message_class(service.methods_by_name[method].input_type).DESCRIPTOR.fields_by_name["fields_data"].number
     for method in ("Insert", "Upsert")
 )
-_NO_IDS = pa.array([], pa.int64())
+_NO_IDS = pa.nulls(0, pa.int64())
 
 
-def _read_rows(message: Any) -> pa.RecordBatch:
+def _read_rows(given: RowsMessage) -> pa.RecordBatch:
+    message = given.message
     if message.namespace:
-        raise Unimplemented("namespace is not supported in this version")
+        raise no_namespace(message.namespace)
     if not message.num_rows:
         raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
     if not message.fields_data:
         raise InvalidParameter("no field data has been passed in")
-    return read_batch(message.fields_data, message.num_rows, dense=False)
+    return read_batch(message.fields_data, message.num_rows, dense=False, blocks=given.blocks)
 
 
-def _decode_insert(message: Any, database: str) -> requests.Insert:
+def _decode_insert(given: RowsMessage, database: str) -> requests.Insert:
+    message = given.message
     return requests.Insert(
         database=database,
         collection=message.collection_name,
-        rows=_read_rows(message),
+        rows=_read_rows(given),
         partition=message.partition_name,
         schema_timestamp=message.schema_timestamp,
     )
 
 
-def _decode_upsert(message: Any, database: str) -> requests.Upsert:
+def _decode_upsert(given: RowsMessage, database: str) -> requests.Upsert:
+    message = given.message
+    ops = {operation.field_name: _read_op(operation) for operation in message.field_ops}
     return requests.Upsert(
         database=database,
         collection=message.collection_name,
-        rows=_read_rows(message),
+        rows=_read_rows(given),
         partition=message.partition_name,
         schema_timestamp=message.schema_timestamp,
-        partial=message.partial_update,
-        field_ops={operation.field_name: _read_op(operation) for operation in message.field_ops},
+        partial=message.partial_update or changes_partly(ops.values()),
+        field_ops=ops,
         condition=_read_condition(message),
     )
 
@@ -112,7 +119,7 @@ def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert], list[
 def _decode_delete(message: Any, database: str) -> requests.Delete:
     # The consistency level is not read: a delete by filter always looks at everything written before it.
     if message.namespace:
-        raise Unimplemented("namespace is not supported in this version")
+        raise no_namespace(message.namespace)
     return requests.Delete(
         database=database,
         collection=message.collection_name,
@@ -222,10 +229,12 @@ CODECS: tuple[Codec[Any, Any], ...] = (
     codec(
         "Insert", requests.Insert, results.Mutation, decode=_decode_insert, pack=_pack_rows,
         encode=_encode_inserted, unpack=_unpack_inserted, tail=_columns(_INSERT_FIELDS),
+        parse=partial(parse_rows, number=_INSERT_FIELDS),
     ),
     codec(
         "Upsert", requests.Upsert, results.Mutation, decode=_decode_upsert, pack=_pack_upsert,
         encode=_encode_upserted, unpack=_unpack_upserted, tail=_columns(_UPSERT_FIELDS),
+        parse=partial(parse_rows, number=_UPSERT_FIELDS),
     ),
     codec(
         "Delete", requests.Delete, results.Mutation, decode=_decode_delete, pack=_pack_delete,

@@ -184,9 +184,8 @@ def describe_role(session: Session, role_name: str) -> Operation[dict[str, Any]]
     name = arguments.name("role_name", role_name)
     roles = yield from ask(ac.SelectRoles(database=session.database, name=name), ac.Roles)
     found = yield from ask(ac.SelectGrants(database=ANY, role=name), ac.Grants)
-    shown: dict[str, Any] = {"role": name, "privileges": [_shown(grant) for grant in found.grants]}
     description = roles.roles[0].description if roles.roles else ""
-    return {**shown, "description": description} if description else shown
+    return {"role": name, "description": description, "privileges": [_shown(grant) for grant in found.grants]}
 
 
 def _shown(grant: ac.Grant) -> dict[str, str]:

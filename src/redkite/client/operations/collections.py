@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redkite.client import arguments
+from redkite.client.display import CollectionDescription
 from redkite.client.index_params import IndexParams
 from redkite.client.operations.indexes import create_index
 from redkite.client.operations.loading import load_collection
@@ -168,38 +169,42 @@ def describe_collection(session: Session, collection_name: str) -> Operation[dic
 # -- the description as users read it -----------------------------------------------------------
 def describe(info: results.CollectionInfo) -> dict[str, Any]:
     schema = info.schema
-    return {
-        "collection_name": schema.name,
-        "auto_id": schema.auto_id or any(field.auto_id for field in schema.fields),
-        "num_shards": info.shards,
-        "description": schema.description,
-        "fields": [_field(f) for f in schema.user_fields] + [_struct(s) for s in schema.struct_fields],
-        "functions": [_function(function) for function in schema.functions],
-        "aliases": list(info.aliases),
-        "collection_id": info.collection_id,
-        "consistency_level": int(info.consistency_level),
-        "consistency_level_name": info.consistency_level.name,
-        "properties": {**schema.properties, **info.properties},
-        "num_partitions": info.partitions,
-        "enable_dynamic_field": schema.enable_dynamic_field,
-        "enable_namespace": False,
-        "schema_version": schema.version,
-        "created_timestamp": info.created_timestamp,
-        "update_timestamp": info.update_timestamp,
-    }
+    return CollectionDescription(
+        {
+            "collection_name": schema.name,
+            "auto_id": schema.auto_id or any(field.auto_id for field in schema.fields),
+            "num_shards": info.shards,
+            "description": schema.description,
+            "fields": [_field(f) for f in schema.user_fields] + [_struct(s) for s in schema.struct_fields],
+            "functions": [_function(function, schema) for function in schema.functions],
+            "aliases": list(info.aliases),
+            "collection_id": info.collection_id,
+            "consistency_level": int(info.consistency_level),
+            "consistency_level_name": info.consistency_level.name,
+            "properties": {**schema.properties, **info.properties},
+            "num_partitions": info.partitions,
+            "enable_dynamic_field": schema.enable_dynamic_field,
+            "enable_namespace": False,
+            "schema_version": schema.version,
+            "created_timestamp": info.created_timestamp,
+            "update_timestamp": info.update_timestamp,
+        }
+    )
 
 
 _NUMERIC_PARAMS = ("dim", "max_length", "max_capacity")
 
 
 def _params(params: dict[str, str]) -> dict[str, Any]:
-    """Type parameters with the numbers as numbers and the flags as flags."""
+    """Type parameters as pymilvus shows them: numbers as numbers, `mmap_enabled` as a flag, others as texts."""
     shown: dict[str, Any] = {}
     for key, value in params.items():
         if key in _NUMERIC_PARAMS:
             shown[key] = int(value)
+        elif key == "mmap.enabled":
+            shown["mmap_enabled"] = value.lower() != "false"
         else:
-            shown["mmap_enabled" if key == "mmap.enabled" else key] = {"true": True, "false": False}.get(value, value)
+            shown[key] = value
     return shown
 
 
@@ -249,7 +254,8 @@ def _struct(struct: model.StructFieldSchema) -> dict[str, Any]:
     return {**shown, "struct_fields": sub_fields}
 
 
-def _function(function: model.FunctionSchema) -> dict[str, Any]:
+def _function(function: model.FunctionSchema, schema: model.CollectionSchema) -> dict[str, Any]:
+    ids = {field.name: field.field_id for field in schema.fields}
     return {
         "name": function.name,
         "id": function.function_id,
@@ -257,5 +263,7 @@ def _function(function: model.FunctionSchema) -> dict[str, Any]:
         "type": function.type,
         "params": dict(function.params),
         "input_field_names": list(function.input_field_names),
+        "input_field_ids": [ids[name] for name in function.input_field_names if name in ids],
         "output_field_names": list(function.output_field_names),
+        "output_field_ids": [ids[name] for name in function.output_field_names if name in ids],
     }

@@ -15,7 +15,7 @@ from redkite.client.session import Operation, Session, ask, ask_by_ids, fresh_pl
 from redkite.client.values import python_values
 from redkite.errors import DataNotMatchException, ParamError, SchemaMismatch
 from redkite.model import requests, results
-from redkite.model.types import FieldOp
+from redkite.model.types import FieldOp, changes_partly
 
 Ids = int | str | Sequence[int] | Sequence[str]
 
@@ -71,11 +71,12 @@ def upsert(
     """Write rows in place of those with the same primary key."""
     name = arguments.name("collection_name", collection_name)
     partition = arguments.optional_name("partition_name", partition_name)
-    partial = arguments.flag("partial_update", partial_update)
+    ops = _field_ops(field_ops)
+    partial = arguments.flag("partial_update", partial_update) or changes_partly(ops.values())
     if is_empty(data):
         return {"upsert_count": 0, "ids": []}
     write = _Write(session, name, partition, data, upsert=True, partial=partial)
-    write.ops = _field_ops(field_ops)
+    write.ops = ops
     write.condition = _condition(if_version, where, where_params)
     yield from write.run()
     return OmitZeroDict({"upsert_count": write.count, "ids": write.ids})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from redkite.client import arguments
-from redkite.client.highlighting import LexicalHighlighter, highlighter_of
+from redkite.client.highlighting import LexicalHighlighter, SemanticHighlighter, highlighter_of
 from redkite.client.operations.kinds import explain_of, tuning_of
 from redkite.client.operations.reads import Moment, TimeFields, flat_params, guarantee
 from redkite.client.operations.scoring import chains_of
@@ -52,8 +52,8 @@ class HybridOptions(TypedDict, total=False):
     """Fill every group as far as there are rows."""
     function_chains: FunctionChain | Sequence[FunctionChain] | None
     """Steps that score and order the hits anew. A `merge` step takes the place of the ranker."""
-    highlighter: LexicalHighlighter | None
-    """Marks words in the texts of the hits: `hit["highlight"]`."""
+    highlighter: LexicalHighlighter | SemanticHighlighter | None
+    """Marks words or sentences in the texts of the hits: `hit["highlight"]`."""
     rank_group_scorer: str | None
     """What ranks a group, of its hits' scores: `max`, `sum` or `avg`."""
     consistency_level: str | int | None

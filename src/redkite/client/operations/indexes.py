@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from redkite.client import arguments
 from redkite.client.index_params import IndexParam, IndexParams
 from redkite.client.session import Operation, Session, Wait, ask, backoff
@@ -87,8 +89,12 @@ def describe_index(session: Session, collection_name: str, index_name: str) -> O
 
 
 def _shown(index: results.IndexInfo) -> dict[str, Any]:
+    """Parameters that came as one JSON object are shown as one."""
+    params: dict[str, Any] = dict(index.params)
+    if "params" in params:
+        params["params"] = msgspec.json.decode(params["params"])
     return {
-        **index.params,
+        **params,
         "field_name": index.field,
         "index_name": index.index_name,
         "total_rows": index.total_rows,

@@ -20,7 +20,7 @@ from redkite.model.types import DataType
 if TYPE_CHECKING:
     from redkite.client.aggregation import SearchAggregation
     from redkite.client.chains import FunctionChain
-    from redkite.client.highlighting import LexicalHighlighter
+    from redkite.client.highlighting import LexicalHighlighter, SemanticHighlighter
     from redkite.client.operations.data import Ids
     from redkite.client.ranking import FunctionScore
     from redkite.client.schema import Function
@@ -70,8 +70,8 @@ class SearchOptions(TypedDict, total=False):
     """A function of type RERANK that scores the hits anew, or several."""
     function_chains: FunctionChain | Sequence[FunctionChain] | None
     """Steps that score and order the hits anew; instead of a ranker."""
-    highlighter: LexicalHighlighter | None
-    """Marks words in the texts of the hits: `hit["highlight"]`."""
+    highlighter: LexicalHighlighter | SemanticHighlighter | None
+    """Marks words or sentences in the texts of the hits: `hit["highlight"]`."""
     search_aggregation: SearchAggregation | None
     """Buckets of hits, in `.agg_buckets` of the result."""
     page_retain_order: bool | None

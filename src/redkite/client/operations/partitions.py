@@ -78,4 +78,5 @@ def describe_alias(session: Session, alias: str) -> Operation[dict[str, str]]:
 def list_aliases(session: Session, collection_name: str | None) -> Operation[dict[str, Any]]:
     collection = arguments.optional_name("collection_name", collection_name)
     found = yield from ask(requests.ListAliases(database=session.database, collection=collection), results.Aliases)
-    return {"aliases": list(found.aliases), "collection_name": found.collection, "db_name": found.database}
+    shown = {"aliases": list(found.aliases), "collection_name": found.collection, "db_name": found.database}
+    return {key: value for key, value in shown.items() if value or key == "aliases"}

@@ -6,13 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from redkite.client import arguments
 from redkite.client.operations.loading import refresh_load
 from redkite.client.session import Operation, Session, Wait, ask, backoff
-from redkite.errors import IndexNotFound, ParamError, Unexpected, Unimplemented
+from redkite.errors import IndexNotFound, ParamError, Unexpected
 from redkite.model import requests, results
+from redkite.model.inspection import GetMetrics, SystemMetrics
 from redkite.model.types import IndexState, LoadState
 from redkite.model.upkeep import CompactionPlanInfo, CompactionState, PlanState, SegmentInfo
+from redkite.model.usage import MEMORY_METRICS, STORAGE_METRICS, MemoryReport, StorageReport
 
 _MEGABYTE = 1024 * 1024
 _UNITS = {"b": 1, "kb": 1024, "mb": _MEGABYTE, "gb": 1024**3, "tb": 1024**4, "pb": 1024**5}
@@ -105,13 +109,14 @@ def list_compaction_tasks(session: Session, collection_name: str) -> Operation[C
     return CompactionPlans(0, found.state, list(found.plans), name)
 
 
-def optimize(session: Session, collection_name: str, target_size: str | None, wait: bool) -> Operation[OptimizeResult]:
-    """Make few large segments of a collection, and come back when they are indexed and loaded."""
+def optimize(
+    session: Session, collection_name: str, target_size: str | None, progress: list[str]
+) -> Operation[OptimizeResult]:
+    """Make few large segments of a collection, and come back when they are indexed and loaded. Each stage is added to
+    `progress` when it begins."""
     name = arguments.name("collection_name", collection_name)
-    if not arguments.flag("wait", wait):
-        raise Unimplemented("optimize(wait=False) is not supported: call compact() and poll get_compaction_state()")
     megabytes = AS_LARGE_AS_SENSIBLE if target_size is None else parse_size(target_size)
-    progress = ["waiting for indexes"]
+    progress.append("waiting for indexes")
     yield from _until_indexed(session, name)
     progress.append("compacting")
     request = requests.Compact(database=session.database, collection=name, target_megabytes=megabytes)
@@ -124,7 +129,14 @@ def optimize(session: Session, collection_name: str, target_size: str | None, wa
     if loaded.state is LoadState.Loaded:
         progress.append("refreshing load")
         yield from refresh_load(session, name)
-    return OptimizeResult("success", name, job.job_id, target_size, progress)
+    return OptimizeResult("success", name, job.job_id, target_size, list(progress))
+
+
+def check_optimize(collection_name: str, target_size: str | None) -> None:
+    """Raises ParamError for what `optimize` would refuse, before anything goes on beside the caller."""
+    arguments.name("collection_name", collection_name)
+    if target_size is not None:
+        parse_size(target_size)
 
 
 def parse_size(text: str) -> int:
@@ -167,11 +179,24 @@ def list_persistent_segments(
     wanted = () if states is None else tuple(arguments.integer("states", s) for s in states)
     request = requests.ListPersistentSegments(database=session.database, collection=name, states=wanted)
     found = yield from ask(request, results.Segments)
-    return list(found.segments)
+    return [msgspec.structs.replace(segment, collection_name=name) for segment in found.segments]
 
 
 def list_loaded_segments(session: Session, collection_name: str) -> Operation[list[SegmentInfo]]:
     """Segments that searches look at, with their indexes and nodes."""
     name = arguments.name("collection_name", collection_name)
     found = yield from ask(requests.ListLoadedSegments(database=session.database, collection=name), results.Segments)
-    return list(found.segments)
+    return [msgspec.structs.replace(segment, collection_name=name) for segment in found.segments]
+
+
+def memory_report(session: Session) -> Operation[MemoryReport]:
+    return msgspec.json.decode((yield from _metrics(session, MEMORY_METRICS)), type=MemoryReport)
+
+
+def storage_report(session: Session) -> Operation[StorageReport]:
+    return msgspec.json.decode((yield from _metrics(session, STORAGE_METRICS)), type=StorageReport)
+
+
+def _metrics(session: Session, kind: str) -> Operation[str]:
+    question = msgspec.json.encode({"metric_type": kind}).decode()
+    return (yield from ask(GetMetrics(database=session.database, question=question), SystemMetrics)).answer

@@ -201,12 +201,21 @@ class _Line:
     def close(self) -> None:
         self._socket.close()
 
+    def __del__(self) -> None:
+        """A client that nobody closed leaves no socket behind for the interpreter to complain of."""
+        if hasattr(self, "_socket"):  # else nobody was reached
+            self.close()
+
 
 def _dial(address: str, timeout: float | None) -> socket.socket:
     if address.startswith("unix:"):
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.settimeout(timeout)
-        line.connect(address.removeprefix("unix:").removeprefix("//"))
+        try:
+            line.settimeout(timeout)
+            line.connect(address.removeprefix("unix:").removeprefix("//"))
+        except OSError:
+            line.close()
+            raise
         return line
     host, _, port = address.rpartition(":")
     line = socket.create_connection((host.strip("[]"), int(port)), timeout)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import AsyncGenerator
 
 from redkite.client.transports import retry
 from redkite.client.transports.base import remaining
@@ -39,7 +40,7 @@ class AsyncDirectTransport:
     async def close(self) -> None:
         hub, self._hub = self._hub, None
         if hub is not None:
-            hub.close()
+            await hub.end()
 
     async def _live(self, deadline: float | None) -> _Hub:
         hub = self._hub
@@ -69,6 +70,7 @@ class _Hub:
         self._open = 0
         self._idle: list[_Line] = []
         self._waiting: deque[asyncio.Future[_Line | None]] = deque()
+        self._watch: AsyncGenerator[None, None] | None = None
 
     def mine(self) -> bool:
         """Whether it belongs to the running loop of this process."""
@@ -97,7 +99,23 @@ class _Hub:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)
             self._speech.connected(info)
+            self._watch = self._until_the_end()
+            await anext(self._watch)
             self.greeted = True
+
+    async def _until_the_end(self) -> AsyncGenerator[None, None]:
+        """A loop ends the generators that were begun in it before it closes: connections that nobody closed go then,
+        while they still can without a word."""
+        try:
+            yield
+        finally:
+            self.close()
+
+    async def end(self) -> None:
+        """Close the connections, and watch the loop no longer."""
+        self.close()
+        if self._watch is not None and self.mine():
+            await self._watch.aclose()
 
     async def once(self, request: Request, deadline: float | None) -> Result:
         method, data = encode_pieces(request)

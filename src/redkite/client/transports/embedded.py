@@ -16,6 +16,7 @@ from redkite.client.transports.engines import Engine, acquire, release
 from redkite.errors import Timeout
 from redkite.model.requests import Request
 from redkite.model.results import Result
+from redkite.spans import carried
 
 MAX_READERS = 8
 """Threads that read for the tasks of one asynchronous client, at most."""
@@ -82,7 +83,7 @@ class AsyncEmbeddedTransport:
         if engine.orphaned or service.is_quick(request):
             outcome = service.call(request)
         else:
-            outcome = await self._here().wait(self._pool().submit(service.call, request))
+            outcome = await self._here().wait(self._pool().submit(carried(service.call), request))
         if isinstance(outcome, Future):
             outcome = await self._here().wait(outcome)
         return outcome

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import Any, Protocol
 
 from redkite.errors import ConnectError, ParamError
@@ -72,7 +75,34 @@ _OPEN: dict[tuple[str, bool], Engine] = {}
 _ABANDONED: list[Engine] = []
 """Engines of the parent process, kept so that nothing of theirs is ever finalised here."""
 _LOCK = Lock()
+_holder = 0
+"""The thread that has the lock."""
+_LEFT: deque[Engine] = deque()
+"""Engines that a client has left, whose leaving was not looked at yet."""
 _PID = os.getpid()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """While no other thread opens or closes an engine. Clients that are collected meanwhile, in this very thread, leave
+    at its end: their finalizers come at any moment, and cannot wait for what they interrupt."""
+    global _holder
+    with _LOCK:
+        _holder = get_ident()
+        try:
+            yield
+        finally:
+            try:
+                while _LEFT:
+                    _leave(_LEFT.popleft())
+            finally:
+                _holder = 0
+
+
+def _leave(engine: Engine) -> None:
+    if engine.leave() and _OPEN.get(engine.key) is engine:
+        del _OPEN[engine.key]
+        engine.close()
 
 
 def open_handle(path: str, **options: Any) -> Handle:
@@ -90,7 +120,7 @@ def acquire(path: str, read_only: bool = False, memory_limit: int = 0, verify: b
     """The engine of an absolute path, opened if it is not yet. Each `acquire` wants one `release`. Raises ParamError
     when the engine is open already with another memory limit, or without comparing checksums when that is not asked
     for now."""
-    with _LOCK:
+    with _alone():
         engine = _OPEN.get((path, read_only))
         if engine is None:
             asked: dict[str, Any] = {"read_only": read_only, "memory_limit": memory_limit}
@@ -115,17 +145,17 @@ def acquire(path: str, read_only: bool = False, memory_limit: int = 0, verify: b
 
 def release(engine: Engine) -> None:
     """Leave an engine; the last one closes it."""
-    with _LOCK:
-        if not engine.leave() or _OPEN.get(engine.key) is not engine:
-            return
-        del _OPEN[engine.key]
-        engine.close()
+    _LEFT.append(engine)
+    if _holder != get_ident():
+        with _alone():
+            pass  # its end looks at those who have left
 
 
 def _after_fork() -> None:
-    global _LOCK, _PID
+    global _LOCK, _PID, _holder
     parent, _PID = _PID, os.getpid()
-    _LOCK = Lock()
+    _LOCK, _holder = Lock(), 0
+    _LEFT.clear()
     for engine in _OPEN.values():
         engine.orphan(parent)
     _ABANDONED.extend(_OPEN.values())

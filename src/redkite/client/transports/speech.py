@@ -10,6 +10,7 @@ import time
 from enum import IntEnum
 from uuid import uuid4
 
+from redkite import spans
 from redkite.client.endpoint import Endpoint
 from redkite.client.transports import retry
 from redkite.errors import ConnectError, MilvusException, Timeout, Unavailable, Unimplemented, from_code
@@ -60,6 +61,8 @@ class Speech:
     def metadata(self, request: Request) -> Metadata:
         number = ("client-request-id", f"{self._prefix}-{next(self._numbers)}")
         asker: Metadata = ((USER_KEY, request.user),) if request.user else ()
+        if spans.is_on():
+            asker += tuple(spans.headers().items())
         if request.database:
             return (("dbname", request.database), number, *asker, *self._fixed, *self._identifier)
         return (number, *asker, *self._fixed, *self._identifier)

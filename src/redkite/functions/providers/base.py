@@ -95,12 +95,6 @@ def any_text(text: str) -> str | None:
     return text or None
 
 
-def count_of(text: str) -> int | None:
-    """Reads a number from 1."""
-    number = whole_number(text)
-    return number if number is not None and number >= 1 else None
-
-
 FLAG: Read = truth
 NUMBER: Read = whole_number
 

@@ -148,10 +148,8 @@ def _check_params(field: FieldSchema) -> None:
             raise InvalidParameter(f"type param {key} is only for VarChar and Text fields, field name = {field.name}")
         if key == "enable_match" and _flag(field, key, value):
             check_match(field)
-        if key == "mmap.enabled" and not _flag(field, key, value):
-            raise Unimplemented(
-                f"field {field.name}: mmap.enabled=false is not built in this version, sealed data is always mapped"
-            )
+        if key == "mmap.enabled":
+            _flag(field, key, value)
 
 
 def _flag(field: FieldSchema, key: str, value: str) -> bool:

@@ -63,6 +63,20 @@ def check_snapshot_name(name: str, limits: Limits = LIMITS) -> str:
     return name
 
 
+def check_resource_group_name(name: str, limits: Limits = LIMITS) -> str:
+    if not name:
+        raise InvalidParameter("resource group name couldn't be empty")
+    start = f"Invalid resource group name {name}. "
+    if _too_long(name, limits):
+        size = limits.max_name_length
+        raise InvalidParameter(f"{start}the length of resource group name must be less than {size} characters")
+    if not _STARTS.match(name):
+        raise InvalidParameter(f"{start}the first character of a resource group name must be an underscore or letter")
+    if not _WORD.fullmatch(name):
+        raise InvalidParameter(f"{start}resource group name can only contain numbers, letters and underscores")
+    return name
+
+
 def check_field_name(name: str, limits: Limits = LIMITS) -> str:
     name = name.strip()
     if not name:

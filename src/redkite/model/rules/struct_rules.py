@@ -41,9 +41,9 @@ def check_struct(collection: str, struct: StructFieldSchema, limits: Limits) -> 
     for key, value in struct.params.items():
         if key != _MMAP:
             raise InvalidParameter(f"type param {key} is not supported for the struct array field {struct.name}")
-        if truth(value) is not True:
+        if truth(value) is None:
             raise InvalidParameter(
-                f"struct array field {struct.name}: mmap.enabled={value} is refused, sealed data is always mapped"
+                f"the value for {key} of struct array field {struct.name} must be true or false, but got {value}"
             )
     names = [part_name(struct, part) for part in struct.fields]
     for name in names:

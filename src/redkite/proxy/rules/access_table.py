@@ -9,8 +9,15 @@ from typing import Final, Literal, NamedTuple
 
 from redkite.model import access as ac
 from redkite.model import analysis as an
+from redkite.model import external as ex
+from redkite.model import imports as im
+from redkite.model import legacy as lg
+from redkite.model import placement as pl
+from redkite.model import replication as rp
 from redkite.model import requests as rq
 from redkite.model.advice import AdviseIndex, MeasureRecall
+from redkite.model.changes import AcknowledgeFeed, DropFeed, ListFeeds, ReadChanges
+from redkite.model.describing import BatchDescribeCollection
 from redkite.model.exchange import ExportSnapshot, GetExportSnapshotState, RestoreExternalSnapshot
 from redkite.model.inspection import GetMetrics
 
@@ -30,7 +37,8 @@ OPEN: Final = frozenset(
         rq.Connect, rq.GetVersion, rq.CheckHealth, rq.GetComponentStates, rq.AllocTimestamp, rq.HasCollection,
         rq.ShowCollections, rq.ListDatabases, rq.GetFlushAllState, rq.GetCompactionState, rq.GetCompactionPlans,
         rq.ListPersistentSegments, rq.ListLoadedSegments, rq.GetRestoreSnapshotState, an.RunAnalyzer,
-        an.ComputePhraseMatchSlop, GetMetrics,
+        an.ComputePhraseMatchSlop, GetMetrics, pl.GetReplicas,
+        lg.CalcDistance, lg.ReplicateMessage, lg.RegisterLink, lg.Dummy, ex.GetRefreshProgress, ex.ListRefreshJobs,
     }
 )  # fmt: skip
 """What any user may; lists show only what a grant names."""
@@ -51,9 +59,10 @@ _COLLECTION: Final[dict[str, tuple[type[rq.Request], ...]]] = {
     "Upsert": (rq.Upsert,),
     "Delete": (rq.Delete,),
     "Search": (rq.Search, rq.HybridSearch, MeasureRecall, AdviseIndex),
-    "Query": (rq.Query,),
+    "Query": (rq.Query, ReadChanges, ListFeeds, DropFeed, AcknowledgeFeed),
     "Compaction": (rq.Compact,),
     "AddCollectionField": (rq.AddCollectionField, rq.AddCollectionStructField),
+    "RefreshExternalCollection": (ex.RefreshExternalCollection,),
     "AlterCollectionSchema": (rq.DropCollectionField, rq.AddFunctionField, rq.DropFunctionField),
     "CreateSnapshot": (rq.CreateSnapshot,),
     "DropSnapshot": (rq.DropSnapshot,),
@@ -62,9 +71,20 @@ _COLLECTION: Final[dict[str, tuple[type[rq.Request], ...]]] = {
     "RestoreSnapshot": (rq.RestoreSnapshot, rq.ListRestoreSnapshotJobs),
     "DescribeCollection": (rq.DescribeCollection,),
     "GetFlushState": (rq.GetFlushState,),
+    "Import": (im.Import, im.ImportFiles, im.CommitImport, im.AbortImport),
+    "GetImportProgress": (im.GetImportState, im.DescribeImport),
+    "ListImport": (im.ListImportTasks, im.ListImports),
+    "LoadBalance": (pl.LoadBalance,),
 }
 _DATABASE: Final[dict[str, tuple[type[rq.Request], ...]]] = {
-    "CreateCollection": (rq.CreateCollection, rq.AlterCollection, rq.AlterCollectionField, rq.AlterFunction),
+    "CreateCollection": (
+        rq.CreateCollection,
+        rq.AlterCollection,
+        rq.AlterCollectionField,
+        rq.AlterFunction,
+        lg.AddCollectionFunction,
+        lg.DropCollectionFunction,
+    ),
     "DropCollection": (rq.DropCollection, rq.TruncateCollection),
     "RenameCollection": (rq.RenameCollection,),
     "CreateAlias": (rq.CreateAlias, rq.AlterAlias),
@@ -92,9 +112,24 @@ _CLUSTER: Final[dict[str, tuple[type[rq.Request], ...]]] = {
     "OperatePrivilegeGroup": (ac.ChangePrivilegeGroup,),
     "BackupRBAC": (ac.BackupAccess,),
     "RestoreRBAC": (ac.RestoreAccess,),
+    "CreateResourceGroup": (pl.CreateResourceGroup,),
+    "UpdateResourceGroups": (pl.UpdateResourceGroups,),
+    "DropResourceGroup": (pl.DropResourceGroup,),
+    "ListResourceGroups": (pl.ListResourceGroups,),
+    "DescribeResourceGroup": (pl.DescribeResourceGroup,),
+    "TransferNode": (pl.TransferNode,),
+    "TransferReplica": (pl.TransferReplica,),
     "AddFileResource": (an.AddFileResource,),
     "RemoveFileResource": (an.RemoveFileResource,),
     "ListFileResources": (an.ListFileResources,),
+    "UpdateReplicateConfiguration": (
+        rp.UpdateReplicateConfiguration,
+        rp.ReadReplication,
+        rp.ApplyReplication,
+        rp.FreezeWrites,
+        rp.CountEverything,
+    ),
+    "GetReplicateConfiguration": (rp.GetReplicateConfiguration, rp.GetReplicateInfo),
 }
 
 
@@ -109,6 +144,7 @@ def _table() -> dict[type[rq.Request], Needs]:
         for kind in kinds
     }
     found[rq.Flush] = Needs("Flush", "collections", "collections")
+    found[BatchDescribeCollection] = Needs("DescribeCollection", "collections", "collections")
     found[ac.UpdateUser] = Needs("UpdateUser", "user", "name")
     found[ac.SelectUsers] = Needs("SelectUser", "user", "name")
     return found

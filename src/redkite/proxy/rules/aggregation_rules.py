@@ -16,7 +16,6 @@ from redkite.proxy.rules.kind_rules import group_plan, sort_keys
 from redkite.query.buckets import SCORE, BucketPlan, Level
 from redkite.query.plan import Aggregate, AggregatePlan, GroupPlan, SortKey
 
-COUNT_ALL = "count(*)"
 EVERYTHING = "*"
 _OPERATIONS = ("count", "sum", "avg", "min", "max")
 _OWN_KEYS = ("_count", "_key")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from redkite.errors import InvalidParameter, Unimplemented
+from redkite.errors import InvalidParameter
 from redkite.filter import compile_filter
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.schema import CollectionSchema, FieldSchema, FunctionSchema
@@ -51,6 +51,11 @@ _GROUPS = (*(t for t in DataType if t.is_integer), DataType.BOOL, DataType.TIMES
 _MERGES: tuple[str, ...] = ("rrf", "weighted", *MODES)
 
 
+def _wire_name(stage: FunctionChainStage) -> str:
+    """As Milvus's protocol names it: FunctionChainStagePreProcess."""
+    return "FunctionChainStage" + stage.name.title().replace("_", "")
+
+
 def no_files(name: str) -> bytes:
     """Where there are no file resources."""
     raise InvalidParameter(f"file resource {name} not found")
@@ -70,11 +75,10 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def read_chains(chains: Sequence[FunctionChain], given: Given) -> Stages:
-    """The chains in the order of their stages. Raises Unimplemented for stages and functions that are known and not
-    built, else InvalidParameter."""
+    """The chains in the order of their stages. Raises InvalidParameter, also for stages in which there are no hits."""
     reader = _Reader(given)
-    for chain in sorted(chains, key=lambda chain: chain.stage):
-        reader.add(chain)
+    for place, chain in sorted(enumerate(chains), key=lambda numbered: numbered[1].stage):
+        reader.add(place, chain)
     return Stages(tuple(reader.early), reader.merge, tuple(reader.late), tuple(reader.post))
 
 
@@ -93,7 +97,7 @@ class _Reader:
         self.post: list[Chain] = []
         self.merge: MergeStep | None = None
 
-    def add(self, given: FunctionChain) -> None:
+    def add(self, place: int, given: FunctionChain) -> None:
         if not given.ops:
             raise InvalidParameter(f"function chain '{given.name}' has no steps")
         self._fields = {}
@@ -103,9 +107,8 @@ class _Reader:
             steps = self._steps(given)
             stages[given.stage].append(Chain(steps, tuple(self._fields)))
         else:
-            raise Unimplemented(
-                f"stage {given.stage.name} of function chain '{given.name}' is not supported in this version: "
-                "L0_RERANK, L1_RERANK, L2_RERANK and POST_PROCESS are"
+            raise InvalidParameter(
+                f"function chain[{place}] stage {_wire_name(given.stage)} is not supported in search request"
             )
 
     # -- steps ----------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ FIELD_TYPES: dict[str, frozenset[DataType]] = {
 FLOAT_METRICS = (Metric.L2, Metric.IP, Metric.COSINE)
 BIT_METRICS = (Metric.HAMMING, Metric.JACCARD)
 SET_METRICS = (Metric.SUBSTRUCTURE, Metric.SUPERSTRUCTURE)
-SPARSE_METRICS = (Metric.IP,)
 
 
 @dataclass(frozen=True, slots=True)

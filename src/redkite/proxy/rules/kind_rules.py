@@ -206,12 +206,8 @@ def check_struct_kinds(request: Search, field: FieldSchema, schema: CollectionSc
         if grouped or request.aggregation is not None:
             raise InvalidParameter("not support search_group_by operation based on embedding list column")
         return
-    if request.aggregation is not None:
-        raise InvalidParameter("search_aggregation is not supported by element-level search")
     if request.grouping is not None and request.grouping.fields != (schema.primary.name,):
         raise InvalidParameter("element-level search can only be grouped by the primary key")
-    if request.function_score is not None or request.function_chains:
-        raise InvalidParameter("rerank functions are not supported by element-level search")
 
 
 def _check_aggregation_alone(request: Search) -> None:

@@ -19,7 +19,7 @@ _ONE_METRIC = {Metric.MAX_SIM, Metric.MAX_SIM_COSINE}
 COUNT = "count(*)"
 EVERYTHING = "*"
 MAX_DECIMALS = 6
-_TOKEN = re.compile(r"[0-9a-fA-F-]{32,36}")
+_TOKEN = re.compile(r"[0-9A-Fa-f-]{32,60}(\.[A-Za-z0-9_-]+)?")
 _NOT_IN_A_KEY = frozenset("()[]*'\"")
 
 

@@ -13,7 +13,7 @@ from redkite.functions.base import FieldFunction
 from redkite.functions.registry import Functions
 from redkite.model.batch import EMPTY_OBJECT, absent_column, arrow_type, batch_field, data_type_of, default_scalar
 from redkite.model.limits import LIMITS, Limits
-from redkite.model.rules.property_rules import allows_insert_auto_id
+from redkite.model.rules.property_rules import allows_insert_auto_id, insertable_outputs
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
 from redkite.proxy.rules.column_rules import check_values, fit
@@ -40,6 +40,7 @@ class RowRules:
         self._types = {field.name: arrow_type(field) for field in schema.fields}
         self._arrow = pa.schema([batch_field(field) for field in schema.fields])
         self._allows_auto_id = allows_insert_auto_id(schema.properties)
+        self._outputs = insertable_outputs(schema)
 
     def needs_ids(self, rows: pa.RecordBatch, upsert: bool) -> bool:
         """Whether `check` wants generated primary keys."""
@@ -66,13 +67,14 @@ class RowRules:
         columns = {
             field.name: self._column(field, given, rows.num_rows, zone)
             for field in self.schema.fields
-            if field.name not in self.functions
+            if field.name not in self.functions or field.name in given
         }
         check_structs(self.schema, columns)
         if upsert:
             self._check_unique(columns[self._primary.name])
         for name, function in self.functions.items():
-            columns[name] = function.fill([columns[key] for key in function.inputs])
+            if name not in columns:
+                columns[name] = function.fill([columns[key] for key in function.inputs])
         return pa.RecordBatch.from_arrays([columns[name] for name in self._arrow.names], schema=self._arrow)
 
     def check_part(self, rows: pa.RecordBatch, zone: tzinfo = UTC) -> pa.RecordBatch:
@@ -90,7 +92,7 @@ class RowRules:
         check_structs(self.schema, columns)
         self._check_unique(columns[self._primary.name])
         for name, function in self.functions.items():
-            if columns.keys() >= set(function.inputs):
+            if name not in columns and columns.keys() >= set(function.inputs):
                 columns[name] = function.fill([columns[key] for key in function.inputs])
         fields = [batch_field(field) for field in self.schema.fields if field.name in columns]
         return pa.RecordBatch.from_arrays([columns[field.name] for field in fields], schema=pa.schema(fields))
@@ -130,7 +132,7 @@ class RowRules:
                 raise InvalidParameter(
                     f"fieldName {name} not exist in collection schema, fieldType {claimed}, fieldId 0"
                 )
-            if name in self.functions:
+            if name in self.functions and name not in self._outputs:
                 raise InvalidParameter(f"Attempt to insert an unexpected function output field `{name}` to collection")
             kind = self._claimed(field)
             given[name] = (kind, column)

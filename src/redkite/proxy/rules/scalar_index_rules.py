@@ -46,11 +46,6 @@ _JSON_PARAMS = frozenset({PATH, CAST, FUNCTION})
 _GRAM_PARAMS = frozenset({LEAST_GRAM, MOST_GRAM})
 
 
-def is_scalar_type(index_type: str) -> bool:
-    """Whether a name is that of an index for scalar fields only."""
-    return index_type in ALIASES or (index_type in FIELD_TYPES and index_type != AUTOINDEX)
-
-
 def could_mean_key(index_type: str, params: Mapping[str, str]) -> bool:
     """Whether an index on a field that does not exist can be meant for a key of the dynamic field."""
     kind = ALIASES.get(index_type, index_type)

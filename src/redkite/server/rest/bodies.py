@@ -37,7 +37,7 @@ class DropDatabasePropertiesReq(Body, frozen=True):
 
 # -- collections --------------------------------------------------------------------------------
 class CollectionNameReq(Body, frozen=True):
-    required = ("collection_name",)
+    required: ClassVar[tuple[str, ...]] = ("collection_name",)
     collection_name: str = ""
 
 
@@ -217,6 +217,7 @@ class CollectionIDReq(Body, frozen=True):
     id: Any = None
     output_fields: tuple[str, ...] = ("*",)
     consistency_level: str = ""
+    as_of: int = 0
 
 
 class QueryReqV2(Body, frozen=True):
@@ -345,6 +346,11 @@ class IndexReq(Body, frozen=True):
     required = ("collection_name", "index_name")
     collection_name: str = ""
     index_name: str = ""
+
+
+class DescribeIndexReq(IndexReq, frozen=True):
+    title = "IndexReq"
+    timestamp: int = 0
 
 
 class IndexReqWithProperties(Body, frozen=True):

@@ -12,7 +12,7 @@ from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.moments import read_time_parts
 from redkite.model.schema import CollectionSchema
-from redkite.model.types import FieldOp
+from redkite.model.types import FieldOp, changes_partly
 from redkite.server.rest.bodies import (
     CollectionDataReq,
     CollectionFilterReq,
@@ -29,9 +29,11 @@ from redkite.server.rest.exchange import (
     consistency,
 )
 from redkite.server.rest.functions import function_chains, function_score
-from redkite.server.rest.highlighting import add_highlights, highlighter_of
+from redkite.server.rest.highlighting import highlighter_of
 from redkite.server.rest.kinds import bucket_rows, explained, query_kinds, search_kinds, stored_ids
-from redkite.server.rest.rows import key_list, query_rows, read_ids, read_queries, read_rows, search_rows
+from redkite.server.rest.rendering import answered_hits, answered_rows
+from redkite.server.rest.rows import key_list, read_ids, read_queries, read_rows
+from redkite.server.rest.streams import Content
 
 T = TypeVar("T")
 
@@ -67,15 +69,17 @@ async def _insert(exchange: Exchange, body: CollectionDataReq) -> bytes:
 
 
 async def _upsert(exchange: Exchange, body: UpsertReq) -> bytes:
-    rows, info = await _rows(exchange, body, upsert=True, partial=body.partial_update)
+    ops = _field_ops(body.field_ops)
+    partial = body.partial_update or changes_partly(ops.values())
+    rows, info = await _rows(exchange, body, upsert=True, partial=partial)
     request = rq.Upsert(
         database=exchange.database,
         collection=body.collection_name,
         rows=rows,
         partition=body.partition_name,
         schema_timestamp=info.update_timestamp,
-        partial=body.partial_update,
-        field_ops=_field_ops(body.field_ops),
+        partial=partial,
+        field_ops=ops,
         condition=_condition(body),
     )
     written = await exchange.ask(request, rs.Mutation)
@@ -123,7 +127,7 @@ async def _delete(exchange: Exchange, body: CollectionFilterReq) -> bytes:
 
 
 # -- reads --------------------------------------------------------------------------------------
-async def _get(exchange: Exchange, body: CollectionIDReq) -> bytes:
+async def _get(exchange: Exchange, body: CollectionIDReq) -> Content:
     info = await _info(exchange, body.collection_name)
     ids = read_ids(info.schema.primary, body.id)
     partitions = body.partition_names + ((body.partition_name,) if body.partition_name else ())
@@ -134,11 +138,12 @@ async def _get(exchange: Exchange, body: CollectionIDReq) -> bytes:
         output_fields=body.output_fields,
         partitions=partitions,
         consistency_level=consistency(body.consistency_level),
+        as_of=body.as_of,
     )
     return await _answer_rows(exchange, request, info)
 
 
-async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
+async def _query(exchange: Exchange, body: QueryReqV2) -> Content:
     info = await _info(exchange, body.collection_name)
     counting = body.output_fields == (_COUNT,)
     request = rq.Query(
@@ -159,11 +164,11 @@ async def _query(exchange: Exchange, body: QueryReqV2) -> bytes:
     return await _answer_rows(exchange, request, info)
 
 
-async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.CollectionInfo) -> bytes:
-    def finish(found: rs.Result) -> bytes:
+async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.CollectionInfo) -> Content:
+    def finish(found: rs.Result) -> Content:
         assert isinstance(found, rs.Rows)
-        rows = query_rows(found, info.schema, exchange.integers_as_text)
-        return answer(rows, cost=0, **explained(found.explanation))
+        more = {"cost": 0, **explained(found.explanation)}
+        return answered_rows(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
 
@@ -181,7 +186,7 @@ async def _queries(exchange: Exchange, body: SearchReqV2, schema: CollectionSche
     return await _run(exchange, read, len(given) <= _INLINE_VECTORS)
 
 
-async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
+async def _search(exchange: Exchange, body: SearchReqV2) -> Content:
     if body.ids is None and not body.data:
         raise MissingKeys("either 'ids' (for primary key search) or 'data' (for vector search) must be provided")
     info = await _info(exchange, body.collection_name)
@@ -217,14 +222,14 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> bytes:
         highlighter=highlighter_of(body.highlighter),
     )
 
-    def finish(found: rs.Result) -> bytes:
+    def finish(found: rs.Result) -> Content:
         assert isinstance(found, rs.Hits)
         if found.buckets is not None:
             buckets = bucket_rows(found.buckets, info.schema, exchange.integers_as_text)
             return answer(buckets, cost=0, aggTopks=[len(some) for some in found.buckets])
-        rows = add_highlights(search_rows(found, info.schema, exchange.integers_as_text), found)
-        more = {"recalls": found.recalls} if found.recalls else {}
-        return answer(rows, cost=0, topks=found.topks, **more, **explained(found.explanation))
+        recalls = {"recalls": found.recalls} if found.recalls else {}
+        more = {"cost": 0, "topks": found.topks, **recalls, **explained(found.explanation)}
+        return answered_hits(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
 

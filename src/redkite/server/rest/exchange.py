@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from redkite.model.types import ConsistencyLevel
 from redkite.server.calls import Calls
 from redkite.server.observer import WRITES, Call
 from redkite.server.rest.bodies import Body, Part
+from redkite.server.rest.streams import Content
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
@@ -105,7 +107,7 @@ class Exchange:
         return await self.calls.call(request, noted)
 
 
-Handler = Callable[[Exchange, Any], Awaitable[bytes]]
+Handler = Callable[[Exchange, Any], Awaitable[Content]]
 
 
 class Endpoint(NamedTuple):
@@ -162,19 +164,46 @@ def _without_nulls(data: bytes) -> Any:
     return raw
 
 
-def _missing(body: Any) -> list[str]:
+class _Wanted(NamedTuple):
+    """What has to be looked at in a body of one type."""
+
+    required: tuple[tuple[str, str], ...]
+    """Names of attributes, and as error texts show them."""
+    parts: tuple[str, ...]
+    """Attributes that may hold structs."""
+
+
+@functools.cache
+def _wanted(kind: type[Body] | type[Part]) -> _Wanted:
+    required = tuple((name, "".join(map(_capital, name.split("_")))) for name in kind.required)
+    parts = tuple(field.name for field in msgspec.structs.fields(kind) if _may_hold_struct(field.type))
+    return _Wanted(required, parts)
+
+
+def _capital(word: str) -> str:
+    return "ID" if word == "id" else word.capitalize()
+
+
+def _may_hold_struct(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return True
+    return any(_may_hold_struct(inner) for inner in getattr(kind, "__args__", ()))
+
+
+def _missing(body: Body | Part) -> list[str]:
     """One line for each required key that is not there, also of the structs inside."""
-    name = body.title or type(body).__name__
-    lines = [
-        f"Key: '{name}.{tag}' Error:Field validation for '{tag}' failed on the 'required' tag"
-        for field in body.required
-        if getattr(body, field) in ("", None, (), [], {})
-        for tag in ("".join(part.capitalize() for part in field.split("_")),)
-    ]
-    for field in body.__struct_fields__:
-        value = getattr(body, field)
+    kind = type(body)
+    wanted = _wanted(kind)
+    lines = []
+    for name, tag in wanted.required:
+        value = getattr(body, name)
+        if not value and value is not False:
+            shown = f"Key: '{body.title or kind.__name__}.{tag}'"
+            lines.append(f"{shown} Error:Field validation for '{tag}' failed on the 'required' tag")
+    for name in wanted.parts:
+        value = getattr(body, name)
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, msgspec.Struct):
+            if isinstance(item, Body | Part):
                 lines += _missing(item)
     return lines
 

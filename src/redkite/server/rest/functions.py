@@ -60,6 +60,8 @@ class _Chain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def function_chains(given: Sequence[Any]) -> tuple[FunctionChain, ...]:
     """The `functionChains` of a body."""
+    if not given:
+        return ()
     try:
         chains = msgspec.convert(given, tuple[_Chain, ...])
     except msgspec.ValidationError as error:

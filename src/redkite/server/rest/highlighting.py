@@ -30,8 +30,8 @@ def highlighter_of(given: Mapping[str, Any]) -> Highlighter | None:
 def add_highlights(rows: list[dict[str, Any]], found: Hits) -> list[dict[str, Any]]:
     """The rows with what is marked in each."""
     for marked in found.highlights:
-        for row, fragments in zip(rows, marked.fragments.to_pylist(), strict=True):
-            row.setdefault(_HIGHLIGHT, {})[marked.field] = {"fragments": fragments, "scores": []}
+        for row, shown in zip(rows, marked.shown(), strict=True):
+            row.setdefault(_HIGHLIGHT, {})[marked.field] = shown
     return rows
 
 

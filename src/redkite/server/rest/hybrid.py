@@ -12,16 +12,18 @@ from redkite.model.moments import read_time_parts
 from redkite.model.reading import Grouping
 from redkite.model.tuning import TUNING_KEYS, read_tuning
 from redkite.server.rest.bodies import HybridSearchReq, SubSearchReq
-from redkite.server.rest.exchange import Endpoint, Exchange, answer, consistency
+from redkite.server.rest.exchange import Endpoint, Exchange, consistency
 from redkite.server.rest.functions import function_chains, function_score
-from redkite.server.rest.highlighting import add_highlights, highlighter_of
+from redkite.server.rest.highlighting import highlighter_of
 from redkite.server.rest.kinds import explained
-from redkite.server.rest.rows import read_queries, search_rows
+from redkite.server.rest.rendering import answered_hits
+from redkite.server.rest.rows import read_queries
+from redkite.server.rest.streams import Content
 
 _INLINE_VECTORS = 8
 
 
-async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> bytes:
+async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> Content:
     info = await exchange.ask(
         rq.DescribeCollection(database=exchange.database, collection=body.collection_name), rs.CollectionInfo
     )
@@ -50,10 +52,10 @@ async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> bytes:
         time_fields=read_time_parts(body.time_fields),
     )
 
-    def finish(found: rs.Result) -> bytes:
+    def finish(found: rs.Result) -> Content:
         assert isinstance(found, rs.Hits)
-        rows = add_highlights(search_rows(found, info.schema, exchange.integers_as_text), found)
-        return answer(rows, cost=0, topks=found.topks, **explained(found.explanation))
+        more = {"cost": 0, "topks": found.topks, **explained(found.explanation)}
+        return answered_hits(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
 

@@ -8,13 +8,14 @@ from redkite.model import results as rs
 from redkite.model.types import IndexState
 from redkite.server.rest.bodies import (
     CollectionNameReq,
+    DescribeIndexReq,
     IndexParam,
     IndexParamReq,
     IndexReq,
     IndexReqWithKeys,
     IndexReqWithProperties,
 )
-from redkite.server.rest.exchange import Endpoint, Exchange, answer, texts
+from redkite.server.rest.exchange import Endpoint, Exchange, answer, refuse_unserved, texts
 
 AUTOINDEX = "AUTOINDEX"
 _PROPERTIES = ("mmap.enabled", "indexoffsetcache.enabled", "warmup")
@@ -53,7 +54,8 @@ async def _list(exchange: Exchange, body: CollectionNameReq) -> bytes:
     return answer([index.index_name for index in await indexes_of(exchange, body.collection_name)])
 
 
-async def _describe(exchange: Exchange, body: IndexReq) -> bytes:
+async def _describe(exchange: Exchange, body: DescribeIndexReq) -> bytes:
+    refuse_unserved(body, "timestamp")
     found = await indexes_of(exchange, body.collection_name, body.index_name)
     return answer([_described(index) for index in found])
 
@@ -70,6 +72,8 @@ def _described(index: rs.IndexInfo) -> dict[str, object]:
         "pendingRows": index.pending_rows,
         "indexState": _STATES[index.state],
         "failReason": index.fail_reason,
+        "minIndexVersion": 0,
+        "maxIndexVersion": 0,
         "indexParams": [{"key": key, "value": value} for key, value in index.params.items()],
     }
 
@@ -110,7 +114,7 @@ async def _drop(exchange: Exchange, body: IndexReq) -> bytes:
 
 ENDPOINTS = {
     "indexes/list": Endpoint(CollectionNameReq, _list),
-    "indexes/describe": Endpoint(IndexReq, _describe),
+    "indexes/describe": Endpoint(DescribeIndexReq, _describe),
     "indexes/create": Endpoint(IndexParamReq, _create),
     "indexes/drop": Endpoint(IndexReq, _drop),
     "indexes/alter_properties": Endpoint(IndexReqWithProperties, _alter),

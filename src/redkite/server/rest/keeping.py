@@ -11,7 +11,7 @@ from redkite.model.types import JobState
 from redkite.server.rest.bodies import Body, OptionalCollectionNameReq
 from redkite.server.rest.exchange import Endpoint, Exchange, answer
 
-_STATES = {
+JOB_STATES = {
     JobState.NONE: "None", JobState.PENDING: "Pending", JobState.EXECUTING: "Executing",
     JobState.COMPLETED: "Completed", JobState.FAILED: "Failed",
 }  # fmt: skip
@@ -141,27 +141,23 @@ async def _pin(exchange: Exchange, body: PinSnapshotReq) -> bytes:
 
 
 async def _unpin(exchange: Exchange, body: UnpinSnapshotReq) -> bytes:
-    return await exchange.tell(rq.UnpinSnapshotData(pin_id=_number("pinId", body.pin_id)))
-
-
-async def _describe_restore(exchange: Exchange, body: JobReq) -> bytes:
-    request = rq.GetRestoreSnapshotState(job_id=_number("jobId", body.job_id))
-    return answer(_shown_restore(await exchange.ask(request, rs.RestoreJobInfo)))
+    return await exchange.tell(rq.UnpinSnapshotData(pin_id=job_number("pinId", body.pin_id)))
 
 
 async def _list_restores(exchange: Exchange, body: OptionalCollectionNameReq) -> bytes:
     request = rq.ListRestoreSnapshotJobs(database=exchange.database, collection=body.collection_name)
     found = await exchange.ask(request, rs.RestoreJobInfos)
-    return answer({"records": [_shown_restore(job) for job in found.jobs]})
+    return answer({"records": [shown_restore(job) for job in found.jobs]})
 
 
-def _shown_restore(job: rs.RestoreJobInfo) -> dict[str, Any]:
+def shown_restore(job: rs.RestoreJobInfo) -> dict[str, Any]:
+    """A job that restores a snapshot, as it is listed."""
     return {
         "jobId": str(job.job_id),
         "snapshotName": job.snapshot,
         "dbName": job.database,
         "collectionName": job.collection,
-        "state": _STATES[job.state],
+        "state": JOB_STATES[job.state],
         "progress": job.progress,
         "reason": job.reason,
         "startTime": job.started_ms,
@@ -209,11 +205,11 @@ async def _list_backups(exchange: Exchange, body: DestinationReq) -> bytes:
 
 
 async def _describe_job(exchange: Exchange, body: JobReq) -> bytes:
-    job = await exchange.ask(rq.GetBackupJob(job_id=_number("jobId", body.job_id)), rs.BackupJobInfo)
+    job = await exchange.ask(rq.GetBackupJob(job_id=job_number("jobId", body.job_id)), rs.BackupJobInfo)
     shown: dict[str, Any] = {
         "jobId": str(job.job_id),
         "kind": job.kind,
-        "state": _STATES[job.state],
+        "state": JOB_STATES[job.state],
         "doneBytes": job.done_bytes,
         "totalBytes": job.total_bytes,
         "reason": job.reason,
@@ -246,7 +242,8 @@ def _started(job: rs.JobStarted) -> bytes:
     return answer({"jobId": str(job.job_id)})
 
 
-def _number(key: str, value: str | int) -> int:
+def job_number(key: str, value: str | int) -> int:
+    """An id that came as text or as a number."""
     try:
         return int(value)
     except ValueError:
@@ -261,7 +258,6 @@ ENDPOINTS = {
     "snapshots/restore": Endpoint(RestoreSnapshotReq, _restore_snapshot),
     "snapshots/pin": Endpoint(PinSnapshotReq, _pin),
     "snapshots/unpin": Endpoint(UnpinSnapshotReq, _unpin),
-    "jobs/snapshot/describe": Endpoint(JobReq, _describe_restore),
     "jobs/snapshot/list": Endpoint(OptionalCollectionNameReq, _list_restores),
     "backups/create": Endpoint(CreateBackupReq, _create_backup),
     "backups/restore": Endpoint(RestoreBackupReq, _restore_backup),

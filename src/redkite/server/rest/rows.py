@@ -23,7 +23,7 @@ from redkite.client.vectors import queries, vector_column
 from redkite.errors import InvalidParameter, MilvusException, ParamError
 from redkite.model.batch import list_starts, typed_rows
 from redkite.model.requests import Queries
-from redkite.model.results import CollectionInfo, Hits, Rows
+from redkite.model.results import CollectionInfo, Hits
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema, StructFieldSchema
 from redkite.model.structs import elements_of, runs, split_name
 from redkite.model.types import DataType
@@ -192,21 +192,17 @@ def read_ids(primary: FieldSchema, given: Any) -> list[Any]:
 
 
 # -- rows out -----------------------------------------------------------------------------------
-def query_rows(found: Rows, schema: CollectionSchema, integers_as_text: bool) -> list[Row]:
-    """The rows of a query as JSON objects."""
-    return _row_objects(found.rows, found.output_fields, schema, integers_as_text)
-
-
 def search_rows(found: Hits, schema: CollectionSchema, integers_as_text: bool) -> list[Row]:
     """The hits of all queries, one after the other: primary key, `distance` and the output fields."""
     ids = key_list(found.ids, integers_as_text)
     scores = list(found.scores)
-    if found.rows.num_columns:
-        fields = _row_objects(found.rows, found.output_fields, schema, integers_as_text)
-    else:
-        fields = [{} for _ in ids]
     primary = found.primary_field
-    hits = [{"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)]
+    if found.rows.num_columns:
+        own = ("distance", primary) if found.element_indices is None else ("offset", "distance", primary)
+        fields = row_objects(found.rows, found.output_fields, schema, integers_as_text, but=own)
+        hits = [{"distance": score, primary: key, **row} for score, key, row in zip(scores, ids, fields, strict=True)]
+    else:
+        hits = [{"distance": score, primary: key} for score, key in zip(scores, ids, strict=True)]
     if found.element_indices is None:
         return hits
     offsets = found.element_indices.tolist()
@@ -221,9 +217,14 @@ def key_list(keys: pa.Array, integers_as_text: bool) -> list[Any]:
     return values
 
 
-def _row_objects(
-    rows: pa.RecordBatch, output_fields: Sequence[str], schema: CollectionSchema, integers_as_text: bool
+def row_objects(
+    rows: pa.RecordBatch,
+    output_fields: Sequence[str],
+    schema: CollectionSchema,
+    integers_as_text: bool,
+    but: tuple[str, ...] = (),
 ) -> list[Row]:
+    """Rows as JSON objects, dynamic keys beside the fields, without those whose names are taken otherwise (`but`)."""
     known = schema.with_parts
     names, columns = [], []
     for name, places in runs(rows.schema.names):
@@ -231,25 +232,28 @@ def _row_objects(
             continue
         names.append(name)
         if rows.schema.names[places[0]] == name:
-            columns.append(_cells(rows.column(places[0]), known.field(name), integers_as_text))
+            columns.append(json_cells(rows.column(places[0]), known.field(name), integers_as_text))
         else:
-            columns.append(_struct_cells(rows, places, known, integers_as_text))
+            columns.append(struct_cells(rows, places, known, integers_as_text))
     objects = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     if META_FIELD not in rows.schema.names:
         return objects
     dynamic = Dynamic(tuple(output_fields), names)
     metas = [dynamic.pick(orjson.loads(meta or b"{}")) for meta in rows.column(META_FIELD).to_pylist()]
+    for meta in metas if but else ():
+        for name in but:
+            meta.pop(name, None)
     return [{**meta, **row} for meta, row in zip(metas, objects or [{} for _ in metas], strict=True)]
 
 
-def _struct_cells(
+def struct_cells(
     rows: pa.RecordBatch, places: list[int], schema: CollectionSchema, integers_as_text: bool
 ) -> list[Any]:
     """One list of JSON objects, or null, per row."""
     parts = [schema.field(rows.schema.names[place]) for place in places]
     names = [split_name(rows.schema.names[place])[1] for place in places]
     values = [
-        _cells(elements_of(rows.column(place)), None if part is None else part.element, integers_as_text)
+        json_cells(elements_of(rows.column(place)), None if part is None else part.element, integers_as_text)
         for place, part in zip(places, parts, strict=True)
     ]
     objects = [dict(zip(names, each, strict=True)) for each in zip(*values, strict=True)]
@@ -259,7 +263,7 @@ def _struct_cells(
     return [objects[starts[at] : starts[at + 1]] if present else None for at, present in enumerate(valid)]
 
 
-def _cells(column: pa.Array, field: FieldSchema | None, integers_as_text: bool) -> list[Any]:
+def json_cells(column: pa.Array, field: FieldSchema | None, integers_as_text: bool) -> list[Any]:
     """One JSON value per row; `field` is None for what is no field, such as `count(*)`."""
     kind = DataType.NONE if field is None else field.data_type
     if kind is DataType.INT64 and integers_as_text:
@@ -305,7 +309,13 @@ _ARRAY_NAMES = {
 
 
 def _array(field: FieldSchema) -> Callable[[Any], Any]:
+    name = array_name(field)
+    return lambda values: {"Data": {name: {"data": values}}}
+
+
+def array_name(field: FieldSchema) -> str:
+    """What protobuf calls the values of an array."""
     name = _ARRAY_NAMES.get(field.element_type)
     if name is None:
         raise InvalidParameter(f"arrays of {field.element_type.wire_name} cannot be shown as JSON")
-    return lambda values: {"Data": {name: {"data": values}}}
+    return name

@@ -85,13 +85,9 @@ class Chain:
             return tokens
         return _replaced(tokens, self._few(vocabulary) if len(vocabulary) <= _FEW else self._all(vocabulary))
 
-    def made_of(self, vocabulary: list[str]) -> list[list[str]]:
-        """What becomes of each of some words, none of them remembered."""
-        made: list[list[str]] = [[] for _ in vocabulary]
-        words = self._all(vocabulary)
-        for source, word in zip(words.sources, words.words, strict=True):
-            made[source].append(word)
-        return made
+    def made_of(self, vocabulary: list[str]) -> Words:
+        """What becomes of some words, none of them remembered."""
+        return self._all(vocabulary)
 
     def _all(self, vocabulary: list[str]) -> Words:
         words = Words(list(range(len(vocabulary))), vocabulary)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
+
+import msgspec
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.text.extras import library
@@ -18,11 +22,12 @@ Mode = Literal["exact", "search"]
 Entry = tuple[str, int | None, str | None]
 """A word, how often it occurs in texts and its part of speech, where these are known."""
 DEFAULT_DICTIONARY = "_default_"
-_OTHER_DICTIONARY = "_extend_default_"
+EXTENDED_DICTIONARY = "_extend_default_"
 
 
 class JiebaTokenizer:
-    """`dictionary`: words, and `_default_` for those that the library brings. `search` also gives the words within long
+    """`dictionary`: words, `_default_` for those that the library brings, and `_extend_default_` for these and those of
+    its large dictionary. `search` also gives the words within long
     ones, before them. With `hmm` words that are in no dictionary are guessed."""
 
     def __init__(self, dictionary: Sequence[Entry], mode: Mode, *, hmm: bool) -> None:
@@ -55,14 +60,29 @@ _LOADING = Lock()
 def _load(dictionary: tuple[Entry, ...]) -> Any:
     """A dictionary takes some 100 ms to load, so equal ones are loaded once."""
     words = {word for word, _, _ in dictionary}
-    if _OTHER_DICTIONARY in words:
-        raise Unimplemented(
-            f'the dictionary "{_OTHER_DICTIONARY}" of the jieba tokenizer is not in this version: list its words in '
-            "dict, or in a file for extra_dict_file"
-        )
     kind = library("rjieba", "the jieba tokenizer").Jieba
-    jieba = kind() if DEFAULT_DICTIONARY in words else kind.empty()
+    jieba = kind() if DEFAULT_DICTIONARY in words or EXTENDED_DICTIONARY in words else kind.empty()
+    if EXTENDED_DICTIONARY in words:
+        for word, count in _extended().items():
+            if count and not jieba.has_word(word):  # beginnings of words are there without one
+                jieba.add_word(word, count, None)
     for word, frequency, tag in dictionary:
-        if word and word != DEFAULT_DICTIONARY:
+        if word and word not in (DEFAULT_DICTIONARY, EXTENDED_DICTIONARY):
             jieba.add_word(word, frequency, tag)
     return jieba
+
+
+class _Dictionary(msgspec.Struct):
+    freq: dict[str, int]
+
+
+def _extended() -> dict[str, int]:
+    """jieba's large dictionary, with words in traditional characters too, as the package `jieba3` has it."""
+    found = find_spec("jieba3")
+    if found is None or found.origin is None:
+        raise Unimplemented(
+            f'the dictionary "{EXTENDED_DICTIONARY}" of the jieba tokenizer needs a library that is not installed: pip '
+            "install 'redkite[text]' (or jieba3)"
+        )
+    # Its code is not run: that would read three dictionaries, and slowly.
+    return msgspec.json.decode((Path(found.origin).parent / "model.large.json").read_bytes(), type=_Dictionary).freq

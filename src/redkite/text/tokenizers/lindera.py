@@ -1,4 +1,4 @@
-"""Japanese and Korean words, by Lindera's dictionaries."""
+"""Japanese, Korean and Chinese words, by Lindera's dictionaries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from redkite.text.texts import Texts
 from redkite.text.tokenizers.segments import tokens_of
 from redkite.text.tokens import Tokens
 
+_TOGETHER = ("ipadic", "ko-dic", "cc-cedict")
+"""In one package."""
 DICTIONARIES = ("ipadic", "ipadic-neologd", "unidic", "ko-dic", "cc-cedict")
 
 
 class LinderaTokenizer:
-    """`dictionary` is one of `DICTIONARIES`; each comes in a package of its own, of which one can be installed."""
+    """`dictionary` is one of `DICTIONARIES`; those that are not in one package come in one of their own, which takes
+    the place of it."""
 
     def __init__(self, dictionary: str) -> None:
         self._tokenizer = _load(dictionary)
@@ -52,7 +55,8 @@ def _load(dictionary: str) -> Any:
     try:
         return lindera.Tokenizer(lindera.load_dictionary(f"embedded://{dictionary}"), mode="normal")
     except (ValueError, RuntimeError, OSError) as error:
+        package = f"lindera-python-{'cjk' if dictionary in _TOGETHER else dictionary}"
         raise Unimplemented(
-            f"lindera is installed without the dictionary {dictionary}: pip install lindera-python-{dictionary} "
-            "in the place of the lindera package that is there"
+            f"lindera is installed without the dictionary {dictionary}: pip install {package} in the place of the "
+            "lindera package that is there"
         ) from error

@@ -1,0 +1,72 @@
+"""What a node says of itself in numbers, read when somebody asks: each is one line of a metrics page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from redkite.coordinator.broadcast import Waits
+from redkite.coordinator.pchannels import PChannel
+from redkite.storage.cached_objects import CacheFigures
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Figure(NamedTuple):
+    """One number of a metric."""
+
+    name: str
+    help: str
+    value: float
+    labels: Labels = ()
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+class Took(NamedTuple):
+    """How often something was done, and the seconds it took: all together, and the last time."""
+
+    times: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
+
+    def and_one(self, seconds: float) -> Took:
+        return Took(self.times + 1, self.seconds + seconds, seconds)
+
+
+def taken(name: str, what: str, took: Took) -> Iterator[Figure]:
+    """Of something that a node does now and then."""
+    yield Figure(f"{name}_total", f"How often {what}.", took.times, (), "counter")
+    yield Figure(f"{name}_seconds_total", f"Seconds in which {what}, together.", took.seconds, (), "counter")
+    yield Figure(f"{name}_seconds_last", f"Seconds in which {what}, the last time.", took.last)
+
+
+def channels_of(channels: Mapping[str, PChannel]) -> Iterator[Figure]:
+    """The terms of channels; those that nobody owns have no node."""
+    for name, channel in sorted(channels.items()):
+        node = str(channel.node_id) if channel.is_owned else ""
+        labels = (("channel", name), ("owner", node))
+        yield Figure("redkite_channel_term", "How often the channel was given to a node.", channel.term, labels)
+
+
+def waits_of(waits: Mapping[str, Waits]) -> Iterator[Figure]:
+    """How long changes waited for what they are about, by its kind."""
+    for kind, one in sorted(waits.items()):
+        labels = (("kind", kind),)
+        name, text = "redkite_lock", "Keys that changes took"
+        yield Figure(f"{name}_taken_total", f"{text}.", one.taken, labels, "counter")
+        yield Figure(f"{name}_waited_total", f"{text} and had to wait for.", one.waited, labels, "counter")
+        text = "Seconds that changes waited for keys"
+        yield Figure(f"{name}_wait_seconds_total", f"{text}, together.", one.seconds, labels, "counter")
+        yield Figure(f"{name}_wait_seconds_longest", f"{text}, the longest time.", one.longest, labels)
+
+
+def cache_of(found: CacheFigures) -> Iterator[Figure]:
+    """The cache of objects on this node's disk."""
+    name = "redkite_object_cache"
+    yield Figure(f"{name}_bytes", "Bytes of objects on this node's disk.", found.held_bytes)
+    yield Figure(f"{name}_objects", "Objects on this node's disk.", found.objects)
+    yield Figure(f"{name}_hits_total", "Reads of objects that were there.", found.hits, (), "counter")
+    yield Figure(f"{name}_fetched_total", "Objects that were fetched.", found.fetched, (), "counter")
+    yield Figure(f"{name}_fetched_bytes_total", "Bytes of them.", found.fetched_bytes, (), "counter")
+    yield Figure(f"{name}_evicted_total", "Objects that gave place to others.", found.evicted, (), "counter")
+    yield Figure(f"{name}_uncached_total", "Reads past the cache, for want of room.", found.uncached, (), "counter")

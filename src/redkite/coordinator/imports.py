@@ -1,0 +1,188 @@
+"""Which imports were asked for, and how far each is.
+
+Beginnings and ends are durable, progress is not. A job that a restart cut off has failed and left nothing; one that
+only waits to be committed still does, and what it wrote is held for it. That a job is complete is recorded in the very
+commit that makes its rows visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final
+
+import msgspec
+
+from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
+from redkite.coordinator.meta import Meta
+from redkite.errors import ImportFailed
+from redkite.logs import get_logger
+from redkite.model.imports import ImportedFile, ImportState
+from redkite.model.segments import SegmentMeta
+from redkite.storage.catalog import Catalog
+
+log = get_logger(__name__)
+
+CUT_OFF: Final = "the process ended before the import was done, nothing of it was stored: importing data failed"
+
+
+class ImportJob(Meta, frozen=True, kw_only=True):
+    """One import. `database` and `collection` are the names at its beginning."""
+
+    job_id: int
+    database: str
+    collection: str
+    collection_id: int
+    partition: str
+    groups: tuple[tuple[str, ...], ...]
+    options: dict[str, str]
+    created_ms: int
+    state: ImportState = ImportState.PENDING
+    progress: int = 0
+    """Percent."""
+    files: tuple[ImportedFile, ...] = ()
+    reason: str = ""
+    """Why it failed."""
+    completed_ms: int = 0
+    segments: tuple[SegmentMeta, ...] = ()
+    """What waits to be committed."""
+    user: str = ""
+    """Who asked for it, where users are known."""
+
+    @property
+    def owner(self) -> str:
+        """Under which its objects are held."""
+        return f"import/{self.job_id}"
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def objects(self) -> frozenset[str]:
+        return frozenset(name for segment in self.segments for name in segment.objects)
+
+
+class ImportJobs:
+    """Safe from any thread."""
+
+    def __init__(self, catalog: Catalog, garbage: Garbage, now_ms: Callable[[], int], most: int) -> None:
+        """At most `most` jobs may be unfinished."""
+        self._records = JobRecords(catalog, "import")
+        self._garbage = garbage
+        self._now_ms = now_ms
+        self._most = most
+        self._lock = Lock()
+        self._jobs = {job_id: ImportJob.from_bytes(record) for job_id, record in self._records.all()}
+        for job in self._jobs.values():
+            if job.state is ImportState.UNCOMMITTED:
+                garbage.hold(job.owner, job.objects)
+
+    def fail_cut_off(self, exists: Callable[[int], bool]) -> None:
+        """Jobs that another process was about to do, and did not, and those whose collection is gone: only for the one
+        that writes the database."""
+        for job in list(self._jobs.values()):
+            if job.state.is_over:
+                continue
+            if not exists(job.collection_id):
+                self.fail(job.job_id, f"collection {job.collection} has been dropped: importing data failed")
+            elif job.state is not ImportState.UNCOMMITTED:
+                self.fail(job.job_id, CUT_OFF)
+
+    def take_over(self, exists: Callable[[int], bool]) -> list[ImportJob]:
+        """The jobs that another process was about to do, to be done from their beginning; nothing of them was stored.
+        Those whose collection is gone have failed."""
+        left = []
+        for job in list(self._jobs.values()):
+            if job.state.is_over:
+                continue
+            if not exists(job.collection_id):
+                self.fail(job.job_id, f"collection {job.collection} has been dropped: importing data failed")
+            elif job.state is not ImportState.UNCOMMITTED:
+                left.append(self.update(job.job_id, state=ImportState.PENDING, progress=0, files=()))
+        return left
+
+    # -- asking ---------------------------------------------------------------------------------
+    def find(self, job_id: int) -> ImportJob:
+        found = self._jobs.get(job_id)
+        if found is None:
+            raise ImportFailed(f"import job does not exist, jobID={job_id}")
+        return found
+
+    def known(self, job_id: int) -> ImportJob | None:
+        return self._jobs.get(job_id)
+
+    def of_database(self, database: str) -> list[ImportJob]:
+        """The oldest first."""
+        return sorted((j for j in self._jobs.values() if j.database == database), key=lambda j: j.job_id)
+
+    # -- changing -------------------------------------------------------------------------------
+    def start(self, job: ImportJob) -> None:
+        """Remember a new job, durably. Raises ImportFailed when there are too many."""
+        with self._lock:
+            over = sorted(i for i, j in self._jobs.items() if j.state.is_over)
+            if len(self._jobs) - len(over) >= self._most:
+                raise ImportFailed(f"the number of import jobs has reached the limit of {self._most}, try again later")
+            gone = over[: max(0, len(over) - KEPT_JOBS + 1)]
+            self._records.save(job.job_id, job.to_bytes(), gone)
+            self._jobs = {**{i: j for i, j in self._jobs.items() if i not in set(gone)}, job.job_id: job}
+
+    def update(self, job_id: int, **fields: object) -> ImportJob:
+        """What is known of a job, until the process ends."""
+        with self._lock:
+            job = msgspec.structs.replace(self._jobs[job_id], **fields)
+            self._jobs = {**self._jobs, job_id: job}
+            return job
+
+    def wait_for_commit(self, job_id: int, segments: Sequence[SegmentMeta]) -> None:
+        """Everything is written: keep it, over restarts too, until somebody says what is to become of it."""
+        job = self.update(job_id, state=ImportState.UNCOMMITTED, progress=99, segments=tuple(segments))
+        self._garbage.hold(job.owner, job.objects)
+        self._records.save(job_id, job.to_bytes())
+
+    def completed(self, job_id: int) -> tuple[ImportJob, dict[str, bytes]]:
+        """The job as it is once complete, and its record, to be committed together with its rows."""
+        now = self._now_ms()
+        job = msgspec.structs.replace(
+            self.find(job_id),
+            state=ImportState.COMPLETED,
+            progress=100,
+            completed_ms=now,
+            segments=(),
+            files=tuple(
+                msgspec.structs.replace(
+                    file, state=ImportState.COMPLETED, total_rows=file.rows, completed_ms=file.completed_ms or now
+                )
+                for file in self.find(job_id).files
+            ),
+        )
+        return job, {self._records.key(job_id): job.to_bytes()}
+
+    def is_complete(self, job: ImportJob) -> None:
+        """It was committed."""
+        with self._lock:
+            self._jobs = {**self._jobs, job.job_id: job}
+        self._garbage.release(job.owner)
+
+    def fail(self, job_id: int, reason: str) -> None:
+        """The job is over and left nothing."""
+        job = self.find(job_id)
+        if job.state is ImportState.COMPLETED:
+            log.error("what follows the end of import job %d failed, its rows are there: %s", job_id, reason)
+            return
+        files = tuple(
+            f if f.state.is_over else msgspec.structs.replace(f, state=ImportState.FAILED, reason=reason)
+            for f in job.files
+        )
+        made = self.update(
+            job_id,
+            state=ImportState.FAILED,
+            progress=0,
+            reason=reason,
+            completed_ms=self._now_ms(),
+            segments=(),
+            files=files,
+        )
+        self._records.note(job_id, made.to_bytes())
+        self._garbage.release(job.owner)

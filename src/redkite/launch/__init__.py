@@ -1,0 +1,1 @@
+"""How is a cluster started, watched and stopped?"""

@@ -1,0 +1,99 @@
+"""What is looked at before a node starts, and again and again while it runs: room on disks, certificates, the parts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from redkite.cluster.backends import Backends
+from redkite.cluster.config import ClusterConfig, Role
+from redkite.cluster.places import is_folder
+from redkite.cluster.tls import Certificates
+from redkite.env import Env, Timer
+from redkite.errors import DiskLimitExceeded, MilvusException, StorageError
+
+LEAST_FREE: Final = 64 << 20
+"""A node does not start with less room on a disk that it writes to, …"""
+LOW_FREE: Final = 1 << 30
+"""… and says so while it has less than this, or than a fiftieth of the disk, whichever is less."""
+LOW_SHARE: Final = 1 / 50
+LOOK_SECONDS: Final = 5.0
+
+
+def folders_of(config: ClusterConfig, role: Role) -> dict[str, str]:
+    """The folders of this host that a node of a role writes to, by the setting that names each."""
+    found = {"state": config.state}
+    if role == "query":
+        found["cache_path"] = cache_folder(config)
+    if is_folder(config.objects) and role != "proxy":
+        found["objects"] = config.objects
+    return found
+
+
+def cache_folder(config: ClusterConfig) -> str:
+    """Where query nodes of this host keep copies of objects."""
+    return config.cache_path or f"{config.state.rstrip('/')}/cache"
+
+
+def before_start(config: ClusterConfig, role: Role) -> None:
+    """Raises MilvusException with one clear sentence when a node of a role cannot run here."""
+    if config.tls is not None:
+        Certificates(Env.real(), config.tls)
+    for setting, folder in folders_of(config, role).items():
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{setting} = '{folder}' cannot be made: {error.strerror}") from None
+        if not os.access(folder, os.W_OK):
+            raise StorageError(f"{setting} = '{folder}' cannot be written to by this user")
+        free = shutil.disk_usage(folder).free
+        if free < LEAST_FREE:
+            raise DiskLimitExceeded(
+                f"the disk of {setting} = '{folder}' is full: {free >> 20} MB are free, and a node wants at least "
+                f"{LEAST_FREE >> 20} MB; make room there, or set {setting} to a folder of another disk"
+            )
+
+
+def disk_reasons(folders: dict[str, str]) -> tuple[str, ...]:
+    """Which of the disks are nearly full."""
+    reasons = []
+    for setting, folder in folders.items():
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError as error:
+            reasons.append(f"{setting} = '{folder}': {error.strerror}")
+            continue
+        if usage.free < min(LOW_FREE, int(usage.total * LOW_SHARE)):
+            reasons.append(f"the disk of {setting} = '{folder}' is nearly full: {usage.free >> 20} MB are free")
+    return tuple(reasons)
+
+
+class Watch:
+    """Looks every few seconds, in the background, so that whoever asks for health does not wait."""
+
+    def __init__(
+        self, env: Env, config: ClusterConfig, role: Role, backends: Backends, network: Callable[[], tuple[str, ...]]
+    ) -> None:
+        """`network` says what is wrong with this node's way to others."""
+        self._backends, self._network = backends, network
+        self._folders = folders_of(config, role)
+        self._reasons: tuple[str, ...] = ()
+        self._timer: Timer = env.tasks.every(LOOK_SECONDS, self.look, "health")
+
+    def look(self) -> None:
+        """Look now."""
+        try:
+            parts = self._backends.health()
+        except MilvusException as error:
+            parts = (error.message,)
+        self._reasons = (*parts, *self._network(), *disk_reasons(self._folders))
+
+    def reasons(self) -> tuple[str, ...]:
+        """What was wrong when it was looked last."""
+        return self._reasons
+
+    def close(self) -> None:
+        self._timer.cancel()

@@ -1,0 +1,75 @@
+"""The work of data nodes as tasks of Ray: it goes where there is room, and is done again where a process dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+from redkite.cluster.backends import open_objects
+from redkite.cluster.codec import Codec
+from redkite.cluster.config import ClusterConfig, Resources, decode, encode
+from redkite.cluster.data_work import BuildIndex, BuiltIndex, CompactedThere, CompactSegments, WorkNode, Workplace
+from redkite.env import Env
+from redkite.errors import MilvusException, Unavailable
+from redkite.node.memory import MemoryBudget
+
+TRIES: Final = 3
+_LOOK_SECONDS: Final = 0.25
+
+
+def ray_place(config: ClusterConfig) -> Workplace:
+    """Has each piece of work done by a task."""
+    import ray
+
+    wanted_resources = config.resources.get("data", Resources())
+    task: Any = ray.remote(_work).options(
+        num_cpus=wanted_resources.cpus, memory=wanted_resources.memory or None, resources=wanted_resources.labels,
+        max_retries=TRIES, name="redkite-data-work",
+    )  # fmt: skip
+    content, codec = encode(config), Codec()
+
+    def place(message: BuildIndex | CompactSegments, wanted: Callable[[], bool]) -> BuiltIndex | CompactedThere:
+        reference = task.remote(content, codec.encode(message))
+        while True:
+            done, _ = ray.wait([reference], timeout=_LOOK_SECONDS)
+            if done:
+                break
+            if not wanted():
+                ray.cancel(reference, force=True)
+                return BuiltIndex(None) if isinstance(message, BuildIndex) else CompactedThere(is_stopped=True)
+        try:
+            reply: Any = codec.decode(ray.get(reference))
+        except ray.exceptions.RayError as error:
+            raise Unavailable(f"Ray could not do it: {str(error).splitlines()[0]}") from error
+        if isinstance(reply, MilvusException):
+            raise reply
+        found: BuiltIndex | CompactedThere = reply
+        return found
+
+    return place
+
+
+def _work(content: bytes, frame: bytes) -> bytes:
+    """One piece, in a process of Ray's. An error of ours is an answer: Ray need not try it again."""
+    worker, codec = _worker(content), Codec()
+    try:
+        return codec.encode(worker.do(codec.decode(frame), _always))
+    except MilvusException as error:
+        return codec.encode(error)
+
+
+@cache
+def _worker(content: bytes) -> WorkNode:
+    """Of this process, for all its tasks."""
+    config, env = decode(content), Env.real()
+    settings = config.settings
+    memory = MemoryBudget(env, settings.memory_limit, settings.memory_wait_seconds)
+    threads = settings.threads or max(1, round(config.resources.get("data", Resources()).cpus)) or os.cpu_count() or 1
+    return WorkNode(0, env, open_objects(config, env), threads, memory)
+
+
+def _always() -> bool:
+    """Ray ends the process when the work is not wanted any more."""
+    return True

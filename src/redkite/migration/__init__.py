@@ -1,0 +1,1 @@
+"""Collections of another system, or of another Redkite, carried over: `redkite migrate`, `redkite.migrate()`."""

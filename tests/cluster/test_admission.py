@@ -1,0 +1,154 @@
+"""Rows that were written as files, made rows of shards that other nodes own: all at once, once, or not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from tests.cluster.clusters import ClusterEngine
+from tests.engine import DIM, NAME
+
+from redkite.cluster.in_process import SMALL
+from redkite.cluster.shards import admitting, admitting_service
+from redkite.config import Settings
+from redkite.errors import ImportFailed, MilvusException
+from redkite.model.imports import CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ClusterEngine]:
+    config = msgspec.structs.replace(SMALL, settings=Settings(imports=str(tmp_path)), lease_seconds=1.0)
+    made = ClusterEngine(str(tmp_path / "objects"), config, proxies=2, coordinators=2, streaming=2)
+    made.create(shards=3)
+    yield made
+    made.close()
+
+
+def file_of(folder: Path, keys: range, number: int = 1) -> str:
+    rng = np.random.default_rng(1)
+    rows = [
+        {"id": key, "vector": rng.random(DIM).round(4).tolist(), "number": number, "word": "imported"} for key in keys
+    ]
+    path = folder / f"{keys.start}-{number}.json"
+    path.write_text(json.dumps(rows))
+    return str(path)
+
+
+def ended(engine: ClusterEngine, job: int, seconds: float = 30.0) -> ImportInfo:
+    return settled(lambda: engine.call(DescribeImport(job_id=job)), lambda info: info.state.is_over, seconds)
+
+
+def settled(look: Callable[[], Any], is_enough: Callable[[Any], bool], seconds: float = 30.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found = look()
+        except MilvusException:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if is_enough(found):
+                return found
+            assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def begin(engine: ClusterEngine, *files: str, **options: str) -> int:
+    groups = tuple((file,) for file in files)
+    return int(engine.call(ImportFiles(collection=NAME, groups=groups, options=options)).job_id)
+
+
+def test_an_import_over_shards_of_several_nodes_is_seen_everywhere_when_it_is_done(engine, tmp_path):
+    engine.insert(range(100), np.random.default_rng(2).random((100, DIM), np.float32), range(100))
+    assert engine.count() == 100
+    job = begin(engine, file_of(tmp_path, range(50, 1_050)))
+    info = ended(engine, job)
+    assert (info.state, info.reason) == (ImportState.COMPLETED, "")
+    for proxy in (0, 1):
+        engine.proxy = proxy
+        assert engine.count() == 1_050
+        assert len(engine.query("number == 1 and word == 'imported'", fields=("id",))["id"]) == 1_000
+        assert engine.query("id in [49, 50]", fields=("number",))["number"] == [49, 1]
+
+
+def test_what_is_written_meanwhile_stays_and_what_is_written_later_replaces(engine, tmp_path):
+    job = begin(engine, file_of(tmp_path, range(100)), auto_commit="false")
+    settled(lambda: engine.call(DescribeImport(job_id=job)), lambda info: info.state is ImportState.UNCOMMITTED)
+    engine.insert([5], np.zeros((1, DIM), np.float32), [55])
+    engine.call(CommitImport(job_id=job))
+    assert engine.query("id == 5", fields=("number",))["number"] == [1]
+    engine.insert([6], np.zeros((1, DIM), np.float32), [66])
+    assert engine.query("id == 6", fields=("number",))["number"] == [66]
+    engine.delete("id == 7")
+    assert engine.count() == 99
+
+
+def test_owners_that_hear_nothing_of_a_decision_find_out_by_themselves(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(admitting_service, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(admitting._Admission, "_end", lambda _: None)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert settled(engine.count, lambda count: count == 100) == 100
+    engine.insert([500], np.zeros((1, DIM), np.float32), [5])
+    assert engine.count() == 101
+
+
+def test_a_coordinator_that_stops_before_it_decides_keeps_nobody_from_writing(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(admitting_service, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(admitting, "_PAUSE_SECONDS", 0.01)
+
+    def fails(*_: object) -> None:
+        raise ImportFailed("it went away")
+
+    monkeypatch.setattr(admitting._Admission, "_commit", fails)
+    monkeypatch.setattr(admitting._Admission, "_end", lambda _: None)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    info = ended(engine, job)
+    assert (info.state, info.reason) == (ImportState.FAILED, "it went away: importing data failed")
+    engine.insert([500], np.zeros((1, DIM), np.float32), [5])
+    assert engine.count() == 1
+
+
+def test_an_owner_that_dies_before_the_decision_makes_it_none(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(admitting_service, "HOLD_SECONDS", 3.0)
+    commit, times = admitting._Admission._commit, []
+
+    def after_a_death(self: Any, *args: Any) -> None:
+        times.append(1)
+        if len(times) == 1:
+            gone, left = engine.cluster.nodes("streaming")
+            engine.cluster.kill(gone)
+            settled(left.node.owning.owned, lambda channels: len(channels) == SMALL.pchannels)
+        commit(self, *args)
+
+    monkeypatch.setattr(admitting._Admission, "_commit", after_a_death)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    info = ended(engine, job)
+    assert (info.state, info.reason) == (ImportState.COMPLETED, "")
+    assert len(times) > 1
+    assert engine.count() == 100
+
+
+def test_a_decision_that_comes_too_late_is_none(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(admitting_service, "HOLD_SECONDS", 0.2)
+    commit, times = admitting._Admission._commit, []
+
+    def late(self: Any, *args: Any) -> None:
+        times.append(1)
+        if len(times) == 1:
+            time.sleep(1)
+            engine.insert([5], np.zeros((1, DIM), np.float32), [55])  # nobody holds it any more
+        commit(self, *args)
+
+    monkeypatch.setattr(admitting._Admission, "_commit", late)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert len(times) > 1
+    assert engine.count() == 100
+    assert engine.query("id == 5", fields=("number",))["number"] == [1]

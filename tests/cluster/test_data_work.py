@@ -1,0 +1,279 @@
+"""Index builds and compactions that data nodes do: what becomes of them when nodes die, stop or are not there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.engine import DIM, schema
+
+from redkite.cluster.data_work import BuildIndex, SharedDataNode, StopWork, Workbench, WorkNode
+from redkite.cluster.local_network import LocalHub
+from redkite.env import Env
+from redkite.errors import Corruption, MemoryLimitExceeded, Unavailable
+from redkite.model.batch import arrow_to_numbers, vectors_to_arrow
+from redkite.model.segments import IndexMeta, IndexSpec, SegmentMeta
+from redkite.model.types import Metric
+from redkite.model.upkeep import CompactionKind
+from redkite.node.compaction_work import CompactionWork
+from redkite.node.data import DataNode
+from redkite.node.memory import MemoryBudget
+from redkite.segment.files import Place, open_rows, write_rows
+from redkite.storage.objects import FolderObjects
+
+ASKER = 1
+_DECLARED = schema()
+SCHEMA = msgspec.structs.replace(
+    _DECLARED,
+    fields=tuple(msgspec.structs.replace(f, field_id=100 + n) for n, f in enumerate(_DECLARED.fields)),
+)
+"""As a collection has it: every field with its number."""
+ROWS = 300
+INDEX = IndexMeta(
+    index_id=7, collection_id=3, field_id=101, field="vector", name="vector", params={}, created_timestamp=1,
+    spec=IndexSpec(index_type="HNSW", metric=Metric.L2, build={"M": 8, "efConstruction": 40}),
+)  # fmt: skip
+
+
+@dataclass
+class World:
+    """A store, an asking node, and data nodes on one network."""
+
+    env: Env
+    store: FolderObjects
+    hub: LocalHub
+    nodes: dict[int, str] = field(default_factory=dict)
+    """Data nodes that are alive, as the asker sees it."""
+    there: set[int] = field(default_factory=lambda: {ASKER})
+    benches: dict[int, Workbench] = field(default_factory=dict)
+    workers: dict[int, WorkNode] = field(default_factory=dict)
+    numbers: Any = field(default_factory=lambda: count(1000))
+    opened: list[Callable[[], None]] = field(default_factory=list)
+
+    def asker(self) -> SharedDataNode:
+        made = SharedDataNode(
+            ASKER, self.env, self.store, 1, MemoryBudget(self.env), self.hub.network(ASKER),
+            lambda: tuple(self.nodes.items()), lambda: next(self.numbers),
+        )  # fmt: skip
+        self.opened.append(made.close)
+        return made
+
+    def data_node(self, node_id: int) -> Workbench:
+        worker = WorkNode(node_id, self.env, self.store, 1, MemoryBudget(self.env))
+        bench = Workbench(self.env, node_id, worker.do, self.there.__contains__, 2)
+        serving = self.hub.network(node_id).serve("127.0.0.1:0", bench.handlers())
+        self.nodes[node_id] = serving.address
+        self.benches[node_id], self.workers[node_id] = bench, worker
+        self.opened += [bench.close, worker.close, serving.close]
+        return bench
+
+    def segment(self, segment_id: int, first: int = 0, rows: int = ROWS) -> SegmentMeta:
+        ids = np.arange(first, first + rows)
+        vectors = np.random.default_rng(segment_id).normal(size=(rows, DIM)).astype(np.float32)
+        column, words = vectors_to_arrow(vectors), pa.nulls(rows, pa.string())
+        batch = pa.RecordBatch.from_arrays(
+            [pa.array(ids), column, pa.array(ids), words],
+            ["id", "vector", "number", "word"],
+        )  # fmt: skip
+        place = Place(3, 4, "channel", segment_id)
+        return write_rows(self.store, place, SCHEMA, batch, np.arange(1, rows + 1, dtype=np.uint64))
+
+    def work(self, *segments: SegmentMeta) -> CompactionWork:
+        return CompactionWork(
+            kind=CompactionKind.MIX, schema=SCHEMA, properties={}, horizon=10**9, sources=segments,
+            most_bytes=1 << 30, most_rows=1 << 20, indexes=(INDEX,), least_indexed_rows=10,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    env = Env.real()
+    made = World(env, FolderObjects(env.files, str(tmp_path / "objects")), LocalHub(env))
+    yield made
+    for close in reversed(made.opened):
+        close()
+
+
+def always() -> bool:
+    return True
+
+
+def within(seconds: float, there: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not there() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return there()
+
+
+def stuck(bench: Workbench) -> threading.Event:
+    """Work at this node begins and goes on until it is not wanted; the event is set when it began."""
+    begun, usual = threading.Event(), bench.place
+
+    def place(message: Any, wanted: Callable[[], bool]) -> Any:
+        begun.set()
+        within(20, lambda: not wanted())
+        return usual(message, wanted)
+
+    bench.place = place
+    return begun
+
+
+def test_an_index_is_built_by_a_data_node_under_a_name_that_was_never_used(world: World) -> None:
+    bench = world.data_node(2)
+    segment = world.segment(50)
+    node = world.asker()
+    first = node.make_index(segment, INDEX, SCHEMA, always)
+    again = node.make_index(segment, INDEX, SCHEMA, always)
+    assert first is not None
+    assert again is not None
+    assert bench.done == 2
+    assert first.object != again.object
+    assert (first.rows, first.size) == (ROWS, world.store.size(first.object))
+
+
+def test_without_data_nodes_the_streaming_node_does_it_itself(world: World) -> None:
+    node = world.asker()
+    built = node.make_index(world.segment(50), INDEX, SCHEMA, always)
+    assert built is not None
+    assert world.store.exists(built.object)
+
+
+def test_a_compaction_far_away_makes_what_one_here_makes(world: World) -> None:
+    bench = world.data_node(2)
+    sources = world.segment(50), world.segment(51, ROWS)
+    here = DataNode(9, world.env, world.store, 1, MemoryBudget(world.env))
+    expected = here.compact(world.work(*sources), always, lambda: next(world.numbers))
+    found = world.asker().compact(world.work(*sources), always, lambda: next(world.numbers))
+    here.close()
+    assert expected is not None
+    assert found is not None
+    assert bench.done == 1
+    assert found.newest_dropped == expected.newest_dropped
+    (one,), (other,) = found.made, expected.made
+    assert one.meta.rows == other.meta.rows == 2 * ROWS
+    assert [file.index_id for file in one.meta.indexes] == [7]
+    for (source, rows), (known, places) in zip(one.origin, other.origin, strict=True):
+        assert source == known
+        assert np.array_equal(rows, places)
+    batch, stamps = open_rows(world.store, one.meta, SCHEMA)
+    assert batch.equals(open_rows(world.store, other.meta, SCHEMA)[0])
+    assert bool((np.diff(arrow_to_numbers(stamps).astype(np.int64)) >= 0).all())
+
+
+def test_when_a_data_node_is_gone_another_does_the_work(world: World) -> None:
+    begun = stuck(world.data_node(2))
+    other = world.data_node(3)
+    node = world.asker()
+    building = world.env.tasks.executor("test", 1).submit(
+        node.make_index, world.segment(50), INDEX, SCHEMA, always
+    )  # fmt: skip
+    assert begun.wait(5)
+    del world.nodes[2]
+    assert building.result(10) is not None
+    assert other.done == 1
+
+
+def test_a_data_node_that_cannot_be_reached_is_passed_over(world: World) -> None:
+    world.nodes[2] = "127.0.0.1:1"
+    other = world.data_node(3)
+    assert world.asker().make_index(world.segment(50), INDEX, SCHEMA, always) is not None
+    assert other.done == 1
+
+
+def test_when_every_data_node_fails_the_work_is_done_here(world: World) -> None:
+    bench = world.data_node(2)
+
+    def full(*_: Any) -> Any:
+        raise MemoryLimitExceeded("no room")
+
+    bench.place = full
+    assert world.asker().make_index(world.segment(50), INDEX, SCHEMA, always) is not None
+    assert bench.failed == 1
+
+
+def test_what_would_fail_anywhere_is_not_tried_elsewhere(world: World) -> None:
+    bench, other = world.data_node(2), world.data_node(3)
+
+    def damaged(*_: Any) -> Any:
+        raise Corruption("these bytes are not what was written")
+
+    bench.place = other.place = damaged
+    with pytest.raises(Corruption, match="not what was written"):
+        world.asker().make_index(world.segment(50), INDEX, SCHEMA, always)
+    assert bench.failed + other.failed == 1
+
+
+def test_work_that_is_not_wanted_any_more_is_stopped_where_it_is_done(world: World) -> None:
+    bench = world.data_node(2)
+    begun = stuck(bench)
+    wanted = threading.Event()
+    wanted.set()
+    node = world.asker()
+    building = world.env.tasks.executor("test", 1).submit(
+        node.make_index, world.segment(50), INDEX, SCHEMA, wanted.is_set
+    )  # fmt: skip
+    assert begun.wait(5)
+    wanted.clear()
+    assert building.result(10) is None
+    assert within(5, lambda: not bench.pieces)
+    assert (bench.stopped, bench.done) == (1, 0)
+
+
+def test_a_data_node_stops_the_work_of_a_node_that_is_gone(world: World) -> None:
+    bench = world.data_node(2)
+    begun = stuck(bench)
+    node = world.asker()
+    world.env.tasks.executor("test", 1).submit(node.make_index, world.segment(50), INDEX, SCHEMA, always)
+    assert begun.wait(5)
+    world.there.clear()
+    assert within(5, lambda: bench.stopped > 0)
+
+
+def test_the_same_work_asked_for_twice_is_done_once(world: World) -> None:
+    bench = world.data_node(2)
+    begun = stuck(bench)
+    remote = world.hub.network(ASKER).connect(world.nodes[2])
+    message = BuildIndex(work_id=5, meta=world.segment(50), index=INDEX, schema=SCHEMA, name="index")
+    one, two = remote.ask_soon(message, 20), remote.ask_soon(message, 20)
+    assert begun.wait(5)
+    assert bench.pieces == 1
+    assert remote.ask(StopWork(work_id=5)).known
+    assert one.result(5).is_stopped
+    assert two.result(5).is_stopped
+
+
+def test_a_data_node_that_closes_leaves_its_work_to_others(world: World) -> None:
+    bench = world.data_node(2)
+    begun = stuck(bench)
+    other = world.data_node(3)
+    node = world.asker()
+    building = world.env.tasks.executor("test", 1).submit(
+        node.make_index, world.segment(50), INDEX, SCHEMA, always
+    )  # fmt: skip
+    assert begun.wait(5)
+    bench.close()
+    assert building.result(10) is not None
+    assert other.done == 1
+    with pytest.raises(Unavailable, match="takes no more work"):
+        bench.take(BuildIndex(work_id=6, meta=world.segment(51), index=INDEX, schema=SCHEMA, name="index"))
+
+
+def test_builds_go_to_the_data_node_that_has_least_to_do(world: World) -> None:
+    benches = [world.data_node(number) for number in (2, 3, 4)]
+    segments = [world.segment(number) for number in range(50, 56)]
+    node = world.asker()
+    built: list[object] = []
+    futures = [node.build_index(segment, INDEX, SCHEMA, always, built.append) for segment in segments]
+    for future in futures:
+        future.result(20)
+    assert len(built) == 6
+    assert all(bench.done for bench in benches)

@@ -1,0 +1,325 @@
+"""Sealed segments on query nodes of other machines: placed, read, copied, moved, lost and found again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.cluster.query_nodes import QueryCluster, until
+from tests.engine import NAME
+
+from redkite.cluster import peers
+from redkite.cluster.held import OpenSegment
+from redkite.errors import NodesNotEnough, SegmentGone, Unavailable
+from redkite.model import placement as pl
+from redkite.model import requests as rq
+from redkite.model.schema import DEFAULT_RESOURCE_GROUP
+from redkite.node.asked import QueryHeld
+from redkite.node.copies import ReadPolicy
+from redkite.query.plan import QueryPlan
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Callable[..., QueryCluster]]:
+    made: list[QueryCluster] = []
+
+    def make(**options: Any) -> QueryCluster:
+        made.append(QueryCluster(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def everywhere_right(cluster: QueryCluster, vectors: np.ndarray) -> None:
+    """Every row is found, by itself and by all."""
+    engine = cluster.engine
+    assert engine.count() == len(vectors)
+    for key in (0, len(vectors) // 2, len(vectors) - 1):
+        hits = engine.search(vectors[key], 3)
+        assert hits.ids[0].as_py() == key
+
+
+def test_segments_are_spread_over_the_nodes_and_every_row_is_found(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    held = two.held()
+    assert sorted(len(segments) for segments in held.values()) == [3, 3]
+    assert {number: set(role.held) for number, role in two.roles.items()} == held
+    everywhere_right(two, vectors)
+    assert two.engine.query("number in [3, 299]", fields=("number",))["number"] == [3, 299]
+
+
+def test_a_delete_is_seen_by_the_next_read_and_known_to_the_node_afterwards(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    two.engine.delete("number % 3 == 0")
+    assert two.engine.count() == 200
+    two.engine.insert([1], vectors[:1], [1000])
+    assert two.engine.query("id == 1", fields=("number",))["number"] == [1000]
+    until(lambda: not any(peer._marks for peer in two.nodes.peers))
+    nodes = {number: role.node._segments for number, role in two.roles.items()}
+    assert sum(s.deletes.count for segments in nodes.values() for s in segments.values()) == 101
+
+
+def test_two_replicas_are_on_different_nodes_and_one_node_may_die(cluster: Any) -> None:
+    three = cluster(nodes=3)
+    vectors = three.filled()
+    engine = three.engine
+    engine.call(rq.LoadCollection(collection=NAME, replicas=2))
+    segments = set.union(*three.held().values())
+    assert all(sum(i in held for held in three.held().values()) == 2 for i in segments)
+    replicas = engine.call(pl.GetReplicas(collection=NAME)).replicas
+    assert len(replicas) == 2
+    assert not set(replicas[0].node_ids) & set(replicas[1].node_ids)
+    assert sorted([*replicas[0].node_ids, *replicas[1].node_ids]) == [10, 11, 12]
+    everywhere_right(three, vectors)
+    three.kill(10)
+    began = time.monotonic()
+    everywhere_right(three, vectors)
+    assert time.monotonic() - began < 2
+    until(lambda: all(sum(i in held for held in three.held().values()) == 2 for i in segments))
+    assert 10 not in three.held()
+
+
+def test_an_old_view_asks_no_node_that_may_not_know_the_deletes_any_more(cluster: Any) -> None:
+    one = cluster(nodes=1)
+    one.filled()
+    (peer,) = one.nodes.peers
+    (shard,) = one.shards()
+    one.engine.delete("number == 7")
+    meta = shard.collection
+    plan = QueryPlan(
+        collection_id=meta.collection_id, schema=meta.schema, filter=None, partitions=None, limit=None, columns=(),
+        count=True,
+    )  # fmt: skip
+    asked = QueryHeld(tuple(peer._held), plan, shard.view.timestamp)
+    peer.cut("for a moment")  # with the deletes that it has not been told yet
+    for ask in (lambda: peer.ask(asked, 5.0), lambda: peer.ask_soon(asked).result(5.0)):
+        with pytest.raises(SegmentGone, match="not counted on"):
+            ask()
+    one.nodes.place_all()
+    assert one.engine.count() == 299
+
+
+def test_more_replicas_than_nodes_are_refused(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    two.filled(segments=1)
+    with pytest.raises(NodesNotEnough, match=r"currentNodeNum=2.*expectedNodeNum=3"):
+        two.engine.call(rq.LoadCollection(collection=NAME, replicas=3))
+
+
+def test_the_only_copy_is_placed_anew_when_its_node_dies(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    two.engine.delete("number == 7")
+    two.kill(11)
+    began = time.monotonic()
+    assert two.engine.count() == len(vectors) - 1
+    assert time.monotonic() - began < 5
+    assert set(two.held()) == {10}
+
+
+def test_a_node_that_hangs_is_left_within_its_lease(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    two.hub.pause(two.roles[11].address)
+    began = time.monotonic()
+    assert two.engine.count() == len(vectors)
+    assert time.monotonic() - began < 5
+    two.hub.resume(two.roles[11].address)
+    until(lambda: not two.nodes._down)
+    assert two.engine.count() == len(vectors)
+
+
+def test_a_slow_copy_is_not_waited_for(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    two.engine.call(rq.LoadCollection(collection=NAME, replicas=2))
+    for _ in range(40):
+        two.engine.count()
+    two.hub.pause(two.roles[10].address)
+    slowest = 0.0
+    for _ in range(4):
+        began = time.monotonic()
+        assert two.engine.count() == len(vectors)
+        slowest = max(slowest, time.monotonic() - began)
+    assert two.nodes.hedged > 0
+    assert slowest < 0.9, "both copies were waited for"
+    two.hub.resume(two.roles[10].address)
+
+
+def test_without_any_node_a_read_is_an_error_and_no_silent_gap(cluster: Any) -> None:
+    one = cluster(nodes=1, policy=ReadPolicy(seconds=1.0))
+    one.filled(segments=2)
+    one.kill(10)
+    with pytest.raises(Unavailable, match="served by no node"):
+        one.engine.count()
+    one.start()
+    until(lambda: bool(one.held()))
+    assert one.engine.count() == 100
+
+
+def test_rows_may_be_missing_where_the_policy_says_so(cluster: Any) -> None:
+    two = cluster(nodes=2, policy=ReadPolicy(seconds=1.0, required_ratio=0.4))
+    two.filled()
+    two.nodes.see = lambda _: None  # nobody notices
+    two.nodes._take_down = lambda peer, why: None
+    two.kill(11)
+    assert two.engine.count() == 150
+    assert two.nodes.partial == 1
+
+
+def test_a_drained_node_is_emptied_without_a_failed_read(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    errors: list[BaseException] = []
+    stop = False
+
+    def read() -> None:
+        while not stop:
+            try:
+                assert two.engine.count() == len(vectors)
+            except BaseException as error:  # noqa: BLE001  whatever it is
+                errors.append(error)
+
+    reader = two.env.tasks.executor("reader", 2)
+    reading = [reader.submit(read), reader.submit(read)]
+    role = two.roles.pop(10)
+    assert role.drain(20)
+    role.close()
+    time.sleep(0.2)
+    stop = True
+    for one in reading:
+        one.result()
+    assert not errors
+    assert set(two.held()) == {11}
+
+
+def test_a_new_node_takes_its_share(cluster: Any) -> None:
+    two = cluster(nodes=1)
+    vectors = two.filled(segments=8)
+    two.start()
+    until(lambda: len(two.loads.weights) == 2)
+    assert two.nodes.balance() == 4
+    assert sorted(len(segments) for segments in two.held().values()) == [4, 4]
+    assert two.nodes.balance() == 0
+    everywhere_right(two, vectors)
+
+
+def test_segments_are_moved_by_hand(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    one = min(two.held()[10])
+    two.engine.call(pl.LoadBalance(collection=NAME, source=10, targets=(11,), segments=(one,)))
+    assert one in two.held()[11]
+    two.engine.call(pl.LoadBalance(collection=NAME, source=10))
+    assert set(two.held()) == {11}
+    until(lambda: not two.roles[10].held)
+    everywhere_right(two, vectors)
+
+
+def test_nodes_are_transferred_between_groups_and_segments_follow(cluster: Any) -> None:
+    three = cluster(nodes=3)
+    vectors = three.filled()
+    engine = three.engine
+    engine.call(pl.CreateResourceGroup(name="mine", config=pl.ResourceGroupConfig(requests=0, limits=0)))
+    engine.call(pl.TransferNode(source=DEFAULT_RESOURCE_GROUP, target="mine", nodes=1))
+    (mine,) = (node.node_id for node in engine.call(pl.DescribeResourceGroup(name="mine")).nodes)
+    assert mine not in three.held()
+    engine.call(pl.TransferReplica(source=DEFAULT_RESOURCE_GROUP, target="mine", collection=NAME, replicas=1))
+    assert set(three.held()) == {mine}
+    everywhere_right(three, vectors)
+
+
+def test_no_node_is_asked_about_segments_that_cannot_match(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    two.filled()
+    before = two.nodes.pruned
+    assert two.engine.query("number == 120", fields=("id",))["id"] == [120]
+    assert two.nodes.pruned - before == 5
+
+
+def test_what_is_released_leaves_the_nodes(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    two.filled()
+    two.engine.call(rq.ReleaseCollection(collection=NAME))
+    until(lambda: not any(role.held for role in two.roles.values()))
+
+
+@pytest.mark.parametrize("reaches", [True, False], ids=["answer", "order"])
+def test_who_waits_for_a_segment_to_be_opened_waits_on_for_no_message_that_was_lost(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, reaches: bool
+) -> None:
+    monkeypatch.setattr(peers, "LOST_SECONDS", 0.2)
+    one = cluster(nodes=1)
+    (peer,) = one.nodes.peers
+    ask, lost = peer._remote.ask_soon, []
+
+    def losing(message: Any, seconds: float) -> Any:
+        if not isinstance(message, OpenSegment) or lost:
+            return ask(message, seconds)
+        lost.append(ask(message, seconds) if reaches else None)
+        return one.env.tasks.future()
+
+    monkeypatch.setattr(peer._remote, "ask_soon", losing)
+    vectors = one.filled(segments=1)
+    assert lost
+    everywhere_right(one, vectors)
+
+
+def test_what_has_just_been_loaded_is_read_whole_or_not_at_all(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    (shard,) = two.shards()
+    number = shard.collection.collection_id
+    two.engine.call(rq.ReleaseCollection(collection=NAME))
+    two.loads.load(number, None)  # the owner has not heard of it yet
+    assert two.engine.count() == len(vectors)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_nodes_do_no_row_is_lost_and_every_replica_is_whole_again(cluster: Any, seed: int) -> None:
+    three = cluster(nodes=3)
+    vectors = three.filled(segments=4)
+    engine, chance = three.engine, random.Random(seed)
+    rows = len(vectors)
+    for turn in range(12):
+        what = chance.choice(["start", "kill", "drain", "write", "delete", "replicas", "balance"])
+        if what == "start" and len(three.roles) < 5:
+            three.start()
+        elif what == "kill" and len(three.roles) > 2:
+            three.kill(chance.choice(sorted(three.roles)))
+        elif what == "drain" and len(three.roles) > 2:
+            role = three.roles.pop(chance.choice(sorted(three.roles)))
+            assert role.drain(20)
+            role.close()
+        elif what == "write":
+            engine.insert(range(1000 * turn + 1000, 1000 * turn + 1010), vectors[:10], range(10))
+            rows += 10
+            engine.flush()
+        elif what == "delete":
+            rows -= engine.delete(f"id == {chance.randrange(len(vectors))}").count
+        elif what == "replicas":
+            until(lambda: len(three.loads.groups.able) == len(three.roles))
+            engine.call(rq.LoadCollection(collection=NAME, replicas=chance.randint(1, 2)))
+        elif what == "balance":
+            three.nodes.balance()
+        assert engine.count() == rows, what
+    wanted = len(three.loads.entries()[0].copies)
+    alive = set(three.roles)
+
+    def is_whole() -> bool:
+        segments = {meta.segment_id for shard in three.shards() for meta in shard.segments()}
+        held = three.held()
+        return set(held) <= alive and all(sum(i in on for on in held.values()) == wanted for i in segments)
+
+    until(is_whole, 20)
+    until(lambda: {n: set(role.held) for n, role in three.roles.items() if role.held} == three.held(), 20)
+    assert engine.count() == rows

@@ -1,0 +1,98 @@
+"""What keeps a node from starting, and what is told while it runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from tests.launch.authority import DAY, Authority
+
+from redkite.cluster.backends import MemoryBackends, MemoryWorld
+from redkite.cluster.config import ClusterConfig, TlsFiles
+from redkite.env import Env
+from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, StorageError
+from redkite.launch import checks, node
+from redkite.launch.checks import Watch, before_start, disk_reasons, folders_of
+
+Usage = namedtuple("Usage", "total used free")
+FULL = Usage(100 << 30, (100 << 30) - (10 << 20), 10 << 20)
+
+
+def config(folder: Path, tls: TlsFiles | None = None) -> ClusterConfig:
+    return ClusterConfig(state=str(folder / "state"), objects=str(folder / "objects"), tls=tls)
+
+
+def test_a_host_with_room_and_sound_files_is_fit_for_every_role(tmp_path: Path) -> None:
+    tls = Authority(tmp_path).issue("node")
+    for role in ("coordinator", "streaming", "query", "data", "proxy"):
+        before_start(config(tmp_path, tls), role)
+
+
+def test_a_full_disk_is_an_error_that_names_the_setting_and_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: FULL)
+    with pytest.raises(DiskLimitExceeded, match=r"the disk of state = '.*/state' is full: 10 MB are free.*make room"):
+        before_start(config(tmp_path), "query")
+
+
+def test_a_disk_that_fills_up_is_told_while_a_node_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: FULL)
+    assert disk_reasons({"cache_path": "/cache"}) == (
+        "the disk of cache_path = '/cache' is nearly full: 10 MB are free",
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(StorageError, match=r"state = '.*/state' cannot be made"):
+        before_start(config(tmp_path), "proxy")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o500)
+    with pytest.raises(StorageError, match="cannot be written to by this user"):
+        before_start(config(tmp_path), "proxy")
+
+
+@pytest.mark.parametrize(("begins", "ends"), [(-30 * DAY, -DAY), (5 * DAY, 9 * DAY)])
+def test_certificates_that_are_not_valid_now_are_an_error_at_the_start(
+    begins: dt.timedelta, ends: dt.timedelta, tmp_path: Path
+) -> None:
+    files = Authority(tmp_path).issue("node", begins=begins, ends=ends)
+    with pytest.raises(InvalidParameter, match=r"certificate (has expired|is not yet valid)"):
+        before_start(config(tmp_path, files), "proxy")
+
+
+def test_only_query_nodes_keep_copies_and_proxies_touch_no_objects(tmp_path: Path) -> None:
+    assert set(folders_of(config(tmp_path), "query")) == {"state", "cache_path", "objects"}
+    assert set(folders_of(config(tmp_path), "proxy")) == {"state"}
+    assert set(folders_of(ClusterConfig(), "streaming")) == {"state"}
+
+
+def test_parts_that_stop_answering_are_told_while_a_node_runs(tmp_path: Path) -> None:
+    env = Env.real()
+    world = MemoryWorld(env)
+    backends = MemoryBackends(world, env, "node")
+    (tmp_path / "state").mkdir()
+    watch = Watch(env, config(tmp_path), "proxy", backends, lambda: ("the certificate expires in 2.0 days",))
+    watch.look()
+    assert watch.reasons() == ("the certificate expires in 2.0 days",)
+    backends.cut()
+    watch.look()
+    assert [reason.partition(":")[0] for reason in watch.reasons()][:2] == ["etcd", "the log"]
+    watch.close()
+    backends.close()
+    world.close()
+
+
+def test_etcd_that_nobody_runs_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aetcd")
+    monkeypatch.setattr("redkite.cluster.backends._ETCD_SECONDS", 0.3)
+    unreachable = ClusterConfig(etcd=("127.0.0.1:1",), state=str(tmp_path), objects=str(tmp_path))
+    with pytest.raises(MilvusException, match=r"etcd at 127\.0\.0\.1:1 cannot be reached"):
+        node.Node(unreachable, "proxy")
