@@ -9,13 +9,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.order import arrange
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-settings.register_profile("default", max_examples=60, deadline=None)
-settings.register_profile("thorough", max_examples=2_000, deadline=None)
+# How long an example takes says more about the machine than about the code.
+TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", TIMELESS, max_examples=60)
+settings.register_profile("thorough", TIMELESS, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

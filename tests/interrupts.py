@@ -21,7 +21,7 @@ import redkite
 
 _CALLS = frozenset(dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "CALL_KW") if name in dis.opmap)
 _JUMPS = frozenset(dis.opmap[name] for name in ("JUMP_BACKWARD",) if name in dis.opmap)
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 WATCHED = (str(Path(redkite.__file__).parent), str(Path(concurrent.futures.__file__).parent), threading.__file__)
 
 

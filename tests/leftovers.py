@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from redkite import realenv
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds that what is being closed may take to end."""
 
 

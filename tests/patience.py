@@ -8,7 +8,7 @@ from collections.abc import Callable
 from redkite import errors
 
 
-def until(check: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(check: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; one that raises what a client is told does not hold yet."""
     end = time.monotonic() + seconds
     while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -155,11 +157,18 @@ def test_info_names_the_process_that_has_the_database_open(database_path: str) -
 
 
 # -- demo ---------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The demo's database, and what was printed while it was built."""
+    path, printed = str(tmp_path_factory.mktemp("demo") / "demo.db"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(("demo", "--path", path)) == 0
+    return path, printed.getvalue()
+
+
 @pytest.mark.slow
-def test_the_demo_builds_searches_and_reopens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = str(tmp_path / "demo.db")
-    status, out, _ = run(capsys, "demo", "--path", path)
-    assert status == 0
+def test_the_demo_builds_searches_and_reopens(demo: tuple[str, str]) -> None:
+    _, out = demo
     assert "“how do I parse json”" in out
     assert "json.decoder" in out
     assert "where module == 'os.path' and length > 100" in out
@@ -175,10 +184,9 @@ def test_the_demo_builds_searches_and_reopens(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 def test_a_second_demo_reuses_the_database_and_asks_what_it_is_told(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    demo: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(tmp_path / "demo.db")
-    run(capsys, "demo", "--path", path, "--queries", "sort a list")
+    path, _ = demo
     status, out, _ = run(capsys, "demo", "--path", path, "--queries", "sort a list", "--filter", "kind == 'module'")
     assert status == 0
     assert "from an earlier run" in out

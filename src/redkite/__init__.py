@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from redkite.client.enumerations import CompactionTaskState as CompactionTaskState
     from redkite.client.enumerations import CompactionType as CompactionType
     from redkite.client.enumerations import IndexType as IndexType
+    from redkite.client.membership import BloomFilterBuilder as BloomFilterBuilder
+    from redkite.client.membership import RoaringBitmapBuilder as RoaringBitmapBuilder
+    from redkite.client.membership import build_bloom_filter as build_bloom_filter
+    from redkite.client.membership import build_roaring_bitmap as build_roaring_bitmap
     from redkite.client.placement import Group as Group
     from redkite.client.placement import Replica as Replica
     from redkite.client.placement import ReplicaInfo as ReplicaInfo
@@ -124,6 +128,9 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "redkite.client.aggregation": ("AggregationBucket", "AggregationHit"),
     "redkite.client.enumerations": ("CompactionTaskState", "CompactionType", "IndexType"),
+    "redkite.client.membership": (
+        "BloomFilterBuilder", "RoaringBitmapBuilder", "build_bloom_filter", "build_roaring_bitmap",
+    ),
     "redkite.client.placement": (
         "Group", "Replica", "ReplicaInfo", "ResourceGroupConfig", "ResourceGroupInfo", "Shard",
     ),

@@ -10,7 +10,7 @@
     │   ├── DatabaseNotFound (800) · AliasNotFound (1600) · FieldNotFound (1700)
     │   └── ResourceGroupNotFound (300) · SnapshotNotFound (2600) · BackupNotFound
     ├── NotLoaded                      CollectionNotLoaded (101) · PartitionNotLoaded (201) · SegmentGone (601)
-    │   └── CollectionNotFullyLoaded (103)
+    │   └── CollectionNotFullyLoaded (103, 202)
     ├── InvalidInput                   the caller's fault (also ValueError)
     │   ├── InvalidParameter (1100) · MissingParameter (1101) · ParameterTooLarge (1102)
     │   ├── StandbyMode (108)          a write to a cluster that follows another
@@ -296,6 +296,10 @@ class CollectionNotFullyLoaded(NotLoaded):
     @classmethod
     def named(cls, collection: object) -> CollectionNotFullyLoaded:
         return cls(f"collection not fully loaded[collection={collection}]")
+
+    @classmethod
+    def of_partition(cls, partition: object) -> CollectionNotFullyLoaded:
+        return cls(f"partition not fully loaded[partition={partition}]", 202)
 
 
 class PartitionNotLoaded(NotLoaded):

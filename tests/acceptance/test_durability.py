@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pymilvus
 import pytest
-from tests.servers import ProcessServer, alone
+from tests.servers import ProcessServer, alone, processor_seconds
 
 import redkite
 
@@ -77,7 +76,7 @@ class Work:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
 
     def _run(self, body: Callable[[Any, int], None], key: int) -> None:
@@ -122,12 +121,6 @@ class Work:
             self.sure |= change
             if change:
                 self._acknowledged.set()
-
-
-def processor_seconds(pid: int) -> float:
-    """What a process has used so far: unlike the time that went by, about the same on a busy machine."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def stored(client: Any) -> dict[int, int]:
@@ -295,7 +288,7 @@ def test_acknowledged_writes_of_an_embedded_database_survive_a_kill(tmp_path: Pa
     with pytest.raises(redkite.PathLocked, match=str(writer.pid)):
         redkite.MilvusClient(path)
     writer.kill()
-    rest = writer.communicate(timeout=10)[0].splitlines()
+    rest = writer.communicate(timeout=60)[0].splitlines()
     last = int(rest[-1]) if rest else last
     client = redkite.MilvusClient(path)
     keys = [item["id"] for item in client.query(NAME, EVERYTHING, output_fields=["id"])]

@@ -189,7 +189,7 @@ def test_a_model_comes_to_texts_that_are_there(sdk: Sdk, client: Any, birds: str
     indexes.add_index("second", index_type="FLAT", metric_type="L2")
     client.add_function_field(birds, field, function, indexes)
     client.insert(birds, [{"id": 9, "text": "osprey", "year": None}])
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while client.describe_index(birds, "second")["state"] != "Finished":
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -288,7 +288,7 @@ def test_rest_has_a_model_come_to_texts_that_are_there(server: ProcessServer, mo
         "outputField": {"fieldName": "vector", "dataType": "FloatVector", "elementTypeParams": {"dim": DIM}},
         "indexParams": {"fieldName": "vector", "indexType": "FLAT", "metricType": "L2"},
     })  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     named = {"collectionName": name, "indexName": "vector"}
     while rest.ok("indexes/describe", named)[0]["indexState"] != "Finished":
         assert time.monotonic() < end

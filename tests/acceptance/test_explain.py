@@ -40,7 +40,7 @@ def graph(sdk: Sdk, client: Any) -> str:
     for at in range(0, ROWS, 3000):
         client.insert(name, rows[at : at + 3000])
     client.flush(name)
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 120
     while client.describe_index(name, "vector")["pending_index_rows"]:
         assert time.monotonic() < limit
         time.sleep(0.05)
@@ -158,6 +158,56 @@ def test_hybrid_searches_explain_each_part(sdk: Sdk, client: Any, graph: str) ->
     assert len(found[0]) == 5
     told = found.explanation
     assert (told.kind, told.fields, len(told.segments)) == ("hybrid", ("vector", "vector"), 4)
+
+
+def told_of(found: Any) -> list[tuple[str, int, int]]:
+    return [(stage.how, stage.given, stage.left) for stage in found.explanation.stages]
+
+
+@ours
+def test_each_stage_of_ranking_is_explained_with_the_hits_that_pass_it(client: Any, graph: str) -> None:
+    from redkite import AnnSearchRequest, Function, FunctionScore, FunctionType, RRFRanker, WeightedRanker
+
+    rerank = FunctionType.RERANK
+    parts = [
+        AnnSearchRequest([QUERIES[at].tolist()], "vector", {"exact": True}, 5, expr=f"number == {at}") for at in (0, 1)
+    ]
+    fused = client.hybrid_search(graph, parts, RRFRanker(7), 6, analyze=True)
+    assert told_of(fused) == [("rrf, k=7", 12, 6)]
+    assert "  then rrf, k=7: 12 hits in, 6 out\n" in str(fused.explanation)
+    weighted = client.hybrid_search(graph, parts, WeightedRanker(0.25, 1), 6, explain=True)
+    assert told_of(weighted) == [("weighted by 0.25, 1, of normalised scores", 0, 0)]
+    assert str(weighted.explanation).endswith("\n  then weighted by 0.25, 1, of normalised scores")
+
+    boost = Function("b", rerank, [], params={"reranker": "boost", "weight": 2, "filter": "id > 5"})
+    decay = {"reranker": "decay", "function": "exp", "origin": 3, "scale": 4, "score_mode": "sum"}
+    scored = FunctionScore([boost, Function("d", rerank, ["number"], params=decay)])
+    boosts = "boosts of vector: 2 where a filter holds; function_mode=multiply, boost_mode=multiply"
+    assert told_of(client.hybrid_search(graph, parts, scored, 5, analyze=True)) == [
+        (boosts, 100, 5),
+        (boosts, 100, 5),
+        ("decay exp of number, origin=3, scale=4, offset=0, decay=0.5, score_mode=sum", 10, 5),
+    ]
+    assert told_of(search(client, graph, analyze=True)) == []
+
+
+@ours
+def test_chains_are_explained_stage_by_stage(client: Any, graph: str) -> None:
+    from redkite import AnnSearchRequest, FunctionChain, FunctionChainStage, col, fn
+
+    early = FunctionChain(FunctionChainStage.L0_RERANK).filter("number < 50")
+    late = FunctionChain(FunctionChainStage.L2_RERANK).merge("max", norm_score=True)
+    late = late.map("x", fn.decay(col("number"), function="exp", origin=0, scale=9)).sort("x", desc=False).limit(3, 1)
+    last = FunctionChain(FunctionChainStage.POST_PROCESS).select("number").group_by("number")
+    parts = [AnnSearchRequest([QUERIES[0].tolist()], "vector", {"exact": True}, 20, expr="id < 80") for _ in range(2)]
+    found = client.hybrid_search(graph, parts, None, 10, function_chains=[early, late, last], analyze=True)
+    assert told_of(found) == [
+        ("L0_RERANK and L1_RERANK: filter", 80, 50),
+        ("L0_RERANK and L1_RERANK: filter", 80, 50),
+        ("merge by max, of normalised scores", 40, 20),
+        ("L2_RERANK: map x, sort x asc, limit 3 offset 1", 20, 3),
+        ("POST_PROCESS: select number, group_by number", 3, 3),
+    ]
 
 
 def test_pymilvus_asks_by_search_parameters_and_is_told_the_recall(sdk: Sdk, client: Any, graph: str) -> None:

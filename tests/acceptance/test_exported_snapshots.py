@@ -31,7 +31,7 @@ def filled(client: Any) -> str:
 
 
 def finished(ask: Any, job: int) -> Any:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         found = ask(job)
         if found.state.endswith(("Completed", "Failed")):

@@ -422,6 +422,16 @@ BAD: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
+def test_texts_of_a_file_that_are_not_utf8_are_named_and_leave_nothing(client: Any, name: str, folder: Path) -> None:
+    create(client, name, plain())
+    words = pa.array([b"ok", b"a\xff"], pa.binary()).view(pa.string())
+    vectors = pa.array([[1, 2], [3, 4]], pa.list_(pa.float32()))
+    pq.write_table(pa.table({"id": [1, 2], "v": vectors, "word": words}), folder / "a.parquet")
+    with pytest.raises(ImportFailed, match=r"a\.parquet', row 1: a text of field word is not valid UTF-8"):
+        client.import_files(name, str(folder / "a.parquet"))
+    assert client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"] == 0
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_file_is_named_with_column_and_row_and_leaves_nothing(
     client: Any, name: str, folder: Path, what: str

@@ -169,7 +169,7 @@ def test_no_recall_is_lost_when_the_index_takes_over(sdk: Sdk, client: Any, name
     client.load_collection(name)
     queries = near(data, QUERIES)
     truth = exact(data, queries, np.ones(ROWS, bool))
-    shares, end = [], time.monotonic() + 60
+    shares, end = [], time.monotonic() + 120
     done = False
     while not done:
         done = client.describe_index(name, "v")["state"] == "Finished"
@@ -202,7 +202,7 @@ def test_each_vector_field_has_its_own_index(sdk: Sdk, client: Any, name: str, d
         ],
     )
     client.flush(name)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while any(client.describe_index(name, field)["state"] != "Finished" for field in ("v", "bits", "half")):
         assert time.monotonic() < end, "an index was not built"
         time.sleep(0.05)

@@ -28,7 +28,7 @@ def ids_of(client: Any, name: str) -> set[int]:
 
 
 def finish(client: Any, job: int) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = client.get_restore_snapshot_state(job)
         if found.state in ("RestoreSnapshotCompleted", "RestoreSnapshotFailed"):
@@ -159,7 +159,7 @@ def test_rest_has_snapshots_and_backups(server: ProcessServer) -> None:
 
 
 def ended(rest: Rest, path: str, job: str) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = rest.ok(path, {"jobId": job})
         if found["state"] in ("Completed", "Failed"):

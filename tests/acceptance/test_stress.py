@@ -162,7 +162,8 @@ def test_clients_in_each_others_way_get_right_answers_and_break_nothing(tmp_path
             kept[name] = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
         client.close()
         assert server.stop() == 0
-    assert "ERROR" not in server.errors
+    told = server.errors
+    assert "ERROR" not in told, told[max(0, told.index("ERROR") - 1000) :][:8000]
     if "CLUSTER" in os.environ:  # the log of one in a process is gone with it
         return
     with ProcessServer(tmp_path / "data") as again:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from tests.acceptance.conftest import OUR_WAYS, Sdk
 from tests.acceptance.test_collections import flat_index
+from tests.patience import until
 
 WRITTEN = ["2025-01-01T00:00:00Z", "2025-01-01 00:00:00", "2025-07-01 12:30:15.25+02:00", None]
 IN_SHANGHAI = ["2025-01-01T08:00:00+08:00", "2025-01-01T00:00:00+08:00", "2025-07-01T18:30:15.25+08:00", None]
@@ -132,39 +134,48 @@ def test_datetimes_are_times(sdk: Sdk, client: Any, name: str) -> None:
 
 
 # -- expiry -------------------------------------------------------------------------------------
-def visible(client: Any, name: str) -> int:
-    """How many rows there are, by every way to look."""
-    counted = client.query(name, output_fields=["count(*)"])[0]["count(*)"]
-    assert len(client.search(name, [[0.0, 0.0]], limit=10)[0]) == counted
-    assert len(client.get(name, list(range(10)), output_fields=["id"])) == counted
-    return int(counted)
+def counted(client: Any, name: str) -> int:
+    return int(client.query(name, output_fields=["count(*)"])[0]["count(*)"])
+
+
+def check(client: Any, name: str, rows: int, before: float = math.inf) -> None:
+    """So many rows are there, by every way to look. What took until `before`, when some of them may expire, is left."""
+    found = (
+        counted(client, name),
+        len(client.search(name, [[0.0, 0.0]], limit=10)[0]),
+        len(client.get(name, list(range(10)), output_fields=["id"])),
+    )
+    assert time.monotonic() >= before or found == (rows, rows, rows)
 
 
 def test_rows_expire_so_long_after_they_were_written(sdk: Sdk, client: Any, name: str) -> None:
     make(sdk, client, name, {"collection.ttl.seconds": 2}, nullable=True)
+    first = time.monotonic()
     write(client, name, [None, None])
     client.flush(name)
-    assert visible(client, name) == 2
+    check(client, name, 2, before=first + 2)
     time.sleep(1)
+    second = time.monotonic()
     write(client, name, [None], first=5)
-    time.sleep(1.1)
-    assert visible(client, name) == 1
-    time.sleep(1)
-    assert visible(client, name) == 0
+    until(lambda: counted(client, name) <= 1)
+    check(client, name, 1, before=second + 2)
+    until(lambda: counted(client, name) == 0)
+    check(client, name, 0)
     client.alter_collection_properties(name, {"collection.ttl.seconds": -1})
     write(client, name, [None], first=6)
-    assert visible(client, name) >= 1
+    assert counted(client, name) >= 1
 
 
 def test_rows_expire_when_their_field_says(sdk: Sdk, client: Any, name: str) -> None:
     make(sdk, client, name, {"ttl_field": "at"}, nullable=True)
+    begun = time.monotonic()
     soon = datetime.fromtimestamp(time.time() + 1, UTC).isoformat()
     write(client, name, ["2020-01-01T00:00:00Z", soon, "2100-01-01T00:00:00Z", None])
-    assert visible(client, name) == 3
-    time.sleep(1.1)
-    assert visible(client, name) == 2
+    check(client, name, 3, before=begun + 1)
+    until(lambda: counted(client, name) == 2)
+    check(client, name, 2)
     assert client.delete(name, filter="id >= 0")["delete_count"] == 2
-    assert visible(client, name) == 0
+    check(client, name, 0)
 
 
 def test_a_time_to_live_out_of_range_is_refused(sdk: Sdk, client: Any, name: str) -> None:

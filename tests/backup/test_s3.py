@@ -26,8 +26,8 @@ def store() -> Iterator[PlayedStore]:
 
 
 @pytest.fixture
-def place(store: PlayedStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    bucket = store.bucket_of(request, monkeypatch)
+def place(store: PlayedStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    bucket = store.bucket_of(monkeypatch)
     return f"s3://{bucket}/some/where?endpoint={store.endpoint}&region=us-east-1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -320,3 +321,41 @@ def test_protected_segments_are_not_compacted(engine: Engine) -> None:
     assert job.plans == 0
     now = {s.segment_id for s in topology.data.segments(topology.root.find("", NAME).collection_id)}
     assert {s.segment_id for s in held} <= now
+
+
+def test_what_a_running_compaction_swaps_in_is_what_a_snapshot_protects(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology = engine.database.topology
+    collection_id = topology.root.find("", NAME).collection_id
+    for start in range(0, 20, 10):
+        fill(engine, range(start, start + 10))
+        engine.flush()
+    topology.compactor.wait_idle()
+    fill(engine, range(5))
+    engine.flush()
+    taking = threading.Thread(target=snapshot, args=(engine,), kwargs={"compaction_protection_seconds": 100})
+    taken = threading.Event()
+    looks = []
+    still_wanted, protecting = topology.compactor._still_wanted, topology.compactor.protecting
+
+    def look(plan: object) -> bool:
+        found = still_wanted(plan)
+        looks.append(found)
+        if len(looks) == 2:  # the last look before the swap
+            taking.start()
+            assert taken.wait(60)
+        return found
+
+    def note() -> AbstractContextManager[None]:
+        taken.set()
+        return protecting()
+
+    monkeypatch.setattr(topology.compactor, "_still_wanted", look)
+    monkeypatch.setattr(topology.compactor, "protecting", note)
+    assert engine.call(rq.Compact(collection=NAME)).plans == 1
+    topology.compactor.wait_idle()
+    taking.join()
+    protected = topology.snapshots.protected_segments()
+    assert protected
+    assert protected <= {s.segment_id for s in topology.data.segments(collection_id)}

@@ -32,8 +32,8 @@ def host(store: PlayedStore) -> str:
 
 
 @pytest.fixture
-def bucket(store: PlayedStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    return store.bucket_of(request, monkeypatch)
+def bucket(store: PlayedStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    return store.bucket_of(monkeypatch)
 
 
 @pytest.fixture

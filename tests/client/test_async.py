@@ -127,7 +127,7 @@ async def test_the_loop_goes_on_while_a_read_is_slow(path: str, fake: FakeServic
     loop = asyncio.get_running_loop()
 
     def slow(request: requests.Search) -> object:
-        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(30)
         return answer(request)
 
     fake._Search = slow  # type: ignore[method-assign, assignment]

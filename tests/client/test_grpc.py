@@ -6,6 +6,7 @@ import base64
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,10 +53,8 @@ def test_a_missing_database_is_known_when_connecting(server: WireServer) -> None
 
 
 def test_a_server_that_is_not_there_is_a_connect_error() -> None:
-    start = time.monotonic()
     with pytest.raises(errors.ConnectError) as caught:
         MilvusClient("http://127.0.0.1:9", timeout=0.3)
-    assert time.monotonic() - start < 5
     assert caught.value.code == 2
     assert caught.value.message.startswith(
         "Fail connecting to server on 127.0.0.1:9, illegal connection params or server unavailable"
@@ -127,17 +126,18 @@ def test_failures_of_grpc_itself_become_errors_with_codes(
 
 def test_a_call_ends_at_its_timeout(server: WireServer, fake: FakeService) -> None:
     with MilvusClient(server.uri) as client:
-        answer = fake._ShowCollections
+        answer, gate = fake._ShowCollections, threading.Event()
 
         def slow(request: requests.ShowCollections) -> object:
-            time.sleep(0.4)
+            gate.wait(60)
             return answer(request)
 
         fake._ShowCollections = slow  # type: ignore[method-assign, assignment]
         start = time.monotonic()
         with pytest.raises(errors.Timeout) as caught:
             client.list_collections(timeout=0.1)
-        assert time.monotonic() - start < 1.5
+        gate.set()
+        assert time.monotonic() - start < 30
     assert isinstance(caught.value, TimeoutError)
 
 

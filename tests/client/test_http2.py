@@ -285,7 +285,7 @@ def test_a_connection_that_breaks_in_the_greeting_is_a_connect_error(peer: Calla
 
 def test_a_silent_port_is_a_connect_error(peer: Callable[..., Peer]) -> None:
     gate = threading.Event()
-    server = peer(lambda connection: gate.wait(5) and None)
+    server = peer(lambda connection: gate.wait(60) and None)
     with pytest.raises(errors.ConnectError):
         MilvusClient(f"http://127.0.0.1:{server.port}", timeout=0.2)
     gate.set()
@@ -320,7 +320,7 @@ def test_threads_have_a_connection_each(server: WireServer, fake: FakeService) -
     answer = fake._ShowCollections
 
     def together(request: requests.ShowCollections) -> object:
-        barrier.wait(5)
+        barrier.wait(30)
         return answer(request)
 
     fake._ShowCollections = together  # type: ignore[method-assign, assignment]
@@ -358,7 +358,7 @@ async def test_cancelled_tasks_leave_room_for_others(
     answer = fake._ShowCollections
 
     def slow(request: requests.ShowCollections) -> object:
-        gate.wait(5)
+        gate.wait(60)
         return answer(request)
 
     fake._ShowCollections = slow  # type: ignore[method-assign, assignment]

@@ -26,20 +26,28 @@ OWNER = 1
 class QueryCluster:
     """One owner of shards, number 1, and query nodes that come and go."""
 
-    def __init__(self, path: Path, nodes: int = 2, policy: ReadPolicy | None = None, **options: Any) -> None:
+    def __init__(
+        self, path: Path, nodes: int = 2, policy: ReadPolicy | None = None, lease: float = 1.0, **options: Any
+    ) -> None:
         self.env = Env.real()
         self.hub = LocalHub(self.env)
         self.engine = Engine(str(path / "db"), options={"compaction": CompactionPolicy(enabled=False)} | options)
         self.world = MemoryWorld(self.env, str(path / "db" / "objects"))
-        self.config = ClusterConfig(objects=str(path / "db" / "objects"), lease_seconds=1.0)
+        self.config = ClusterConfig(objects=str(path / "db" / "objects"), lease_seconds=lease)
         topology = self.engine.database.topology
         self.loads = topology.loads
         (self.streaming,) = list(topology.streaming)
         backends = self.world.backends(self.env, "owner")
-        self.member = Membership(backends.coordination, self.env, OWNER, 1.0)
+        self.member = Membership(backends.coordination, self.env, OWNER, lease)
         self.member.register("streaming", "127.0.0.1:1")
         self.nodes = QueryNodes(
-            self.env, self.hub.network(OWNER), OWNER, self.loads, self.shards, policy or ReadPolicy(), lease_seconds=1.0
+            self.env,
+            self.hub.network(OWNER),
+            OWNER,
+            self.loads,
+            self.shards,
+            policy or ReadPolicy(),
+            lease_seconds=lease,
         )
         self.streaming._peers = self.nodes
         self.roles: dict[int, QueryRole] = {}
@@ -102,7 +110,7 @@ class QueryCluster:
         self.world.close()
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come to be in time"

@@ -62,7 +62,7 @@ def test_a_change_whose_leader_dies_before_it_says_so_is_done_once(engine, monke
     monkeypatch.setattr(Leading, "_tell_all", lambda *args: once(*args))  # noqa: PLW0108  a method
     asked = in_thread(lambda: engine.call(CHANGES[name]))
     once.kill(engine)
-    asked.result(20)
+    asked.result(30)
 
 
 def test_a_change_whose_leader_is_fenced_behind_its_decision_is_done_once(engine, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_leader_that_is_being_closed_sends_its_askers_to_the_next_one(engine):
     asked = in_thread(lambda: engine.call(rq.CreateAlias(collection=NAME, alias="other")))
     time.sleep(0.2)
     engine.cluster.stop(first)
-    asked.result(20)
+    asked.result(30)
     assert engine.call(rq.DescribeAlias(alias="other")).collection == NAME
 
 
@@ -119,11 +119,11 @@ def test_a_request_that_a_closing_leader_had_not_begun_to_change_anything_for_is
     monkeypatch.setattr(leading._decisions, "call", once)
     asked = in_thread(lambda: engine.call(rq.CreateCollection(schema=msgspec.structs.replace(
         engine.call(rq.DescribeCollection(collection=NAME)).schema, name="third"))))  # fmt: skip
-    assert once.reached.wait(10)
+    assert once.reached.wait(30)
     stopping = in_thread(lambda: engine.cluster.stop(first))
     while not leading._closed:
         time.sleep(0.01)
     once.over.set()  # what it needs is closed: Unavailable
-    stopping.result(20)
-    asked.result(20)
+    stopping.result(30)
+    asked.result(30)
     assert engine.call(rq.HasCollection(collection="third"))

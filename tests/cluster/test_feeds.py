@@ -85,6 +85,6 @@ def test_readers_that_wait_for_changes_keep_nobody_from_deciding(engine: Cluster
     waiting = [service.call(ch.ReadChanges(collection=NAME, position=position, wait_ms=20_000)) for _ in range(20)]
     made = service.call(rq.CreatePartition(collection=NAME, partition="p"))
     assert isinstance(made, Future)
-    made.result(10)
-    told = waiting[0].result(10)
+    made.result(30)
+    told = waiting[0].result(30)
     assert [c.kind for c in told.changes] == ["partition_created"]

@@ -14,6 +14,7 @@ from tests.engine import DIM, NAME
 from tests.patience import until
 
 from redkite.cluster.config import ROLES
+from redkite.cluster.shards import calling
 from redkite.errors import CollectionNotFound, CollectionNotLoaded, InvalidParameter, Unavailable
 from redkite.model import requests as rq
 from redkite.model import results as rs
@@ -105,7 +106,7 @@ def test_a_proxy_that_is_cut_off_denies_nothing_that_others_may_have_made(engine
 
 
 def test_rows_survive_the_kill_of_the_streaming_nodes_that_took_them(tmp_path: Path) -> None:
-    engine = ClusterEngine(str(tmp_path / "objects"), streaming=2, lease_seconds=0.5)
+    engine = ClusterEngine(str(tmp_path / "objects"), streaming=2, lease_seconds=1.0)
     try:
         made = fill(engine)
         engine.delete("id in [3]")
@@ -121,7 +122,7 @@ def test_rows_survive_the_kill_of_the_streaming_nodes_that_took_them(tmp_path: P
 
 
 def test_reads_go_on_when_a_query_node_is_killed(tmp_path: Path) -> None:
-    engine = ClusterEngine(str(tmp_path / "objects"), query=2, lease_seconds=0.5)
+    engine = ClusterEngine(str(tmp_path / "objects"), query=2, lease_seconds=1.0)
     try:
         made = fill(engine)
         engine.flush()
@@ -133,7 +134,7 @@ def test_reads_go_on_when_a_query_node_is_killed(tmp_path: Path) -> None:
 
 
 def test_another_coordinator_leads_when_the_first_is_killed(tmp_path: Path) -> None:
-    engine = ClusterEngine(str(tmp_path / "objects"), coordinators=2, lease_seconds=0.5)
+    engine = ClusterEngine(str(tmp_path / "objects"), coordinators=2, lease_seconds=1.0)
     try:
         made = fill(engine)
         leading = next(n for n in engine.cluster.nodes("coordinator") if n.node.leading is not None)  # type: ignore[attr-defined]
@@ -146,8 +147,11 @@ def test_another_coordinator_leads_when_the_first_is_killed(tmp_path: Path) -> N
         engine.close()
 
 
-def test_reads_that_need_no_owner_go_on_while_nobody_can_say_who_owns_what(tmp_path: Path) -> None:
-    engine = ClusterEngine(str(tmp_path / "objects"), lease_seconds=0.5)
+def test_reads_that_need_no_owner_go_on_while_nobody_can_say_who_owns_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "FIND_SECONDS", 100.0)
+    engine = ClusterEngine(str(tmp_path / "objects"), lease_seconds=2.0)  # a node that is slower is taken for gone
     try:
         made = fill(engine)
         engine.flush()
@@ -162,7 +166,7 @@ def test_reads_that_need_no_owner_go_on_while_nobody_can_say_who_owns_what(tmp_p
             assert engine.search(made[[11]], 1, consistency_level=level).ids.to_pylist() == [11]
             query = rq.Query(collection=NAME, output_fields=("count(*)",), consistency_level=level)
             assert engine.call(query).rows.column(0).to_pylist() == [201]
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 50, "an owner was waited for"
         for backends in everybody:
             backends.mend()
         engine.insert([501], made[:1] + 9, [501])

@@ -141,6 +141,30 @@ def test_two_nodes_of_one_number_are_refused(nodes):
         twin.register("query", "elsewhere:1")
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_node_whose_lease_is_over_before_it_is_in_takes_another_and_gives_up_some_time(nodes, monkeypatch, times):
+    """As on a machine that stood still between the two."""
+    coordination = nodes.backends[0].coordination
+    claim, over = coordination.claim, []
+
+    def late(key, value, lease):
+        if len(over) < times:
+            over.append(lease.number)
+            lease.close()
+        return claim(key, value, lease)
+
+    late_comer = Membership(coordination, nodes.env, 9, LEASE)
+    monkeypatch.setattr(type(coordination), "claim", lambda _, *given: late(*given))
+    if times == 1:
+        late_comer.register("query", "late:1")
+        nodes.env.run_until_idle()
+        assert nodes.seen() == [[1, 2, 3, 9]] * 3
+    else:
+        with pytest.raises(Unavailable, match="the lease has ended"):
+            late_comer.register("query", "late:1")
+        assert len(over) == len(set(over)) == 3
+
+
 def test_waiting_for_who_lives_ends_where_nobody_answers(nodes):
     backends = nodes.world.backends(nodes.env, "late")
     backends.cut()

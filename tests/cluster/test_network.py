@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.patience import until
 
 from redkite.cluster.grpc_network import GrpcNetwork
 from redkite.cluster.local_network import LocalHub, LocalNetwork
@@ -82,7 +83,7 @@ def test_a_message_is_answered(make: Make) -> None:
     serving = make(1).serve("127.0.0.1:0", {Ping: pong})
     rows = pa.record_batch({"id": [1, 2, 3]})
     remote = make(2).connect(serving.address)
-    for reply in (remote.ask(Ping(text="hello", rows=rows)), remote.ask_soon(Ping(text="hello", rows=rows)).result(5)):
+    for reply in (remote.ask(Ping(text="hello", rows=rows)), remote.ask_soon(Ping(text="hello", rows=rows)).result(30)):
         assert reply.text == "hello from 2"
         assert reply.numbers.tolist() == [0, 1, 2]
 
@@ -94,7 +95,7 @@ def test_the_reply_may_come_later(make: Make) -> None:
     time.sleep(0.05)
     assert not asked.done()
     later.set_result(Pong(text="late", numbers=np.zeros(1)))
-    assert asked.result(5).text == "late"
+    assert asked.result(30).text == "late"
 
 
 @pytest.mark.parametrize("soon", [False, True])
@@ -102,7 +103,7 @@ def test_the_error_of_the_other_side_is_raised_here(make: Make, soon: bool) -> N
     serving = make(1).serve("127.0.0.1:0", {Ping: refuse(CollectionNotFound.named("default", "films"))})
     remote = make(2).connect(serving.address)
     with pytest.raises(CollectionNotFound, match="films") as caught:
-        remote.ask_soon(Ping()).result(5) if soon else remote.ask(Ping())
+        remote.ask_soon(Ping()).result(30) if soon else remote.ask(Ping())
     assert caught.value.code == 100
 
 
@@ -128,39 +129,45 @@ def test_a_message_that_the_node_does_not_know_says_so(make: Make) -> None:
 def test_nobody_at_an_address_is_not_reached(make: Make, soon: bool) -> None:
     remote = make(2).connect("127.0.0.1:9")
     with pytest.raises(NotReached, match=r"127\.0\.0\.1:9"):
-        remote.ask_soon(Ping()).result(5) if soon else remote.ask(Ping())
+        remote.ask_soon(Ping()).result(30) if soon else remote.ask(Ping())
 
 
 @pytest.mark.parametrize("soon", [False, True])
 def test_an_answer_that_takes_too_long_is_not_waited_for(make: Make, gate: threading.Event, soon: bool) -> None:
-    serving = make(1).serve("127.0.0.1:0", {Ping: lambda _: gate.wait(10)})
+    serving = make(1).serve("127.0.0.1:0", {Ping: lambda _: gate.wait(60)})
     remote = make(2).connect(serving.address)
-    begun = time.monotonic()
     with pytest.raises(Unanswered, match=r"did not answer Ping within 0\.2 s"):
-        remote.ask_soon(Ping(), timeout=0.2).result(5) if soon else remote.ask(Ping(), timeout=0.2)
-    assert time.monotonic() - begun < 2
+        remote.ask_soon(Ping(), timeout=0.2).result(30) if soon else remote.ask(Ping(), timeout=0.2)
 
 
 def test_a_node_that_is_abandoned_is_not_waited_for(make: Make, gate: threading.Event) -> None:
-    serving = make(1).serve("127.0.0.1:0", {Ping: lambda ping: gate.wait(10) if ping.text else True})
+    arrived: list[str] = []
+
+    def answer(ping: Ping) -> bool:
+        if ping.text:
+            arrived.append(ping.text)
+            gate.wait(60)
+        return True
+
+    serving = make(1).serve("127.0.0.1:0", {Ping: answer})
     network = make(2)
     remote = network.connect(serving.address)
     results: list[Any] = []
 
     def ask() -> None:
         try:
-            results.append(remote.ask(Ping(text="slow"), timeout=30))
+            results.append(remote.ask(Ping(text="slow"), timeout=60))
         except Unanswered as error:
             results.append(error)
 
     waiting = threading.Thread(target=ask)
     waiting.start()
-    asked = remote.ask_soon(Ping(text="slow"), timeout=30)
-    time.sleep(0.3)
+    asked = remote.ask_soon(Ping(text="slow"), timeout=60)
+    until(lambda: len(arrived) == 2)
     network.abandon(serving.address)
     with pytest.raises(Unanswered, match="went away"):
-        asked.result(2)
-    waiting.join(2)
+        asked.result(30)
+    waiting.join(60)
     assert isinstance(results[0], Unanswered)
     assert remote.ask(Ping()) is True, "it is asked again when it is back"
 
@@ -179,13 +186,7 @@ def test_a_node_that_comes_back_is_found_again(make: Make) -> None:
     with pytest.raises(Unavailable):
         remote.ask(Ping())
     make(3).serve(serving.address, {Ping: pong})
-    for _ in range(100):
-        try:
-            assert remote.ask(Ping(text="x")).text == "x from 2"
-            return
-        except Unavailable:
-            time.sleep(0.05)
-    pytest.fail("the node was not found again")
+    until(lambda: remote.ask(Ping(text="x")).text == "x from 2")
 
 
 def test_timestamps_go_along_both_ways(make: Make) -> None:
@@ -227,16 +228,16 @@ def test_a_node_that_has_closed_asks_nobody(make: Make) -> None:
     remote.ask(Ping())
     two.close()
     asked = remote.ask_soon(Ping())
-    for wait in (lambda: asked.result(5), lambda: remote.ask(Ping())):
+    for wait in (lambda: asked.result(30), lambda: remote.ask(Ping())):
         with pytest.raises(NotReached):
             wait()
 
 
 def test_one_slow_call_does_not_hold_others_up(make: Make, gate: threading.Event) -> None:
-    serving = make(1).serve("127.0.0.1:0", {Ping: lambda ping: gate.wait(10) if ping.text == "slow" else True})
+    serving = make(1).serve("127.0.0.1:0", {Ping: lambda ping: gate.wait(60) if ping.text == "slow" else True})
     remote = make(2).connect(serving.address)
     slow = [remote.ask_soon(Ping(text="slow")) for _ in range(30)]
-    assert remote.ask(Ping(text="fast"), timeout=5) is True
+    assert remote.ask(Ping(text="fast"), timeout=30) is True
     assert not any(one.done() for one in slow)
 
 
@@ -263,12 +264,12 @@ def test_what_was_asked_and_answered_is_counted(make: Make) -> None:
 # -- one process alone --------------------------------------------------------------------------
 def test_calls_of_a_node_that_goes_away_fail_at_once(gate: threading.Event) -> None:
     hub = LocalHub(Env.real())
-    serving = hub.network(1).serve("127.0.0.1:0", {Ping: lambda _: gate.wait(10)})
+    serving = hub.network(1).serve("127.0.0.1:0", {Ping: lambda _: gate.wait(60)})
     remote = hub.network(2).connect(serving.address)
     asked = remote.ask_soon(Ping(), timeout=30)
     serving.close()
     with pytest.raises(Unanswered, match="went away"):
-        asked.result(1)
+        asked.result(30)
     with pytest.raises(NotReached):
         remote.ask(Ping())
 
@@ -281,4 +282,4 @@ def test_a_paused_node_answers_when_it_goes_on() -> None:
     time.sleep(0.05)
     assert not asked.done()
     hub.resume(serving.address)
-    assert asked.result(5).text == "x from 2"
+    assert asked.result(30).text == "x from 2"

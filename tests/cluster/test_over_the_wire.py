@@ -78,7 +78,7 @@ def test_rest_answers_as_well(server: ProcessServer) -> None:
         asked = urllib.request.Request(
             f"{server.uri}/v2/vectordb/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(asked, timeout=20) as answer:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
             return json.load(answer)
 
     assert post("collections/create", {"collectionName": "rest", "dimension": DIM})["code"] == 0

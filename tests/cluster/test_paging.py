@@ -16,7 +16,6 @@ from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import DataType
 
-pytestmark = pytest.mark.timeout(120)
 ROWS = 50
 
 

@@ -43,7 +43,7 @@ def ids(client: MilvusClient, filter: str = "id >= 0") -> list[int]:
 
 def soon(look: Callable[[], object], wanted: object) -> None:
     """A reader is some milliseconds behind: it waits for the writer's proof that a write is durable."""
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 120
     while (found := look()) != wanted:
         assert time.monotonic() < limit, f"still {found}"
         time.sleep(0.002)

@@ -68,7 +68,7 @@ def test_a_load_of_low_priority_is_made_by_whoever_leads(engine: ClusterEngine) 
     engine.insert(range(9), np.ones((9, DIM), np.float32), range(9))
     engine.call(rq.ReleaseCollection(collection=NAME))
     engine.call(rq.LoadCollection(collection=NAME, priority=LoadPriority.LOW))
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while engine.call(rq.GetLoadingProgress(collection=NAME)).percent < 100:
         assert time.monotonic() < end
         time.sleep(0.02)

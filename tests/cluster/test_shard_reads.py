@@ -27,7 +27,7 @@ from redkite.cluster.shards.reading import CountShard, SearchShard
 from redkite.cluster.shards.reading_service import ReadingService, reduced_counts
 from redkite.cluster.shards.remote import RemoteOwners
 from redkite.coordinator.node_oracle import NodeOracle
-from redkite.errors import CollectionNotLoaded, NotOwner
+from redkite.errors import CollectionNotLoaded, NotOwner, TopicClosed
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.tuning import Tuning
@@ -271,6 +271,22 @@ def test_a_read_that_names_a_moment_is_for_the_owner_alone(lone: Pair, named: di
     assert lapse_of(meta, msgspec.structs.replace(request, **named)) is None
 
 
+def test_a_read_whose_log_is_closed_while_its_shard_is_opened_goes_after_the_owner(
+    lone: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_shard, closed = lone.owner.own_shard, [True, True]
+
+    def opened(channel: str) -> Shard:
+        if closed:
+            closed.pop()
+            raise TopicClosed(f"the log's topic '{channel}' is closed")
+        return own_shard(channel)
+
+    monkeypatch.setattr(lone.owner, "own_shard", opened)
+    assert lone.proxy.call(search_of()).topks.tolist() == [7, 7]
+    assert not closed
+
+
 def test_a_read_of_a_collection_that_is_not_loaded_there_says_so(lone: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = lone.proxy.call(search_of())
     assert planned.topks.tolist() == [7, 7]
@@ -319,7 +335,7 @@ def test_a_read_at_a_timestamp_waits_for_the_writes_before_it(lone: Pair, monkey
     assert not found
     assert far.query(_query_plan(lone))[1][0].count == 20, "a read of what there is does not wait"
     logged.set_result(1)
-    reader.join(5)
+    reader.join(60)
     assert len(found) == 1
 
 

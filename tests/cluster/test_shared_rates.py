@@ -29,7 +29,7 @@ def test_proxies_that_live_and_stay_divide_the_rates(tmp_path: Path) -> None:
 
 
 def await_(engine: ClusterEngine, count: int) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while sharers(engine, 0) != count:
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -85,7 +85,7 @@ def test_writes_of_every_proxy_have_ended_when_writes_are_stopped(engine: Cluste
         freeze = begun(engine, 0, FREEZE)
         with pytest.raises(TimeoutError):
             freeze.exception(0.5)
-    freeze.result(10)
+    freeze.result(30)
     assert write.done() and write.exception() is None, "it was under way, and is done"
     for number in range(3):
         with pytest.raises(StandbyMode, match="it moves"):

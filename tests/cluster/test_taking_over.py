@@ -66,7 +66,7 @@ class Once:
         return self.call(*args, **more)
 
     def kill(self, engine: ClusterEngine) -> None:
-        assert self.reached.wait(10)
+        assert self.reached.wait(30)
         engine.cluster.kill(leader(engine))
         self.over.set()
 
@@ -126,7 +126,7 @@ def test_a_restore_that_is_resumed_takes_no_foreign_collection_for_its_own(engin
     once = Once(snapshots.commit)
     monkeypatch.setattr(snapshots, "commit", once)
     job = engine.call(rq.RestoreSnapshot(collection=NAME, name="then", target_collection="copy")).job_id
-    assert once.reached.wait(10)
+    assert once.reached.wait(30)
     engine.call(rq.CreateCollection(schema=msgspec.structs.replace(schema(), name="copy")))  # with the same fields
     once.kill(engine)
     state = settled(
@@ -142,7 +142,7 @@ def test_a_restore_that_was_there_but_for_the_word_of_it_is_done_though_renamed_
     once = Once(RestoreJobs.complete)
     monkeypatch.setattr(RestoreJobs, "complete", lambda *args: once(*args))  # noqa: PLW0108  a method
     job = engine.call(rq.RestoreSnapshot(collection=NAME, name="then", target_collection="copy")).job_id
-    assert once.reached.wait(10)
+    assert once.reached.wait(30)
     engine.call(rq.RenameCollection(collection="copy", new_name="other"))
     once.kill(engine)
     state = settled(
@@ -206,7 +206,7 @@ def test_a_decision_that_cannot_be_carried_out_keeps_no_channel_from_getting_an_
     once = Once(leading.broadcaster.resume)
     leading.broadcaster.resume = once  # it waits as for an owner that there is not
     leading.settle_soon()
-    assert once.reached.wait(10)
+    assert once.reached.wait(30)
     gone, other = engine.cluster.nodes("streaming")
     engine.cluster.kill(gone)
     until = time.monotonic() + 20  # sooner than it has waited in vain
@@ -229,8 +229,8 @@ def test_a_coordinator_that_another_may_have_replaced_denies_nothing(
     denied = Forward(request=rq.Flush(collections=("made by the next",)))
     listed = Forward(request=rq.ShowCollections())
     with pytest.raises(CollectionNotFound):
-        role._answer(denied).result(10)
+        role._answer(denied).result(30)
     monkeypatch.setattr(Election, "is_leader", False)  # its lease is over, and it has not noticed
     for message in (denied, listed):
         with pytest.raises(NotLeading):
-            role._answer(message).result(10)
+            role._answer(message).result(30)

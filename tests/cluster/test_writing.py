@@ -23,7 +23,7 @@ from redkite.proxy.changes import Changes
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[ClusterEngine]:
-    made = ClusterEngine(str(tmp_path / "objects"), lease_seconds=0.5)
+    made = ClusterEngine(str(tmp_path / "objects"), lease_seconds=1.0)
     yield made
     made.close()
 
@@ -45,7 +45,7 @@ def insert_message(engine: ClusterEngine, key: int) -> InsertRows:
 
 def send(engine: ClusterEngine, message: Write) -> Any:
     shard: Any = engine.cluster.proxy().topology.shards(engine.cluster.proxy().topology.root.find("", NAME))[0]
-    return shard._caller.send(message.channel, message, 5).result(10)
+    return shard._caller.send(message.channel, message, 5).result(30)
 
 
 def test_a_write_that_is_sent_again_is_not_done_again(engine: ClusterEngine) -> None:
@@ -94,7 +94,7 @@ def test_writes_wait_for_the_next_owner_of_a_channel(engine: ClusterEngine) -> N
     ]
     engine.cluster.start_node("streaming")
     for write in waiting:
-        write.result(20)  # type: ignore[union-attr]
+        write.result(30)  # type: ignore[union-attr]
     assert engine.count() == 60
 
 

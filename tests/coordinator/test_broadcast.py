@@ -244,7 +244,7 @@ def test_later_changes_of_a_collection_wait_for_earlier_ones_and_those_of_others
 def test_keys_are_shared_or_had_alone_and_waits_are_measured():
     env = Env.real()
     locks = ResourceLocks(env.tasks, env.clock)
-    inside = threading.Barrier(2, timeout=5)
+    inside = threading.Barrier(2, timeout=60)
     order: list[str] = []
 
     def share() -> None:
@@ -265,7 +265,7 @@ def test_keys_are_shared_or_had_alone_and_waits_are_measured():
         last = threading.Thread(target=alone)
         last.start()
     for thread in (*threads, last):
-        thread.join(5)
+        thread.join(60)
     assert sorted(order) == ["alone", "shared", "shared"]
     waits = locks.waits["collection"]
     assert waits.taken == 4
@@ -304,7 +304,7 @@ def test_keys_are_taken_in_one_order_by_everybody():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(done) == 600
 
 

@@ -85,8 +85,11 @@ def documents(column: pa.ChunkedArray) -> list[Any]:
     return [None if text is None else msgspec.json.decode(text) for text in column.to_pylist()]
 
 
+FEW = settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 25), dynamic=st.booleans(), words=st.booleans())
 def test_rows_of_every_type_come_back_bit_for_bit(
     kind: BulkFileType, seed: int, count: int, dynamic: bool, words: bool, tmp_path_factory: pytest.TempPathFactory
@@ -95,7 +98,7 @@ def test_rows_of_every_type_come_back_bit_for_bit(
     check(all_types(dynamic=dynamic, key=key), kind, count, seed, tmp_path_factory.mktemp("rows"))
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 40))
 def test_numpy_files_hold_rows_of_plain_types_bit_for_bit(
     seed: int, count: int, tmp_path_factory: pytest.TempPathFactory

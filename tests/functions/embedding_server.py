@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class EmbeddingServer:
-    """`answers` are given to the next calls, in order; `always` to all."""
+    """`answers` are given to the next calls, in order; `always` to all. Each call waits for `together`."""
 
     calls: list[Call] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -57,6 +57,7 @@ class EmbeddingServer:
     dim: int = DIM
     connections: int = 0
     certificate: str = ""
+    together: threading.Barrier | None = None
 
     def __enter__(self) -> Self:
         outer = self
@@ -76,6 +77,8 @@ class EmbeddingServer:
                 with outer._lock:
                     outer.calls.append(Call(self.path, body, {k.lower(): v for k, v in self.headers.items()}))
                     special = outer.answers.pop(0) if outer.answers else outer.always
+                if outer.together is not None:
+                    outer.together.wait()
                 answer = special or Answer(body=json.dumps(outer.reply(self.path, body)).encode())
                 outer.say(self, answer)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_a_first_line_that_repeats_the_key_is_shown_without_it(reply: str, shown
         asked = HttpRequest(who="w", url=url, body=b"{}", headers={"Authorization": SECRET}, hidden=(SECRET,))
         with pytest.raises(FunctionFailed) as caught:
             client(tries=1).post(asked)
-        answering.join(5)
+        answering.join(60)
     assert SECRET not in str(caught.value)
     assert shown in caught.value.message
 
@@ -131,19 +132,21 @@ def test_a_service_that_is_not_there_cannot_be_reached() -> None:
         client(tries=2).post(request(gone))
 
 
-@pytest.mark.parametrize("slow", [Answer(body=b"[[1, 2]]", wait=5), Answer(body=b"[" + b" " * 500 + b"]", drip=0.05)])
+@pytest.mark.parametrize(
+    "slow", [Answer(body=b"[[1, 2]]", wait=60), Answer(body=b"[" + b" " * 1_000 + b"]", drip=0.05)]
+)
 def test_a_slow_answer_is_given_up_at_the_deadline(slow: Answer, server: EmbeddingServer) -> None:
     server.always = slow
     began = time.monotonic()
     assert "did not answer within 0.5 s" in refused(server, client(seconds=0.5))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_the_deadline_bounds_the_repeats_too(server: EmbeddingServer) -> None:
     server.always = Answer(503, b"busy")
     began = time.monotonic()
-    assert "answered 503" in refused(server, client(seconds=0.5, tries=100))
-    assert time.monotonic() - began < 1
+    assert "answered 503" in refused(server, client(seconds=0.5, tries=10_000))
+    assert time.monotonic() - began < 30
 
 
 def test_a_service_may_say_when_it_wants_to_be_asked_again(server: EmbeddingServer) -> None:
@@ -162,6 +165,35 @@ def test_a_reply_beyond_the_limit_is_not_read(server: EmbeddingServer) -> None:
     assert "answered more than 100000 bytes" in refused(server, client(reply_bytes=100_000))
 
 
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_the_connection_of_a_reply_that_is_not_read_to_its_end_is_closed(
+    server: EmbeddingServer, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+    connect = HTTPConnection.connect
+
+    def noted(self: HTTPConnection) -> None:
+        connect(self)
+        made.append(self.sock)
+
+    monkeypatch.setattr(HTTPConnection, "connect", noted)
+    server.always = Answer(body=b"[" + b" " * 5_000_000 + b"]", headers=headers)
+    with pytest.raises(FunctionFailed) as caught:
+        client(reply_bytes=100_000).post(request(server))
+    assert caught.value.__traceback__ is not None, "which holds on to everything that was there"
+    assert [one.fileno() for one in made] == [-1]
+
+
+def test_a_request_that_ends_after_the_client_was_closed_leaves_no_connection_behind(
+    server: EmbeddingServer,
+) -> None:
+    http = client()
+    http.post(request(server))
+    http.close()
+    http.post(request(server))
+    assert not any(http._idle.values())
+
+
 def test_connections_are_kept_and_replaced_when_the_server_closed_them(server: EmbeddingServer) -> None:
     http = client()
     for _ in range(5):
@@ -175,10 +207,9 @@ def test_connections_are_kept_and_replaced_when_the_server_closed_them(server: E
 
 def test_several_requests_run_side_by_side_and_answer_in_order(server: EmbeddingServer) -> None:
     http = client(requests=4)
-    server.always = Answer(body=b"[]", wait=0.2)
-    began = time.monotonic()
+    server.always, server.together = Answer(body=b"[]"), threading.Barrier(4, timeout=30)  # each waits for all
     assert http.post_all([request(server) for _ in range(4)]) == [b"[]"] * 4
-    assert time.monotonic() - began < 0.7
+    server.together = None
     server.always = None
     some = [
         HttpRequest(who="w", url=f"{server.endpoint}/embed", body=b'{"inputs": ["%s"]}' % (b"a" * n)) for n in range(9)

@@ -93,7 +93,7 @@ def test_no_more_calls_run_at_once_than_there_are_threads(slow: Slow) -> None:
         time.sleep(0.01)
     slow.go_on.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert (slow.most, len(slow.asked)) == (2, 6)
     models.close()
 

@@ -123,7 +123,6 @@ def memory_group(tmp_path: Path, megabytes: int) -> Path | None:
     return group
 
 
-@pytest.mark.timeout(120)
 def test_vectors_that_do_not_fit_into_memory_are_searched_rightly(tmp_path: Path) -> None:
     group = memory_group(tmp_path, 100)
     if group is None:

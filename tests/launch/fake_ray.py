@@ -20,6 +20,10 @@ class RayActorError(RayError):
     """The actor is gone."""
 
 
+class ActorUnavailableError(RayActorError):
+    """It is being started again."""
+
+
 @dataclass(eq=False)
 class Reference:
     """What was answered: it was done when it was asked for."""
@@ -45,6 +49,7 @@ class Actor:
     options: dict[str, Any]
     has_room: bool = True
     is_dead: bool = False
+    is_restarting: bool = False
     instance: Any = None
     asked: list[str] = field(default_factory=list)
 
@@ -58,6 +63,8 @@ class Actor:
             self.asked.append(method)
             if self.is_dead:
                 raise RayActorError(f"{self.options['name']} has died")
+            if self.is_restarting:
+                raise ActorUnavailableError(f"{self.options['name']} is away")
             if not self.has_room:
                 raise GetTimeoutError("in vain")
             if self.instance is None:
@@ -80,7 +87,10 @@ class FakeRay:
     tasks_hang: bool = False
     task_error: Exception | None = None
     is_open: bool = False
-    exceptions = SimpleNamespace(GetTimeoutError=GetTimeoutError, RayActorError=RayActorError, RayError=RayError)
+    exceptions = SimpleNamespace(
+        GetTimeoutError=GetTimeoutError, RayActorError=RayActorError, RayError=RayError,
+        ActorUnavailableError=ActorUnavailableError,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         self.util = SimpleNamespace(

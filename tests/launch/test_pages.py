@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.clusters import ClusterEngine
-from tests.cluster.test_in_process import fill
+from tests.cluster.test_in_process import fill, vectors
+from tests.engine import NAME
 from tests.leftovers import nothing_left
 
 from redkite.cluster.config import Role
 from redkite.cluster.roles.node import NodeRole
 from redkite.launch.pages import Pages, metrics_text
+from redkite.server.gauges import engine_samples
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def numbers(text: str) -> dict[str, float]:
 
 def asked(pages: Pages, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{pages.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{pages.port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -64,6 +66,41 @@ def test_every_role_tells_its_numbers(engine: ClusterEngine) -> None:
     assert of(engine, "data")["redkite_node_alive"] == 1
     assert of(engine, "proxy")['redkite_nodes{role="streaming"}'] == 2
     assert any(name.startswith('redkite_node_messages_total{side="asked"') for name in leading)
+
+
+def test_each_row_is_told_by_the_nodes_that_have_it_and_none_by_a_proxy(engine: ClusterEngine) -> None:
+    fill(engine, 50)
+    engine.flush()
+    engine.insert(range(50, 70), vectors(20), range(20))
+    topology = engine.cluster.proxy().topology
+    owners = [of(engine, "streaming", number) for number in (0, 1)]
+    holders = [of(engine, "query", number) for number in (0, 1)]
+    number = topology.root.find("default", NAME).collection_id
+
+    def told(nodes: list[dict[str, float]], name: str, *labels: str) -> float:
+        wanted = (f'collection_id="{number}"', *labels)
+        return sum(
+            value
+            for node in nodes
+            for key, value in node.items()
+            if key.startswith(name + "{") and all(label in key for label in wanted)
+        )
+
+    assert sum(one["redkite_rows"] for one in owners) == 70
+    assert told(owners, "milvus_rootcoord_entity_num", 'status="loaded"') == 70
+    assert told(owners, "milvus_querynode_entity_num", 'segment_state="Growing"') == 20
+    assert told(owners, "milvus_querynode_entity_size", 'segment_state="Growing"') > 20 * 4 * 4
+    assert told(holders, "milvus_querynode_entity_num", 'segment_state="Sealed"') == 50
+    assert told(holders, "milvus_querynode_segment_num", 'segment_state="Sealed"') >= 1
+    proxy = {sample.name for sample in engine_samples(topology)}
+    assert {"redkite_collections", "milvus_datacoord_stored_rows_num"} <= proxy
+    assert not {name for name in proxy if name.startswith("milvus_querynode_")}
+    elsewhere = {"redkite_rows", "redkite_garbage_objects", "milvus_rootcoord_entity_num", "milvus_rootcoord_proxy_num"}
+    assert not proxy & elsewhere
+    for role, name in (("coordinator", "mixcoord"), ("proxy", "proxy")):
+        counted = [key for key in of(engine, role) if key.startswith("milvus_num_node{")]
+        assert len(counted) == 1
+        assert f'role_name="{name}"' in counted[0]
 
 
 def test_health_and_metrics_are_served_and_a_port_that_is_taken_is_no_trouble() -> None:

@@ -74,7 +74,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[FakeNode]:
 
 
 def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -116,6 +116,18 @@ def test_an_actor_that_has_died_for_good_is_no_place(ray: FakeRay, nodes: list[F
     ray.util.list_named_actors = lambda: ["query-1"]
     ray.actors["query-1"].is_dead = True
     assert runtime.placed() == {}
+
+
+def test_an_actor_that_ray_starts_again_keeps_its_place_and_no_other_gets_its_name(
+    ray: FakeRay, nodes: list[FakeNode]
+) -> None:
+    runtime = RayRuntime(CONFIG, "auto")
+    runtime.start("query-1", "query")
+    ray.actors["query-1"].is_restarting = True
+    assert runtime.placed()["query-1"].stage == "starting"
+    with pytest.raises(Unavailable, match="query-1"):
+        Control(runtime, lambda _: None).scale({"query": 1}, seconds=0)
+    assert list(ray.actors) == ["query-1"]
 
 
 def test_a_node_that_is_stopped_hands_over_and_its_actor_is_not_started_again(

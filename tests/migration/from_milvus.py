@@ -92,7 +92,7 @@ def wait_for(uri: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
-            pymilvus.MilvusClient(uri, timeout=5).list_collections()
+            pymilvus.MilvusClient(uri, timeout=30).list_collections()
         except pymilvus.MilvusException:
             if time.monotonic() > deadline:
                 raise

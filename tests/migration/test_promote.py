@@ -88,7 +88,7 @@ def test_a_database_moves_while_it_is_written(tmp_path: Path, target: ProcessSer
     try:
         moved = Promotion(source, there, "one", target.uri, lambda _: None).run()
     finally:
-        writer.join(30)
+        writer.join(60)
     assert moved.differences == () and moved.stopped_seconds < 10
     found = {r["id"] for r in rows(there)}
     assert acknowledged and found == set(acknowledged) | (set(range(600)) - {1, 2, 3})

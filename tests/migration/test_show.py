@@ -98,7 +98,7 @@ def test_a_migration_that_is_killed_goes_on_when_it_is_started_again(
     make_birds("./from.db", 4_000)
     command = [sys.executable, "-m", "redkite", "migrate", "from.db", "to.db", "--batch", "10"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(here.glob("redkite-migration-*.json")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.2)

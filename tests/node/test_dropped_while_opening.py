@@ -15,6 +15,7 @@ from tests.engine import DIM, NAME, Engine
 
 from redkite.errors import CollectionNotFound, MilvusException
 from redkite.model import requests as rq
+from redkite.node.implied import drop_gone_partitions
 from redkite.node.shard import Shard
 
 
@@ -37,7 +38,7 @@ class Held:
             whole(shard, *args, **more)
             if not self.reached.is_set():
                 self.reached.set()
-                assert self.goes_on.wait(20)
+                assert self.goes_on.wait(30)
 
         monkeypatch.setattr(Shard, "__init__", held)
 
@@ -48,6 +49,27 @@ def check(engine: Engine) -> None:
     assert sum(segment.num_rows for segment in segments) == 3
 
 
+def test_a_partition_that_comes_while_those_that_went_are_looked_for_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(str(tmp_path / "data"))
+    filled(engine)
+    topology, growing = engine.database.topology, Shard.growing
+    (shard,) = topology.own_shards(topology.root.find("", NAME))
+
+    def comes(self: Shard) -> Any:
+        monkeypatch.setattr(Shard, "growing", growing)
+        engine.call(rq.CreatePartition(collection=NAME, partition="q"))
+        engine.insert(range(20, 24), np.zeros((4, DIM), np.float32), range(4), partition="q")
+        return growing(self)
+
+    monkeypatch.setattr(Shard, "growing", comes)
+    drop_gone_partitions(topology.data, topology.garbage, shard)
+    engine.call(rq.LoadPartitions(collection=NAME, partitions=("q",)))
+    assert engine.query("", fields=("count(*)",), partitions=("q",))["count(*)"] == [4]
+    engine.close()
+
+
 def test_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(str(tmp_path / "data"))
     filled(engine)
@@ -55,7 +77,7 @@ def test_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     held = Held(monkeypatch)
     reader = threading.Thread(target=lambda: engine.query("id >= 0", fields=("id",)))
     reader.start()
-    assert held.reached.wait(10)
+    assert held.reached.wait(30)
     engine.call(rq.DropPartition(collection=NAME, partition="p"))
     held.goes_on.set()
     reader.join()
@@ -74,7 +96,7 @@ def test_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         node.reopen(shard)  # its next use opens it anew
         reader = threading.Thread(target=lambda: engine.query("id >= 0", fields=("id",)))
         reader.start()
-        assert held.reached.wait(10)
+        assert held.reached.wait(30)
         engine.call(rq.DropPartition(collection=NAME, partition="p"))
         held.goes_on.set()
         reader.join()
@@ -140,7 +162,7 @@ def test_a_collection_that_is_dropped_while_a_shard_of_it_is_opened_leaves_no_sh
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert held.reached.wait(10)
+    assert held.reached.wait(30)
     dropper = threading.Thread(target=topology.owner(channel).drop_channel, args=(channel,))
     dropper.start()
     dropper.join(1.0)  # it waits, or is done too soon

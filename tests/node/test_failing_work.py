@@ -10,6 +10,7 @@ import pytest
 from tests.engine import DIM, NAME, Engine
 
 from redkite.coordinator.compaction import CompactionPolicy
+from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.restores import RestoreJobs
 from redkite.env import Executor
 from redkite.errors import MilvusException, Unavailable
@@ -23,6 +24,7 @@ from redkite.node.shard import Shard
 from redkite.node.streaming import SealPolicy
 from redkite.simulated import SimulatedEnv, simulated_env
 from redkite.storage.catalog import MemoryCatalog
+from redkite.storage.coordination import Fenced
 
 VECTORS = np.random.default_rng(8).normal(size=(3000, DIM)).astype(np.float32)
 ERRORS = [ValueError("no such shape"), MemoryError("no room"), RuntimeError("the library gave up")]
@@ -188,6 +190,28 @@ def test_an_index_whose_build_fails_in_any_way_has_failed_and_says_why(
     engine.count()
     env.run_until_idle()
     assert engine.indexed()
+    engine.close()
+
+
+@pytest.mark.parametrize("work", ["add_index_file", "commit_flush"])
+def test_work_on_a_channel_that_was_let_go_of_meanwhile_is_no_failure(
+    work: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    env = simulated_env(7)
+    engine = Engine("db", env, {"policy": SealPolicy(rows=2000)})
+    engine.create(index="HNSW")
+    topology = engine.database.topology
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", "redkite.node"):
+        patch.setattr(DataCoordinator, work, failing(Fenced("the channel is not this node's any more")))
+        engine.insert(range(3000), VECTORS, range(3000))
+        env.run_until_idle()
+    assert caplog.records == []
+    assert not topology.data_nodes[0].failures
+    assert engine.count() == 3000
+    (meta,) = topology.root.all_collections()
+    assert {s.rows for s in topology.data.segments(meta.collection_id)} == ({3000} if "index" in work else set())
+    if work == "add_index_file":  # what was built is left to nobody
+        assert {*topology.store.list()} == topology.data.object_names()
     engine.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def filled(path: Path, index: str = "IVF_FLAT", **build: int) -> Engine:
 
 
 def settled(engine: Engine, *states: IndexState) -> rs.IndexInfo:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         (info,) = engine.call(rq.DescribeIndex(collection=NAME)).indexes
         if info.state in states:
@@ -70,23 +71,25 @@ def test_a_failed_index_is_dropped_and_made_as_another(tmp_path: Path, monkeypat
 
 
 def test_dropping_an_index_stops_its_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped: list[bool] = []
+    begun, stopped = threading.Event(), threading.Event()
 
     def endless(_spec: Any, _column: Any, wanted: Any, _threads: int) -> memoryview:
-        end = time.monotonic() + 30
+        begun.set()
+        end = time.monotonic() + 120
         while wanted():
             assert time.monotonic() < end, "nobody stopped the build"
             time.sleep(0.005)
-        stopped.append(True)
+        stopped.set()
         raise registry.BuildCancelled
 
     monkeypatch.setattr("redkite.node.data.build", endless)
     engine = filled(tmp_path)
     settled(engine, IndexState.IN_PROGRESS)
+    assert begun.wait(60)
     engine.call(rq.ReleaseCollection(collection=NAME))
     engine.call(rq.DropIndex(collection=NAME, field="vector"))
+    assert stopped.wait(60)
     engine.close()
-    assert stopped == [True]
 
 
 @pytest.mark.parametrize(("mapped", "warmup"), [("true", "disable"), ("false", "disable"), ("true", "sync")])

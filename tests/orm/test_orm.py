@@ -179,8 +179,8 @@ def test_functions_over_a_connection(way: Way, things: Any) -> None:
     assert tool.has_collection(name, using=way.using) and name in tool.list_collections(using=way.using)
     assert tool.loading_progress(name, using=way.using) == {"loading_progress": "100%"}
     assert tool.load_state(name, using=way.using).name == "Loaded"
-    tool.wait_for_loading_complete(name, using=way.using, timeout=5)
-    tool.wait_for_index_building_complete(name, using=way.using, timeout=20)
+    tool.wait_for_loading_complete(name, using=way.using, timeout=60)
+    tool.wait_for_index_building_complete(name, using=way.using, timeout=60)
     assert tool.index_building_progress(name, using=way.using)["total_rows"] >= 0
     assert tool.list_indexes(name, using=way.using) == ["vector"]
     tool.create_alias(name, f"{name}_a", using=way.using)

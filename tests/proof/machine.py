@@ -460,7 +460,7 @@ class Machine(RuleBasedStateMachine):
             return
         called = sorted(model.snapshots)[choice % len(model.snapshots)]
         job = self.client.restore_snapshot(called, model.name, free[0])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while (state := self.client.get_restore_snapshot_state(job).state) != "RestoreSnapshotCompleted":
             assert "Failed" not in state
             assert time.monotonic() < deadline

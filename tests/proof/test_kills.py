@@ -17,7 +17,6 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path, seed: i
     assert tally.acknowledged > 200
 
 
-@pytest.mark.timeout(120)
 def test_a_write_that_is_missing_is_noticed(tmp_path: Path, seed: int) -> None:
     loop = Loop(tmp_path, seed)
     loop.check()

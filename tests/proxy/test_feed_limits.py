@@ -81,7 +81,7 @@ def test_a_feed_whose_log_does_not_answer_holds_no_other_up(engine: Engine, monk
     def shard_of(topology_: Any, meta: Any, channel: str) -> Any:
         if channel in away:
             asked.set()
-            goes_on.wait(20)
+            goes_on.wait(60)
         return whole(topology_, meta, channel)
 
     monkeypatch.setattr(feed_keeping, "shard_of", shard_of)
@@ -90,7 +90,7 @@ def test_a_feed_whose_log_does_not_answer_holds_no_other_up(engine: Engine, monk
         service.call(ch.ReadChanges(collection="away", name="far")),
         service.call(ch.ReadChanges(collection="away", reader=5)),
     ]
-    assert asked.wait(5)
+    assert asked.wait(30)
     begun = time.monotonic()
     position = read(engine, 1).end
     read(engine, name="near")
@@ -98,10 +98,10 @@ def test_a_feed_whose_log_does_not_answer_holds_no_other_up(engine: Engine, monk
     engine.call(ch.AcknowledgeFeed(collection=NAME, name="near", position=position))
     assert [feed.name for feed in engine.call(ch.ListFeeds(collection=NAME)).feeds] == ["near"]
     keeping_of(engine)._check_soon()  # what a timer calls
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50
     goes_on.set()
     for answer in stuck:
-        assert isinstance(answer.result(10), rs.Result)  # type: ignore[union-attr]
+        assert isinstance(answer.result(30), rs.Result)  # type: ignore[union-attr]
 
 
 def _named(name: str) -> Any:

@@ -20,6 +20,8 @@ from redkite.errors import ImportFailed
 from redkite.formats.readers import read_json
 from redkite.model import requests as rq
 from redkite.model.imports import DescribeImport, ImportFiles, ImportInfo, ImportState
+from redkite.node.shard import Shard
+from redkite.query.plan import QueryPlan
 
 VECTORS = np.random.default_rng(2).random((40, DIM), dtype=np.float32)
 CHILD = Path(__file__).with_name("import_memory_child.py")
@@ -75,6 +77,35 @@ def test_imported_segments_are_compacted_with_others(engine: Engine, file: str) 
     assert engine.numbers() == AFTER | {5: 7}
     then = engine.query("id >= 0", fields=("id", "number"), as_of=before)
     assert dict(zip(then["id"], then["number"], strict=True)) == AFTER | {5: 7}
+
+
+def test_no_reader_sees_that_rows_are_replaced_before_the_new_ones_are_there(
+    engine: Engine, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever view it took while the import was shown."""
+    engine.flush()
+    meta = engine.database.topology.root.find("", NAME)
+    plan = QueryPlan(
+        collection_id=meta.collection_id, schema=meta.schema, filter=None, partitions=None, limit=None, columns=(),
+        count=True,
+    )  # fmt: skip
+
+    def count(shard: Shard) -> int:
+        return sum(part.count for part in shard.query(plan)[1])
+
+    seen = {shard.channel: [count(shard)] for shard in engine.database.topology.own_shards(meta)}
+
+    def noted(self: Shard, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name == "view":
+            seen[self.channel].append(count(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shard, "__setattr__", noted)
+        bring(engine, file)
+    for counts in seen.values():
+        assert counts == sorted(counts), "rows were gone"
+        assert counts[-1] > counts[0]
 
 
 def test_a_database_with_imported_rows_verifies_and_goes_on(engine: Engine, file: str) -> None:

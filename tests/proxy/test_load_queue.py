@@ -32,7 +32,7 @@ class Gate:
 
         def slow(self: Loading, meta: Any, *args: Any, **more: Any) -> Any:
             if meta.name == held:
-                opened.result(20)
+                opened.result(30)
             done = reload(self, meta, *args, **more)
             order.append(meta.name)
             return done
@@ -68,7 +68,7 @@ def finish(engine: Engine) -> None:
     """Until nothing waits any more."""
     worker = engine.database.service._load_queue._worker
     assert worker is not None
-    worker.submit(lambda: None).result(20)
+    worker.submit(lambda: None).result(30)
 
 
 def test_low_loads_wait_for_one_that_runs_and_let_others_by(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_low_loads_wait_for_one_that_runs_and_let_others_by(engine: Engine, monk
     assert state(engine, "quick") is LoadState.Loaded
     assert (state(engine, "late"), state(engine, "later")) == (LoadState.Loading, LoadState.Loading)
     gate.open()
-    running.result(20)
+    running.result(30)
     finish(engine)
     assert gate.order == ["quick", "slow", "late", "later"]
     assert (percent(engine, "late"), state(engine, "later")) == (100, LoadState.Loaded)

@@ -26,7 +26,7 @@ def answered(count: int, failed: int, result: Any) -> Future[Any]:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_answer_is_made_when_the_last_write_is_durable(count: int) -> None:
-    assert answered(count, 0, lambda: "made").result(5) == "made"
+    assert answered(count, 0, lambda: "made").result(30) == "made"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -35,7 +35,7 @@ def test_an_answer_that_cannot_be_made_is_the_error_that_its_waiter_gets(count: 
         raise RuntimeError("no answer")
 
     with pytest.raises(RuntimeError, match="no answer"):
-        answered(count, 0, fails).result(1)
+        answered(count, 0, fails).result(30)
 
 
 @pytest.mark.parametrize(("count", "failed"), [(1, 1), (2, 1), (2, 2)])

@@ -349,6 +349,29 @@ def test_array_limits_name_row_and_element() -> None:
     assert "null elements" in refused(make_schema(one), make_rows((one, [["a"], [None]])))
 
 
+def not_utf8() -> pa.Array:
+    """Two texts as Arrow takes them from whoever gives it bytes; the second is none."""
+    return pa.array([b"ok", b"a\xff"], pa.binary()).view(pa.string())
+
+
+def test_a_text_that_is_not_utf8_is_refused_with_its_row() -> None:
+    one = field(DataType.VARCHAR, nullable=True, params={"max_length": "9"})
+    assert refused(make_schema(one), make_rows((one, not_utf8()))) == (
+        "a text of field f is not valid UTF-8, row number: 1" + END
+    )
+    under_null = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\x01"), *not_utf8().buffers()[1:]])
+    assert under_null.null_count == 1
+    check_rows(make_schema(one), make_rows((one, under_null)), upsert=False)
+
+
+def test_a_text_of_an_array_that_is_not_utf8_is_refused_with_its_place() -> None:
+    one = field(DataType.ARRAY, element_type=DataType.VARCHAR, params={"max_capacity": "2", "max_length": "3"})
+    given = pa.ListArray.from_arrays(pa.array([0, 0, 2], pa.int32()), not_utf8(), type=arrow_type(one))
+    assert refused(make_schema(one), make_rows((one, given))) == (
+        'a text of Array array field "f" is not valid UTF-8, row number: 1, array index: 1' + END
+    )
+
+
 def test_array_elements_may_come_wider_but_must_fit() -> None:
     one = field(DataType.ARRAY, element_type=DataType.INT8, params={"max_capacity": "4"})
     wide = field(DataType.ARRAY, element_type=DataType.INT32)

@@ -49,7 +49,9 @@ def draw(rng: random.Random) -> str:
 
 
 @given(seed=st.integers(0, 2**31), shards=st.integers(1, 3))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_statistics_are_those_of_what_is_alive_through_any_history(
     seed: int, shards: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

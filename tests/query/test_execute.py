@@ -29,7 +29,7 @@ def truth(vectors: np.ndarray, allowed: np.ndarray, query: np.ndarray, k: int, m
 
 
 def wait_for_index(engine: Engine) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not engine.indexed():
         assert time.monotonic() < end, "the index was not built"
         time.sleep(0.02)

@@ -35,7 +35,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     engine.create(metric="L2", index=request.param, dim=DIM, **build)
     engine.insert(range(ROWS), vectors, side, [f"w{i % 100}" for i in range(ROWS)])
     engine.flush()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not engine.indexed():
         assert time.monotonic() < end, "the index was not built"
         time.sleep(0.02)

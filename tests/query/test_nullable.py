@@ -36,7 +36,7 @@ def make(client: MilvusClient, kind: VectorKind, index_type: str) -> None:
 
 
 def wait(client: MilvusClient) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while client.describe_index(NAME, "v")["pending_index_rows"]:
         assert time.monotonic() < end, "the index was not built"
         time.sleep(0.02)

@@ -30,7 +30,7 @@ def ready(engine: Engine) -> None:
     wait_for_index(engine)
     topology = engine.database.topology
     (shard,) = topology.shards(topology.root.find("", NAME))
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while shard.unindexed_rows():
         assert time.monotonic() < end, "the index was not opened"
         time.sleep(0.01)

@@ -33,7 +33,7 @@ def engine_in(path: Path) -> Engine:
     engine.create(M=24, efConstruction=200)
     engine.insert(range(ROWS), VECTORS, range(ROWS))
     engine.flush()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not engine.indexed():
         assert time.monotonic() < end
         time.sleep(0.02)

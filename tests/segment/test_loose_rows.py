@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from threading import Thread
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +15,9 @@ from tests.engine import DIM, schema
 
 from redkite.model.batch import vectors_to_arrow
 from redkite.model.one_row import OneRow, RowLayout
+from redkite.model.schema import FieldSchema
+from redkite.model.types import DataType
+from redkite.segment import growing
 from redkite.segment.growing import LOOSE_ROWS, GrowingSegment
 
 LAYOUT = RowLayout.of(schema(), 1)
@@ -82,7 +87,6 @@ def test_a_single_row_replaces_the_older_one_of_its_key() -> None:
     assert segment.find([1], 7).tolist() == [2]
 
 
-@pytest.mark.timeout(60)
 def test_readers_beside_a_writer_of_single_rows_see_whole_rows() -> None:
     segment, wrong = GrowingSegment(1, 2, schema(), 0), []
 
@@ -100,3 +104,25 @@ def test_readers_beside_a_writer_of_single_rows_see_whole_rows() -> None:
     for reader in readers:
         reader.join()
     assert not wrong
+
+
+def test_a_row_that_comes_while_a_reader_takes_a_later_schema_is_whole_there_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fields = tuple(msgspec.structs.replace(f, field_id=100 + at) for at, f in enumerate(schema().fields))
+    odd = FieldSchema(name="odd", data_type=DataType.INT64, field_id=999, default_value=5)
+    present = msgspec.structs.replace(schema(), fields=fields)
+    later = msgspec.structs.replace(present, fields=(*fields, odd), version=present.version + 1)
+    segment = GrowingSegment(1, 2, present, 0)
+    segment.append(one(0), [0], 1)
+    writer = Thread(target=segment.append, args=(one(1), [1], 2))
+
+    def copied(thing: GrowingSegment) -> GrowingSegment:
+        writer.start()
+        writer.join(0.2)  # it waits for the reader, or comes in between
+        return copy(thing)
+
+    monkeypatch.setattr(growing, "copy", copied)
+    seen = segment.under(later)
+    writer.join()
+    assert seen.batch(seen.rows).num_rows == seen.rows

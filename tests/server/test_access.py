@@ -43,7 +43,7 @@ def birds(root: redkite.MilvusClient) -> Iterator[str]:
 @pytest.mark.parametrize("token", ["", "root:wrong!", "nobody:Milvus", "no-such-key"])
 def test_nobody_gets_in_without_the_right_password(guarded: ProcessServer, token: str) -> None:
     with pytest.raises(NotAuthenticated):
-        redkite.MilvusClient(guarded.uri, token=token, timeout=5)
+        redkite.MilvusClient(guarded.uri, token=token, timeout=30)
     assert Rest(guarded.uri).post("collections/list", {"dbName": "default"}, Authorization=token).status_code == 401
 
 
@@ -78,7 +78,7 @@ def test_rest_tells_strangers_as_milvus_does(guarded: ProcessServer) -> None:
 
 
 def test_health_needs_no_password(guarded: ProcessServer) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{guarded.metrics_port}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{guarded.metrics_port}/healthz", timeout=30) as answer:
         assert answer.status == 200
 
 
@@ -187,7 +187,7 @@ def test_a_user_may_change_its_own_password_and_nobody_elses(
     client.update_password("bob", "secret1", "secret2", reset_connection=True)
     assert client.describe_user("bob")["user_name"] == "bob"
     with pytest.raises(NotAuthenticated):
-        redkite.MilvusClient(guarded.uri, token=bob, timeout=5)
+        redkite.MilvusClient(guarded.uri, token=bob, timeout=30)
     assert "PrivilegeUpdateUser" in denied(lambda: client.update_password("root", "Milvus", "secret3"))
     client.close()
 
@@ -332,14 +332,14 @@ def test_users_and_grants_survive_a_restart(tmp_path: Path) -> None:
     with serve(tmp_path, 'authorization = "on"') as server:
         redkite.MilvusClient(server.uri, token="bob:secret1").close()
         with pytest.raises(NotAuthenticated):
-            redkite.MilvusClient(server.uri, token=ROOT, timeout=5)
+            redkite.MilvusClient(server.uri, token=ROOT, timeout=30)
 
 
 @alone
 def test_a_server_that_others_can_reach_asks_for_a_password_that_is_made_up(tmp_path: Path) -> None:
     with serve(tmp_path, 'host = "0.0.0.0"') as server:
         with pytest.raises(NotAuthenticated):
-            redkite.MilvusClient(server.uri, token=ROOT, timeout=5)
+            redkite.MilvusClient(server.uri, token=ROOT, timeout=30)
         kept = tmp_path / "data" / "root-password"
         assert kept.stat().st_mode & 0o077 == 0
         redkite.MilvusClient(server.uri, token=f"root:{kept.read_text().strip()}").close()
@@ -420,7 +420,7 @@ def test_a_server_with_a_certificate_speaks_tls_on_its_one_port(
         request = urllib.request.Request(
             f"{uri}/v2/vectordb/collections/list", b"{}", {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5, context=trusting) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=trusting) as answer:
             assert b"birds" in answer.read()
         with pytest.raises(ConnectError):
             redkite.MilvusClient(server.uri, timeout=2)

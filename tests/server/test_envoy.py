@@ -170,7 +170,7 @@ def test_envoy_ends_when_the_command_that_started_it_is_killed(in_envoy: Process
     (envoy,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     in_envoy.process.kill()
     in_envoy.process.wait()
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while Path(f"/proc/{envoy}/exe").exists():
         assert time.monotonic() < limit, "Envoy outlived its launcher"
         time.sleep(0.05)
@@ -188,7 +188,7 @@ def test_without_the_extra_the_own_front_serves_after_one_clear_line(tmp_path: P
         assert process.stdout is not None
         assert "is ready after" in process.stdout.readline()
         process.terminate()
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     lines = [line for line in said.splitlines() if "envoy" in line]
     assert len(lines) == 1
     assert "pip install 'redkite[envoy]'" in lines[0]

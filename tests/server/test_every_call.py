@@ -55,7 +55,7 @@ def name(server: ProcessServer) -> Iterator[str]:
 def unary(channel: grpc.Channel, path: str) -> bytes:
     """The reply to an empty message, as bytes; a stream's first one."""
     call = channel.unary_unary(path, request_serializer=lambda data: data, response_deserializer=lambda data: data)
-    reply: bytes = call(b"", timeout=20)
+    reply: bytes = call(b"", timeout=60)
     return reply
 
 

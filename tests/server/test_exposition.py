@@ -82,11 +82,19 @@ def test_what_a_server_has_done_is_under_the_names_that_are_scraped(busy: Thread
     assert found[f"milvus_datacoord_compaction_latency_count{{{node}}}"] >= 1
     assert found['milvus_datacoord_import_jobs{import_state="Completed"}'] == 1
     assert found['milvus_datacoord_import_tasks{task_type="ImportTask",import_state="Completed"}'] == 1
+    assert found["milvus_datacoord_bulk_insert_vectors_count"] == 1
     assert found["milvus_querycoord_task_num"] == 0
     assert found['milvus_proxy_queue_task_num{node_id="1",queue_type="calls",task_state="unissued"}'] == 0
     limiter = 'milvus_proxy_limiter_rate{node_id="1",collection_id="cluster",msg_type="%s"}'
     assert found[limiter % "DMLInsert"] == 50 * 1024 * 1024 and found[limiter % "DQLSearch"] == 900
     assert limiter % "DQLQuery" not in found, "no rate is set for it"
+    assert found[f'milvus_proxy_max_insert_rate{{{node},scope="cluster"}}'] == 50 * 1024 * 1024
+    tasks = f'milvus_datanode_index_task_count{{{node},status="%s"}}'
+    assert found[tasks % "total"] == found[tasks % "success"] >= 1 and found[tasks % "fail"] == 0
+    assert found["milvus_rootcoord_id_alloc_count"] >= 2, "a collection and its partition"
+    waited = f'milvus_proxy_req_in_queue_latency_count{{{node},function_name="CreateCollection"}}'
+    assert found[waited] == 1, "it waited for a thread, however shortly"
+    assert found[f"milvus_querynode_disk_used_size{{{node}}}"] * (1 << 20) > 4_000 * DIM * 4
     (size,) = (v for k, v in found.items() if k.startswith("milvus_querynode_entity_size") and "Sealed" in k)
     assert size > 4_000 * DIM * 4
     assert not any(name.startswith("milvus_rootcoord_quota_states") for name in found), "nothing is denied"
@@ -174,6 +182,7 @@ def test_durations_fall_into_the_first_bound_that_holds_them_and_failures_into_n
     assert len(MILLISECONDS) == BOUNDS
     assert (durations.bins[0], durations.bins[1], durations.bins[BOUNDS - 1], durations.bins[BOUNDS]) == (2, 2, 1, 1)
     assert durations.milliseconds == pytest.approx(262_150)
+    assert durations.failed == 1
     assert Env.real().clock.monotonic() > 0
 
 
@@ -181,7 +190,7 @@ def test_denials_and_rates_have_the_names_of_milvus() -> None:
     (denied,) = state_samples([5])
     assert (denied.name, denied.labels) == ("milvus_rootcoord_quota_states", (("quota_states", "DenyToWrite"),))
     every = Quotas(**{kind: Rates(cluster=1.0) for kind in ("insert", "query", "flush", "compaction")})
-    assert [dict(s.labels)["msg_type"] for s in limit_samples(every)] == [
+    assert [dict(s.labels).get("msg_type") for s in limit_samples(every) if s.name.endswith("limiter_rate")] == [
         "DMLInsert", "DQLQuery", "DDLFlush", "DDLCompaction",
     ]  # fmt: skip
     assert list(limit_samples(Quotas())) == []

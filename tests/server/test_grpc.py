@@ -82,16 +82,16 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(stub: Any, service: FakeServic
     released = threading.Event()
 
     def wait(_: Any) -> Result:
-        assert released.wait(10)
+        assert released.wait(30)
         return Flag(value=True)
 
     service.slow = {HasCollection}
     service.answers[HasCollection] = wait
     slow = stub.HasCollection.future(milvus_pb2.HasCollectionRequest(collection_name="c"))
-    assert stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=5).version == "v2.6.0"
+    assert stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=25).version == "v2.6.0"
     assert not slow.done()
     released.set()
-    assert slow.result(timeout=5).value
+    assert slow.result(timeout=30).value
 
 
 def test_a_write_is_answered_when_its_future_is_done(stub: Any, service: FakeService) -> None:
@@ -101,7 +101,7 @@ def test_a_write_is_answered_when_its_future_is_done(stub: Any, service: FakeSer
     assert stub.GetVersion(milvus_pb2.GetVersionRequest()).version == "v2.6.0"
     assert not call.done()
     pending.set_result(Flag(value=True))
-    assert call.result(timeout=5).value
+    assert call.result(timeout=30).value
 
 
 def test_a_cancelled_call_leaves_its_write_running(stub: Any, service: FakeService) -> None:

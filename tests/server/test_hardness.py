@@ -52,7 +52,7 @@ SETTINGS = frame(4, 0, 0, b"")
 
 
 def connected(server: ThreadServer) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     peer.sendall(PREFACE + SETTINGS)
     return peer
 
@@ -83,7 +83,7 @@ def guarded(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
     verified = access.verified
 
     def slowly(name: str, password: str) -> bool:
-        assert service.compared.wait(20)  # type: ignore[attr-defined]
+        assert service.compared.wait(30)  # type: ignore[attr-defined]
         return verified(name, password)
 
     monkeypatch.setattr(access, "verified", slowly)
@@ -109,10 +109,10 @@ def test_a_made_up_header_makes_a_connection_hold_little_and_read_no_further(
     held = guarded.server._buffered.held
     assert held <= grpc_connection.STRANGER_BYTES + 2 * 262_144
     service.compared.set()  # type: ignore[attr-defined]
-    peer.settimeout(20)
+    peer.settimeout(30)
     kinds = [(kind, stream) for kind, stream, _ in _until(frames(peer), RST_STREAM)]
     assert (HEADERS, 1) in kinds  # the refusal
-    assert guarded.server._buffered.held == 0
+    _wait_for(lambda: guarded.server._buffered.held == 0)
     peer.close()
 
 
@@ -136,7 +136,7 @@ def test_a_right_header_that_is_new_is_looked_at_while_its_message_comes(
         time.sleep(0.3)
         assert not any(one.done() for one in waiting)
         service.compared.set()  # type: ignore[attr-defined]
-        replies = [METHODS["HasCollection"][1].FromString(one.result(20)) for one in waiting]
+        replies = [METHODS["HasCollection"][1].FromString(one.result(30)) for one in waiting]
     assert all(reply.value for reply in replies)
 
 
@@ -146,7 +146,7 @@ def test_a_connection_that_nobody_known_uses_is_closed(
     service.compared.set()  # type: ignore[attr-defined]
     monkeypatch.setattr(grpc_connection, "STRANGER_SECONDS", 0.3)
     peer = connected(guarded)
-    peer.settimeout(10)
+    peer.settimeout(30)
     assert [kind for kind, _, _ in frames(peer)][-1] == 7  # GOAWAY, then the end
     with grpc.insecure_channel(f"127.0.0.1:{guarded.port}") as channel:
         call = channel.unary_unary(PATHS["GetVersion"])
@@ -157,7 +157,7 @@ def test_a_connection_that_nobody_known_uses_is_closed(
 
 def test_rest_refuses_a_stranger_before_the_body_is_there(guarded: ThreadServer, service: FakeService) -> None:
     service.compared.set()  # type: ignore[attr-defined]
-    with socket.create_connection(("127.0.0.1", guarded.port), timeout=20) as peer:
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as peer:
         peer.sendall(
             b"POST /v2/vectordb/entities/insert HTTP/1.1\r\nhost: x\r\nauthorization: Bearer root:wrong\r\n"
             b"content-length: 50000000\r\n\r\n{"
@@ -176,13 +176,14 @@ def test_what_all_connections_hold_together_has_a_limit(service: FakeService) ->
         pieces = b"".join(frame(DATA, 0, 1, bytes(16_384)) for _ in range(30))
         for peer in peers:
             peer.sendall(opening(1, "Insert") + pieces)
-        refused = 0
-        for peer in peers:
-            peer.settimeout(1.0)
-            try:
-                refused += any((kind, stream) == (HEADERS, 1) for kind, stream, _ in frames(peer))
-            except TimeoutError:
-                continue
+        refused, deadline = 0, time.monotonic() + 60
+        while not refused and time.monotonic() < deadline:
+            for peer in peers:
+                peer.settimeout(0.5)
+                try:
+                    refused += any((kind, stream) == (HEADERS, 1) for kind, stream, _ in frames(peer))
+                except TimeoutError:
+                    continue
         assert refused >= 1
         assert server.server._buffered.held <= MEBIBYTE
         response = httpx.post(f"{server.uri}/v2/vectordb/collections/has", content=b" " * (2 * MEBIBYTE))
@@ -206,7 +207,7 @@ def test_large_calls_that_wait_are_counted_until_they_are_answered(service: Fake
     released = threading.Event()
 
     def wait(_: Any) -> Flag:
-        released.wait(20)
+        released.wait(60)
         return Flag(value=True)
 
     service.slow = {HasCollection}
@@ -222,13 +223,13 @@ def test_large_calls_that_wait_are_counted_until_they_are_answered(service: Fake
         assert refused.status.code == 8
         assert refused.status.retriable
         released.set()
-        codes = [METHODS["HasCollection"][1].FromString(one.result(20)).status.code for one in waiting]
+        codes = [METHODS["HasCollection"][1].FromString(one.result(30)).status.code for one in waiting]
         assert set(codes) == {0, 8}
-        assert server.server._buffered.held == 0
+        _wait_for(lambda: server.server._buffered.held == 0)
 
 
 def _done(waiting: list[Any]) -> Iterator[Any]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         yield from (one for one in waiting if one.done())
         time.sleep(0.01)
@@ -254,7 +255,7 @@ def test_a_frame_that_comes_byte_by_byte_ends_the_connection(fake_server: Thread
             ended = True
             break
         time.sleep(0.05)
-        if time.monotonic() - begun > 8:
+        if time.monotonic() - begun > 40:
             break
     assert ended or any(kind == 7 for kind, _, _ in frames(peer))
     peer.close()
@@ -269,7 +270,7 @@ def test_a_body_that_never_ends_is_taken_back_and_the_connection_goes_on(
     assert seen[-1][:2] == (RST_STREAM, 1)
     peer.sendall(opening(3, "GetVersion") + frame(DATA, END_STREAM, 3, bytes(5)))
     assert any(stream == 3 for _, stream, _ in _until(frames(peer), DATA))
-    assert fake_server.server._buffered.held == 0
+    _wait_for(lambda: fake_server.server._buffered.held == 0)
     peer.close()
 
 
@@ -288,7 +289,7 @@ def test_headers_of_http1_that_do_not_come_end_the_connection(
     service: FakeService, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
     monkeypatch.setattr(http1.Http1.__init__, "__defaults__", (0.4, None))
-    with ThreadServer(service) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with ThreadServer(service) as server, socket.create_connection(("127.0.0.1", server.port), timeout=30) as peer:
         # Also of a later request of the same connection.
         peer.sendall(b"POST /v2/vectordb/databases/list HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
         assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
@@ -296,12 +297,12 @@ def test_headers_of_http1_that_do_not_come_end_the_connection(
         begun = time.monotonic()
         while peer.recv(65_536):
             pass
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("sent", [b"x-large: " + b"a" * 200_000, b"".join(b"x-%d: y\r\n" % n for n in range(20_000))])
 def test_headers_of_http1_have_a_limit(fake_server: ThreadServer, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", fake_server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", fake_server.port), timeout=30) as peer:
         peer.sendall(b"POST /v2/vectordb/databases/list HTTP/1.1\r\nhost: x\r\n")
         answer = b""
         try:
@@ -314,7 +315,7 @@ def test_headers_of_http1_have_a_limit(fake_server: ThreadServer, sent: bytes) -
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -327,7 +328,7 @@ def busy(service: FakeService) -> Iterator[threading.Event]:
     released = threading.Event()
 
     def wait(_: Any) -> Flag:
-        released.wait(20)
+        released.wait(60)
         return Flag(value=True)
 
     service.slow = {HasCollection, Flush}
@@ -348,14 +349,14 @@ def test_a_call_whose_time_is_up_before_its_turn_is_not_made(
         late = [flush.future(message, timeout=0.3) for _ in range(3)]
         for one in late:
             with pytest.raises(grpc.RpcError) as caught:
-                one.result(20)
+                one.result(30)
             assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        in_time = flush.future(message, timeout=30)
+        in_time = flush.future(message, timeout=60)
         time.sleep(1.0)  # they may have come late
         busy.set()
-        assert in_time.result(20)
+        assert in_time.result(30)
         for one in holding:
-            assert one.result(20)
+            assert one.result(30)
     assert sum(isinstance(request, Flush) for request in service.asked) == 1
 
 
@@ -374,7 +375,7 @@ def test_a_call_that_is_taken_back_before_its_turn_is_not_made(
         _wait_for(lambda: sum(len(c.streams) for c in fake_server.server._grpc) == 16)
         busy.set()
         for one in holding:
-            assert one.result(20)
+            assert one.result(30)
     assert not any(isinstance(request, Flush) for request in service.asked)
 
 

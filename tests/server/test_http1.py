@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.patience import until
 
 from redkite.server import http1
 from redkite.server.http1 import Http1
@@ -43,7 +44,7 @@ class Served:
         self.thread.start()
 
     async def open(self) -> None:
-        self.http = Http1(answer, header_seconds=0.2)
+        self.http = Http1(answer, header_seconds=1.0)
         self.listening = await asyncio.get_running_loop().create_server(self.http.connect, "127.0.0.1", 0)
         self.address = self.listening.sockets[0].getsockname()
 
@@ -56,9 +57,9 @@ class Served:
 @pytest.fixture
 def served() -> Iterator[Served]:
     server = Served()
-    asyncio.run_coroutine_threadsafe(server.open(), server.loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.open(), server.loop).result(30)
     yield server
-    asyncio.run_coroutine_threadsafe(server.end(), server.loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.end(), server.loop).result(30)
     server.loop.call_soon_threadsafe(server.loop.stop)
     server.thread.join()
     server.loop.close()
@@ -87,9 +88,8 @@ def test_a_client_that_takes_nothing_of_its_answer_is_left(
 ) -> None:
     monkeypatch.setattr(http1, "STALL_SECONDS", 0.5)
     peer.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n" + ends + b"\r\n")
-    time.sleep(0.6)
-    assert served.http.connections == 1
-    deadline = time.monotonic() + 10
+    until(lambda: served.http.connections == 1)
+    deadline = time.monotonic() + 120
     while served.http.connections and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not served.http.connections
@@ -98,7 +98,7 @@ def test_a_client_that_takes_nothing_of_its_answer_is_left(
 def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
     served: Served, peer: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(http1, "IDLE_SECONDS", 1.0)
     peer.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
     received = 0
     with contextlib.suppress(ConnectionResetError):
@@ -137,4 +137,4 @@ def test_a_request_is_answered_though_the_headers_of_the_next_do_not_come(peer: 
     assert received(peer).endswith(b"1 bytes")
     begun = time.monotonic()
     assert peer.recv(65_536) == b""
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20

@@ -19,7 +19,7 @@ from redkite.wire.http2 import PREFACE
 
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as opened:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as opened:
         yield opened
 
 
@@ -33,18 +33,18 @@ def everything(peer: socket.socket) -> bytes:
 
 def is_well(server: ThreadServer) -> bool:
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=10)
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/healthz", timeout=10) as answer:
+        channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=60)
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/healthz", timeout=30) as answer:
         return answer.read() == b"OK"
 
 
 def test_http_and_grpc_share_one_port(fake_server: ThreadServer) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{fake_server.port}") as channel:
-        assert channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=10)
+        assert channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=60)
         request = urllib.request.Request(f"{fake_server.uri}/v2/vectordb/databases/list", data=b"{}", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.read() == b'{"code":0,"data":["default"]}'
-        assert channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=10)
+        assert channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")(b"", timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_silent_connection_is_closed_after_a_while(service: FakeService) -> No
                 with pytest.raises(ConnectionResetError):
                     if everything(peer) == b"":
                         raise ConnectionResetError
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 20
         assert not listener.undecided
 
 
@@ -97,7 +97,7 @@ def test_connections_that_end_at_any_moment_leave_nothing_behind(fake_server: Th
         with connected(fake_server.port) as peer:
             peer.sendall(first)
     assert is_well(fake_server)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     listener = fake_server.server._listener
     assert listener is not None
     while (listener.undecided or listener._others()) and time.monotonic() < deadline:

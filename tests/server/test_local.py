@@ -26,7 +26,7 @@ def version_of(uri: str) -> str:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=message_class(method.output_type).FromString,
         )
-        return str(call(message_class(method.input_type)(), timeout=10).version)
+        return str(call(message_class(method.input_type)(), timeout=60).version)
 
 
 @pytest.fixture

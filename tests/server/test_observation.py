@@ -88,7 +88,7 @@ def eventually(found: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 # -- metrics ------------------------------------------------------------------------------------
-@alone  # what a proxy says of rows is what the catalog has; the rest is at the owners
+@alone  # a proxy tells nothing of rows: their owners do
 def test_metrics_have_the_names_and_labels_of_milvus_whichever_client_asks(start: Callable[..., ThreadServer]) -> None:
     server = start()
     client = pymilvus.MilvusClient(server.uri)
@@ -228,7 +228,7 @@ def test_metrics_ask_who_calls_where_the_main_port_does(tmp_path: Path) -> None:
 # -- slow queries -------------------------------------------------------------------------------
 def slow_queries(server: ThreadServer) -> list[SlowQuery]:
     future = asyncio.run_coroutine_threadsafe(server.server.observation.slow_queries(), server._loop)
-    return future.result(10)
+    return future.result(30)
 
 
 def test_slow_reads_are_kept_and_logged_with_their_plan(
@@ -306,8 +306,8 @@ def test_full_files_are_kept_under_numbers_and_no_line_is_lost(tmp_path: Path) -
     for number in range(5):
         for _ in range(5):
             log.put(entry(number))
-        eventually(lambda: not log._waiting)
-        time.sleep(0.15)
+        last = f"{number:032x}"
+        eventually(lambda last=last: path.exists() and [line["request_id"] for line in lines_of(path)] == [last] * 5)
     log.close()
     files = [path, tmp_path / "audit.log.1", tmp_path / "audit.log.2"]
     assert [len(lines_of(file)) for file in files] == [5, 5, 5]

@@ -141,7 +141,7 @@ def test_a_call_past_its_timeout_is_answered_408(fake: Rest, service: FakeServic
     released = threading.Event()
 
     def wait(_: Any) -> Result:
-        released.wait(20)
+        released.wait(60)
         return Flag(value=True)
 
     service.slow = {HasCollection}
@@ -151,7 +151,7 @@ def test_a_call_past_its_timeout_is_answered_408(fake: Rest, service: FakeServic
     released.set()
     assert response.status_code == 408
     assert response.json() == {"code": 10001, "message": "request timeout"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 def _app(server: ThreadServer) -> RestApp:
@@ -209,7 +209,7 @@ def test_many_calls_use_one_connection(fake: Rest, service: FakeService) -> None
 def test_malformed_http_is_answered_400_and_the_server_goes_on(fake: Rest, fake_server: ThreadServer) -> None:
     import socket
 
-    with socket.create_connection(("127.0.0.1", fake_server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", fake_server.port), timeout=30) as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nbroken header\r\n\r\n")
         assert peer.recv(100).startswith(b"HTTP/1.1 400 ")
     fake.ok("databases/list")

@@ -101,7 +101,7 @@ def test_a_snapshot_leaves_and_comes_back(rest: Rest, name: str) -> None:
 
 
 def _ended(rest: Rest, job: str) -> dict[str, str]:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         found: dict[str, str] = rest.ok("jobs/snapshot/describe", {"jobId": job})
         if found["state"].endswith(("Completed", "Failed")):

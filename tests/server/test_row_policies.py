@@ -261,7 +261,7 @@ def _called(server: ProcessServer, method: str, message: Any, user: str) -> byte
     """The answer to a message just as it is."""
     with grpc.insecure_channel(server.uri.removeprefix("http://")) as channel:
         call = channel.unary_unary(PATHS[method])
-        answer: bytes = call(message.SerializeToString(), metadata=(("authorization", _base64(user)),), timeout=10)
+        answer: bytes = call(message.SerializeToString(), metadata=(("authorization", _base64(user)),), timeout=60)
     return answer
 
 

@@ -98,7 +98,7 @@ def test_work_in_the_background_is_traced_too(
     client: redkite.MilvusClient, server: ThreadServer, traces: Traces, tmp_path: Path
 ) -> None:
     def waited(name: str) -> set[str]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while name not in {span.name for span in traces.all} and time.monotonic() < deadline:
             time.sleep(0.02)
         return {span.name for span in traces.all}
@@ -275,5 +275,5 @@ def test_a_collector_that_takes_nothing_does_not_hold_up_the_end(monkeypatch: py
     monkeypatch.setattr(found._provider, "shutdown", stuck.wait)
     began = time.monotonic()
     found.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     stuck.set()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
+
+from tests import patience
 
 from redkite.env import away
 from redkite.server.workers import Workers
 
 
 def until(done: threading.Event) -> bool:
-    return done.wait(5)
+    return done.wait(30)
 
 
 def test_no_more_threads_than_allowed_work_at_once() -> None:
@@ -22,18 +23,18 @@ def test_no_more_threads_than_allowed_work_at_once() -> None:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        release.wait(5)
+        release.wait(60)
         with lock:
             running[0] -= 1
 
     for _ in range(20):
         workers.submit(work)
-    time.sleep(0.1)
-    assert most[0] == 3
+    patience.until(lambda: running[0] == 3)
     release.set()
     finished = threading.Event()
     workers.submit(finished.set)
     assert until(finished)
+    assert most[0] == 3
     workers.close()
 
 
@@ -43,7 +44,7 @@ def test_threads_that_wait_for_others_keep_nobody_waiting() -> None:
 
     def ask() -> None:
         with away():
-            release.wait(5)
+            release.wait(60)
 
     for _ in range(30):
         workers.submit(ask)
@@ -59,9 +60,9 @@ def test_work_that_goes_away_makes_room_for_what_already_waits() -> None:
     begin, release, finished = threading.Event(), threading.Event(), threading.Event()
 
     def ask() -> None:
-        begin.wait(5)
+        begin.wait(60)
         with away():
-            release.wait(5)
+            release.wait(60)
 
     workers.submit(ask)
     workers.submit(finished.set)

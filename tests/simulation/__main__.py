@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -62,6 +63,10 @@ def _run(chosen: argparse.Namespace) -> int:
         configure("DEBUG" if chosen.verbose else "WARNING")
     else:
         configure("CRITICAL")
+    root = logging.getLogger("redkite")
+    plain = logging.StreamHandler()  # which writes in this thread: one of its own would wait for the locks of a world
+    plain.setFormatter(root.handlers[0].formatter)
+    root.handlers = [plain]
     scenarios = chosen.scenario or list(runs.SCENARIOS)
     for scenario in scenarios:
         runs.run(scenario, 0)  # whatever is only done once is done

@@ -38,9 +38,15 @@ class Aims:
         """What is ordered, and when that is taken back."""
         self._left: dict[str, int] = {}
         self.hits: dict[str, int] = {}
+        self._seals: tuple[Host, float, float] | None = None
+        """Who is stopped before it commits a segment, for how long, and until when that is ordered."""
 
     def order(self, what: str, times: int = 1) -> None:
         self._until[what], self._left[what] = self._world.now + PATIENCE, times
+
+    def order_stop_before_a_seal(self, host: Host, seconds: float) -> None:
+        """The next time that this node has sealed something it stands still for so long, and commits it then."""
+        self._seals = host, seconds, self._world.now + PATIENCE
 
     def _is_due(self, what: str) -> bool:
         if self._left.get(what, 0) <= 0 or self._until[what] < self._world.now:
@@ -93,7 +99,11 @@ class Aims:
     def writes(self, host: Host, keys: Iterable[str]) -> None:
         """Something is about to be committed."""
         seals = host.role == "streaming" and any(key.startswith("segment/") for key in keys)
-        if (seals or host.role == "coordinator") and self._is_due(f"stop the {host.role} before it commits"):
+        if seals and self._seals is not None and self._seals[0] is host and self._world.now < self._seals[2]:
+            seconds, self._seals = self._seals[1], None
+            self._world.pause(host.process)
+            self._world.at(seconds, lambda: self._world.go_on(host.process))
+        elif (seals or host.role == "coordinator") and self._is_due(f"stop the {host.role} before it commits"):
             self._stand_still(host.process)
 
     def logs(self, host: Host) -> None:

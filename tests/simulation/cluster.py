@@ -157,7 +157,7 @@ class SimulatedCluster:
         node.process.at_end.append(node.backends.abandon)
         node_id = self._until_there(lambda: take_node_id(node.backends.catalog()))  # type: ignore[union-attr]
         node.network = SimulatedNetwork(self.net, env, node_id, name)
-        node.process.at_end.append(node.network.close)
+        node.process.at_end.insert(0, node.network.close)  # first: who was killed says nothing of how that went
         made = MAKERS[node.role](node_id, self.config, env, node.backends, node.network)
         self._until_there(made.start)
         node.node = made

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tests.simulation.handovers import AHEAD_US, Handovers
 from tests.simulation.themes import Weights
 from tests.simulation.workload import HARMLESS, TABLES, Wrong, schema
 
 from redkite.cluster.config import Role
 from redkite.cluster.simulated import Weather
-from redkite.errors import NotFound
+from redkite.errors import NotFound, PartlyWritten
 from redkite.model import requests as rq
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Faults:
         self._shared = cluster.shared
         self._alone_until = 0.0
         self._numbers = itertools.count(1)
+        self._handovers = Handovers(cluster, rng)
         self._kinds: dict[str, Callable[[], None]] = {
             "kill one": self._kill_one, "pause one": self._pause_one, "cut one": self._cut_one,
             "cut from shared": self._cut_from_shared, "bad weather": self._bad_weather,
@@ -45,6 +47,9 @@ class Faults:
             "step a clock": self._step_clock, "etcd away": self._all_away, "forget two": self._forget_two,
             "forget a leader": self._forget_leader, "slow moment": self._slow_moment,
             "late record": self._late_record, "clock ahead": self._clock_ahead, "late reads": self._late_reads,
+            "late seal": lambda: self._alone(self._handovers.late_seal()),
+            "future record": lambda: self._alone(self._handovers.future_record()),
+            "late answers": lambda: self._alone(self._handovers.late_answers()),
         }  # fmt: skip
 
     def go_on(self, weights: Weights, pause: float, until: float) -> int:
@@ -56,9 +61,13 @@ class Faults:
             if self._world.now >= until:
                 return count
             if self._world.now < self._alone_until:
-                continue  # what takes several steps would not come to its end
+                continue
             self._one(self._rng.choices(names, shares)[0])
             count += 1
+
+    def _alone(self, seconds: float) -> None:
+        """What takes several steps would not come to its end beside others."""
+        self._alone_until = self._world.now + seconds
 
     def _one(self, name: str) -> None:
         if name in AIMED:
@@ -74,11 +83,7 @@ class Faults:
         self._cluster.kill(self._some().process.name)
 
     def _pause_one(self) -> None:
-        self._stop(self._some(), self._rng.choice((0.3, 1.0, 3.0, 6.0)))
-
-    def _stop(self, node: Node, seconds: float) -> None:
-        self._world.pause(node.process)
-        self._world.at(seconds, lambda: self._world.go_on(node.process))
+        self._handovers.stop(self._some(), self._rng.choice((0.3, 1.0, 3.0, 6.0)))
 
     def _cut_one(self) -> None:
         """From all others, from some, or only one way."""
@@ -102,7 +107,7 @@ class Faults:
         stops = self._rng.random() < 0.5
         seconds = lease + self._rng.choice((1.0, 2.5) if stops else (2.5, 4.0, 9.0))
         if stops:
-            self._stop(owner, seconds)
+            self._handovers.stop(owner, seconds)
         else:
             cluster.cut_off(owner, seconds)
         cluster.forget(proxy, seconds + 1.0)
@@ -128,45 +133,30 @@ class Faults:
                 world.spawn(partial(reader.read, table, 0, level, self._rng.random() < 0.5), reader.name)
             world.sleep(self._rng.uniform(0.2, 2.0))
 
-    def _owner_and_proxy(self) -> tuple[Node, Node] | None:
-        """Who owns the channel of the first table, and somebody who may ask it."""
-        cluster = self._cluster
-        owners = [node for node in cluster.of("streaming") if not node.process.paused and cluster.owns_first(node)]
-        proxies = [node for node in cluster.of("proxy") if node.door is not None and not node.process.paused]
-        return (self._rng.choice(owners), self._rng.choice(proxies)) if owners and proxies else None
-
     def _late_record(self) -> None:
         """An owner stands still with a record that is on its way to the log, until another owns the channel. Who has
         asked it hears of nothing, and waits."""
-        chosen = self._owner_and_proxy()
-        if chosen is None or chosen[0].backends is None:
-            return
-        owner, proxy = chosen
+        chosen = self._handovers.owner_and_proxy()
         seconds = self._cluster.config.lease_seconds + self._rng.uniform(0.6, 1.5)
-        broker = owner.backends.broker()
-        before = broker.sends
-
-        def stop() -> None:
-            broker.sends = before
-            self._stop(owner, seconds)
-
-        broker.sends = stop
+        if chosen is None or not self._handovers.stop_as_it_logs(chosen[0], seconds):
+            return
+        proxy = chosen[1]
         self._cluster.forget(proxy, seconds + 1.5)
-        self._alone_until = self._world.now + seconds + 0.5
+        self._alone(seconds + 0.5)
         writer = self._cluster.client("late writer", lambda node: node is proxy)
         self._world.spawn(lambda: writer.put(TABLES[0], 0), writer.name)
 
     def _clock_ahead(self) -> None:
         """An owner whose clock is far ahead dies as soon as it has answered a write, and the proxy with it: nobody has
         heard of its time."""
-        chosen = self._owner_and_proxy()
+        chosen = self._handovers.owner_and_proxy()
         if chosen is not None:
-            self._alone_until = self._world.now + self._cluster.config.lease_seconds + 1.0
+            self._alone(self._cluster.config.lease_seconds + 1.0)
             self._world.spawn(lambda: self._write_and_die(*chosen), "clock ahead")
 
     def _write_and_die(self, owner: Node, proxy: Node) -> None:
         cluster = self._cluster
-        owner.process.skew_us += 8_000_000
+        owner.process.skew_us += AHEAD_US
         cluster.client("ahead", lambda node: node is proxy).put(TABLES[0], 0)
         for node in (owner, proxy):
             cluster.kill(node.process.name)
@@ -184,7 +174,7 @@ class Faults:
             return
         leader, proxy = self._rng.choice(leaders), self._rng.choice(cluster.of("proxy"))
         seconds = cluster.config.lease_seconds + self._rng.choice((1.5, 3.0))
-        self._stop(leader, seconds - 1.0)
+        self._handovers.stop(leader, seconds - 1.0)
         cluster.cut_off(leader, seconds)
         cluster.forget(proxy, seconds)
         self._alone_until = until = self._world.now + seconds
@@ -229,10 +219,29 @@ class Faults:
         self._world.at(self._rng.uniform(0.02, 0.2), self.good_weather)
 
     def _late_reads(self) -> None:
-        """For a moment, what query nodes are asked to read comes late: behind what closes the segments."""
-        net, seconds = self._cluster.net, self._rng.uniform(0.3, 0.8)
+        """For a moment, what query nodes are asked to read comes late: behind what closes the segments, which are
+        merged meanwhile."""
+        self._world.spawn(self._read_what_goes, "late reads")
+
+    def _read_what_goes(self) -> None:
+        world, net, table = self._world, self._cluster.net, self._rng.choice(TABLES)
+        for register in (0, 1):  # a segment each, at least
+            self._cluster.client("before", lambda _: True).put(table, register)
+            self._ask_for(rq.Flush(collections=(table.name,)))
+        seconds = self._rng.uniform(0.3, 0.8)
         net.delays = lambda what: seconds if what == "ReadHeld" else 0.0
-        self._world.at(1.0, lambda: setattr(net, "delays", lambda _: 0.0))
+        world.at(1.0, lambda: setattr(net, "delays", lambda _: 0.0))
+        for register in (0, 1, 0, 1):
+            reader = self._cluster.client("late reader", lambda _: True)
+            world.spawn(partial(reader.read, table, register, "Strong", self._rng.random() < 0.5), reader.name)
+        world.sleep(0.02)
+        self._ask_for(rq.Compact(collection=table.name))
+
+    def _ask_for(self, request: rq.Request) -> None:
+        try:
+            self._cluster.ask(request)
+        except (*HARMLESS, PartlyWritten):
+            return
 
     def good_weather(self) -> None:
         self._cluster.net.weather = Weather()

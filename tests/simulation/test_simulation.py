@@ -48,6 +48,7 @@ def test_a_seed_decides_everything_whatever_was_run_before_and_however_texts_are
         ("expectations-unchecked", "catalog"),
         ("checkpoint-too-far", "standalone"),
         ("clocks-unheard", "cluster"),
+        ("reads-of-the-dead", "cluster"),
         ("changes-not-resumed", "cluster"),
     ],
 )

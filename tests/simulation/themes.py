@@ -63,6 +63,14 @@ OWNERS: Final = Theme(
 )  # fmt: skip
 """Who owns a channel, and who only believes it: few channels, many writes of few rows, clocks that are far off."""
 
+HANDOVERS: Final = Theme(
+    "handovers",
+    {"late seal": 1, "future record": 1, "late answers": 1, "clock ahead": 1},
+    seconds=18.0, trouble=0.3, clients=2, pause=0.25, hot=0.7, channels=(2,), upkeep={"collection": 1},
+    upkeep_pause=3.0,
+)  # fmt: skip
+"""Owners that stand still at the wrong moment, one after another, and little else."""
+
 LEADERS: Final = Theme(
     "leaders",
     {
@@ -84,7 +92,7 @@ SEGMENTS: Final = Theme(
 )  # fmt: skip
 """Rows that are sealed, moved, compacted and deleted all the time, in bad weather."""
 
-THEMES: Final = (MIXED, OWNERS, LEADERS, SEGMENTS)
+THEMES: Final = (MIXED, OWNERS, HANDOVERS, LEADERS, SEGMENTS)
 
 
 def theme_of(seed: int) -> Theme:

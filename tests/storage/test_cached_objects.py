@@ -32,7 +32,7 @@ class Far(FolderObjects):
     def map(self, name: str) -> memoryview:
         self.reads.append(name)
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(30)
         if self.broken:
             raise Unavailable("the store does not answer")
         found = bytearray(super().map(name))

@@ -53,6 +53,11 @@ def test_old_notes_go_and_whoever_wanted_them_is_told(monkeypatch: pytest.Monkey
         notes.commit({"load/1": b"%d" % number})
     assert notes.notes(1) is None
     assert [n.number for n in notes.notes(2) or []] == [3, 4, 5]
+    for at in range(5):
+        notes.commit(notes.noted("ch", ADMITTED, at))
+    assert notes.notes_of("ch", 1) is None
+    assert [n.number for n in notes.notes_of("ch", 2) or []] == [3, 4, 5]
+    assert len(notes.scan("changes/channel/ch/")) == 3
 
 
 def test_two_processes_never_give_one_number_to_two_notes() -> None:

@@ -321,7 +321,7 @@ def test_a_watch_goes_on_behind_what_was_compacted_and_across_a_restart(tmp_path
         catalog.commit({}, deletes=["a"])
         eventually(lambda: seen == [b"before", b"after", None])
         etcd.close()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -380,7 +380,7 @@ def test_a_lease_that_cannot_be_renewed_is_known_to_be_lost_before_somebody_else
         assert lease.is_held  # it is renewed
         server.pause()
         eventually(lambda: not lease.is_held)
-        assert lost.wait(10)
+        assert lost.wait(30)
         server.go_on()
         other = coordination.lease(2)
         eventually(lambda: coordination.claim("leader", b"other", other) is not None)

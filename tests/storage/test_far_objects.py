@@ -100,8 +100,8 @@ def wire(store: PlayedStore) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def url(store: PlayedStore, wire: Wire, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    bucket = store.bucket_of(request, monkeypatch)
+def url(store: PlayedStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> str:
+    bucket = store.bucket_of(monkeypatch)
     return f"s3://{bucket}/cluster?endpoint=http://127.0.0.1:{wire.port}&region=us-east-1"
 
 

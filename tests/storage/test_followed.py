@@ -272,7 +272,7 @@ def test_a_listener_may_hold_what_a_committer_waits_with():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     for _, catalog in copies:
         catalog.refresh()

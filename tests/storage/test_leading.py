@@ -42,7 +42,7 @@ def test_a_lone_writer_needs_no_other_thread(log: LocalLog) -> None:
 @pytest.mark.parametrize(
     "want",
     [
-        lambda future: future.result(10),
+        lambda future: future.result(30),
         lambda future: future.exception(10),
         lambda future: future.add_done_callback(lambda _: None),
     ],
@@ -57,7 +57,7 @@ def test_who_does_not_wait_for_as_long_as_it_takes_has_it_written_by_another_thr
     attach(future, lambda _: done.set())
     assert not future.done()
     want(future)
-    assert done.wait(10)
+    assert done.wait(30)
     assert writers != [threading.current_thread().name]
 
 
@@ -124,7 +124,7 @@ def test_a_commit_whose_thread_is_torn_away_is_finished_by_another(
     second, third = topic.append([b"two"], applied.append), topic.append([b"three"], applied.append)
     with pytest.raises(Torn):
         second.result()
-    assert (second.result(10), third.result(10)) == (1, 2)
+    assert (second.result(30), third.result(30)) == (1, 2)
     assert topic.append([b"four"], applied.append).result() == 3
     assert applied == [1, 2, 3]
     topic.close()
@@ -143,7 +143,7 @@ def test_a_thread_torn_away_while_it_applies_leaves_no_waiter_behind_and_nothing
         first.result()
     for future in (first, second):
         with pytest.raises(StorageError, match="interrupted"):
-            future.result(10)
+            future.result(30)
     with pytest.raises(StorageError, match="could not be applied"):
         topic.append([b"three"])
     assert payloads(topic) == [b"one", b"two"]
@@ -177,8 +177,8 @@ def test_a_thread_torn_away_just_as_it_became_the_leader_leaves_the_lead_to_anot
     state.tear = lambda: topic._leader != 0
     with pytest.raises(Torn):
         second.result()
-    assert second.result(10) == 1
-    assert topic.append([b"three"]).result(10) == 2
+    assert second.result(30) == 1
+    assert topic.append([b"three"]).result(30) == 2
     assert payloads(topic) == [b"one", b"two", b"three"]
 
 
@@ -196,7 +196,7 @@ def test_a_thread_torn_away_when_it_led_no_more_takes_nothing_from_the_next_lead
     def held(self: PageWriter, records: Any) -> None:
         if threading.current_thread() is other:
             is_writing.set()
-            assert may_write.wait(10)
+            assert may_write.wait(30)
         write(self, records)
 
     monkeypatch.setattr(PageWriter, "_write", held)
@@ -217,8 +217,8 @@ def test_a_thread_torn_away_when_it_led_no_more_takes_nothing_from_the_next_lead
     with pytest.raises(Torn):
         second.result()
     may_write.set()
-    other.join(10)
-    assert topic.append([b"four"], applied.append).result(10) == 3
+    other.join(60)
+    assert topic.append([b"four"], applied.append).result(30) == 3
     assert positions == [2]
     assert applied == [1, 2, 3]
     assert payloads(topic) == [b"one", b"two", b"three", b"four"]
@@ -260,8 +260,8 @@ def test_an_append_that_no_thread_can_be_started_for_fails_and_the_next_one_is_w
 
         broken.setattr(threading.Thread, "start", refuse)
         with pytest.raises(Unavailable, match="has no thread"):
-            topic.append([b"two"]).result(10)
-    assert topic.append([b"three"]).result(10) == 1
+            topic.append([b"two"]).result(30)
+    assert topic.append([b"three"]).result(30) == 1
     assert payloads(topic) == [b"one", b"three"]
 
 

@@ -406,13 +406,13 @@ def test_a_channel_is_closed_only_when_what_is_being_appended_is_in_the_log(clos
 
     def slow(*args):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         return plain(*args)
 
     below.append = slow
     with ThreadPoolExecutor(1 + closers) as threads:
         written = threads.submit(lambda: topic.append([b"second"]).result())
-        assert begun.wait(10)
+        assert begun.wait(30)
 
         def close_and_read():
             topic.close()
@@ -421,6 +421,6 @@ def test_a_channel_is_closed_only_when_what_is_being_appended_is_in_the_log(clos
         read = [threads.submit(close_and_read) for _ in range(closers)]
         wait(read, 0.2)
         go_on.set()
-        assert [found.result(10) for found in read] == [[b"first", b"second"]] * closers
-        written.result(10)
+        assert [found.result(30) for found in read] == [[b"first", b"second"]] * closers
+        written.result(30)
     log.close()

@@ -288,7 +288,7 @@ def test_a_process_follows_another_one_that_appends_truncates_and_is_killed(tmp_
     source = str(Path(__file__).resolve().parents[2] / "src")
     reader = LocalLog(Env.real(), str(tmp_path / "log"), read_only=True).topic("t")
     next_position = 0
-    for _ in range(3):
+    for turn in range(3):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / "log")],
             stdout=subprocess.PIPE,
@@ -297,7 +297,7 @@ def test_a_process_follows_another_one_that_appends_truncates_and_is_killed(tmp_
         assert writer.stdout is not None
         writer.stdout.readline()
         until = time.monotonic() + 0.6
-        while time.monotonic() < until:
+        while time.monotonic() < until or (next_position <= 100 * (turn + 1) and time.monotonic() < until + 30):
             reader.refresh()
             next_position = max(next_position, reader.start)
             try:

@@ -131,6 +131,11 @@ def test_what_is_no_regular_expression_is_refused(expr: str) -> None:
         filter_of({"type": "regex", "expr": expr}, NONE)
 
 
+def test_a_fault_in_an_expression_is_told_where_it_was_written() -> None:
+    with pytest.raises(InvalidParameter, match=r"expr:ab\[, err: compilation failed at position 3; missing"):
+        filter_of({"type": "regex", "expr": "ab["}, NONE)
+
+
 def test_regular_expressions_know_letters_of_all_scripts() -> None:
     assert after({"type": "regex", "expr": r"^\w+$"}, "ünï", "中文", "a-b") == ["ünï", "中文"]
     assert after({"type": "regex", "expr": r"^\d+$"}, "١٢٣", "12", "x") == ["١٢٣", "12"]

@@ -47,6 +47,6 @@ def test_every_letter_is_in_one_sentence(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["." * 65_535, "." * 65_534 + "x", "." * 30_000 + '"' * 30_000 + "x", '."' * 30_000])
 def test_a_text_of_marks_is_read_in_one_go(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(sentences(text)) == text.endswith("x")
-    assert time.perf_counter() - begin < 2, "it took tens of seconds once"
+    assert time.process_time() - begin < 5, "it took tens of seconds once"

@@ -129,6 +129,74 @@ def test_lindera_cuts_korean_and_chinese(dictionary: str, text: str, expected: l
     assert all(text[begin:end] == word for word, begin, end, _ in places(tokens)[0])
 
 
+COMPOUNDS = {
+    "kind": "japanese_compound_word",
+    "tags": ["名詞,数", "名詞,接尾,助数詞", "名詞,固有名詞,地域,一般", "名詞,接尾,地域"],
+}
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "text", "filters"),
+    [
+        ("ipadic", JAPANESE, [{"kind": "japanese_stop_tags", "tags": ["助詞", "助詞,連体化", "記号,句点"]}]),
+        ("ipadic", JAPANESE, [{"kind": "japanese_keep_tags", "tags": ["名詞,一般", "名詞,固有名詞,地域,一般"]}]),
+        ("ipadic", "東京都に 10 月 1 日まで住む 東京", [COMPOUNDS]),
+        ("ipadic", "東京都に10月", [COMPOUNDS | {"new_tag": "x"}, {"kind": "japanese_stop_tags", "tags": ["x"]}]),
+        ("ipadic", "東京に京都", [{"kind": "japanese_stop_tags", "tags": ["助詞,格助詞,一般"]}, COMPOUNDS]),
+        ("ko-dic", "서울에서 맛있는 음식을", [{"kind": "korean_stop_tags", "tags": ["JKB", "JKO"]}]),
+        ("ko-dic", "서울에서 xyz 中 음식을", [{"kind": "korean_keep_tags", "tags": ["NNP", "NNG"]}]),
+    ],
+    ids=["stop", "keep", "compound", "compound then stop", "stop then compound", "korean stop", "korean keep"],
+)  # fmt: skip
+def test_filters_of_lindera_choose_words_as_the_library_does(
+    dictionary: str, text: str, filters: list[dict[str, object]]
+) -> None:
+    builder = lindera.TokenizerBuilder().set_dictionary(f"embedded://{dictionary}")
+    for one in filters:
+        builder = builder.append_token_filter(str(one["kind"]), {key: one[key] for key in one if key != "kind"})
+    theirs = builder.build().tokenize(text)
+    params = {"tokenizer": {"type": "lindera", "dict_kind": dictionary, "filter": filters}}
+    plain, tokens = (analyzer_of(one).analyze(["", text]) for one in (_without_filters(params), params))
+    raw = text.encode()
+    assert places(tokens) == [
+        [],
+        [(t.surface, len(raw[: t.byte_start].decode()), len(raw[: t.byte_end].decode()), t.position) for t in theirs],
+    ]
+    assert 0 < len(tokens.codes) < len(plain.codes)
+
+
+def _without_filters(params: dict[str, dict[str, object]]) -> dict[str, object]:
+    return {"tokenizer": {key: value for key, value in params["tokenizer"].items() if key != "filter"}}
+
+
+def test_words_that_lindera_joined_say_how_many_they_were() -> None:
+    params = {"tokenizer": {"type": "lindera", "dict_kind": "ipadic", "filter": [COMPOUNDS]}}
+    tokens = analyzer_of(params).analyze(["東京都に住む"])
+    assert tokens.words(0) == ["東京都", "に", "住む"]
+    assert tokens.lengths is not None
+    assert tokens.lengths.tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({}, "lindera filters should be array"),
+        ([5], "lindera tokenizer filter params must be object"),
+        ([{"tags": []}], "lindera tokenizer filter must have type"),
+        ([{"kind": 5}], "lindera tokenizer filter type should be string"),
+        (["japanese_stop_tag"], "unknown lindera filter type: japanese_stop_tag, there are japanese_stop_tags"),
+        (["japanese_stop_tags"], "lindera japanese_stop_tags filter tags must be set"),
+        ([{"kind": "korean_keep_tags", "tags": "NNG"}], "lindera korean_keep_tags filter tags must be array"),
+        ([{"kind": "korean_stop_tags", "tags": [1]}], "lindera korean_stop_tags filter tags must be string"),
+        ([{"kind": "korean_stop_tags", "tags": [], "tag": 1}], "unknown option tag of lindera filter korean_stop_tags"),
+        ([COMPOUNDS | {"new_tag": 1}], "lindera japanese_compound_word filter new_tag must be string"),
+    ],
+)
+def test_filters_of_lindera_that_cannot_be_are_refused(filters: object, message: str) -> None:
+    with pytest.raises(InvalidParameter, match=message):
+        analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": "ipadic", "filter": filters}})
+
+
 def test_a_lindera_dictionary_in_another_package_is_named() -> None:
     with pytest.raises(Unimplemented, match="pip install lindera-python-unidic"):
         analyzer_of({"tokenizer": {"type": "lindera", "dict_kind": "unidic"}})

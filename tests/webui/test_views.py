@@ -176,7 +176,7 @@ def test_imports_are_listed_with_how_far_they_are(root: Page, nobody: Page, guar
         client.create_collection("brought", dimension=4)
         base, headers = f"{guarded.uri}/v2/vectordb/jobs/import/create", {"Authorization": f"Bearer {ROOT}"}
         job = httpx.post(base, json=asked, headers=headers).json()["data"]["jobId"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         listed: dict[str, dict[str, object]] = {}
         while listed.get(job, {}).get("state") != "Completed" and time.monotonic() < deadline:
             listed = {one["jobId"]: one for one in root.ask("rest/jobs/import/list")["records"]}

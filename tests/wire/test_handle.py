@@ -27,7 +27,7 @@ class OneAnswer:
 
 
 def version_of(reply: bytes | Future[bytes]) -> milvus_pb2.GetVersionResponse:
-    return milvus_pb2.GetVersionResponse.FromString(reply.result(1) if isinstance(reply, Future) else reply)
+    return milvus_pb2.GetVersionResponse.FromString(reply.result(30) if isinstance(reply, Future) else reply)
 
 
 def failing(error: BaseException) -> Answer:

@@ -52,22 +52,32 @@ class Snapshots:
         self._snapshots.check_name_free(meta.collection_id, request.name)
         snapshot_id = self._topology.root.oracle.allocate_ids(1)
         owner = f"capture/{snapshot_id}"
-        garbage = self._topology.garbage
         try:
-            timestamp, (image,) = capture(self._topology, [meta], lambda names: garbage.hold(owner, names))
-            now = physical_ms(timestamp)
-            made = SnapshotMeta(
-                snapshot_id=snapshot_id,
-                name=request.name,
-                description=request.description,
-                created_ms=now,
-                protected_until_ms=now + 1000 * seconds if seconds else 0,
-                image=image,
-            )
-            self._snapshots.add(made)
+            while not self._add(request, meta, snapshot_id, owner):
+                pass  # a compaction that had begun took segments away that are to be protected
         finally:
-            garbage.release(owner)
+            self._topology.garbage.release(owner)
         return DONE
+
+    def _add(self, request: rq.CreateSnapshot, meta: CollectionMeta, snapshot_id: int, owner: str) -> bool:
+        """Capture the collection, hold its objects for `owner`, record it; False: what is to be protected is gone."""
+        topology, seconds = self._topology, request.compaction_protection_seconds
+        timestamp, (image,) = capture(topology, [meta], lambda names: topology.garbage.hold(owner, names))
+        now = physical_ms(timestamp)
+        made = SnapshotMeta(
+            snapshot_id=snapshot_id,
+            name=request.name,
+            description=request.description,
+            created_ms=now,
+            protected_until_ms=now + 1000 * seconds if seconds else 0,
+            image=image,
+        )
+        with topology.compactor.protecting():
+            there = {segment.segment_id for segment in topology.data.segments(meta.collection_id)}
+            if seconds and not there.issuperset(segment.segment_id for segment in image.segments):
+                return False
+            self._snapshots.add(made)
+        return True
 
     def drop(self, request: rq.DropSnapshot) -> rs.Done:
         check_snapshot_name(request.name, self._topology.limits)

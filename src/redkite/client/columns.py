@@ -17,6 +17,7 @@ from redkite.errors import DataNotMatchException, InvalidParameter
 from redkite.model.batch import arrow_type
 from redkite.model.schema import FieldSchema
 from redkite.model.types import DataType
+from redkite.model.utf8 import first_invalid
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY
 _NONE = type(None)
@@ -82,13 +83,17 @@ def _check_types(name: str, kind: DataType, values: Sequence[Any], takes_null: b
             raise mismatch(name, kind.name.lower(), next(v for v in values if type(v) is found))
 
 
-def _typed(name: str, kind: DataType, values: Sequence[Any], target: pa.DataType) -> pa.Array:
+def _typed(name: str, kind: DataType, values: Sequence[Any], target: pa.DataType, unit: str = "row number") -> pa.Array:
+    """`unit` is what is counted among the values, for messages."""
     try:
         result = pa.array(values, target)
     except (pa.ArrowInvalid, OverflowError) as error:
         raise _out_of_range(kind, values) from error
     except UnicodeEncodeError as error:
-        raise DataNotMatchException(f"a text of field `{name}` is not valid Unicode: {error.reason}") from error
+        at = next((at for at, value in enumerate(values) if value is error.object), 0)
+        raise DataNotMatchException(
+            f"a text of field `{name}` is not valid Unicode: {error.reason}, {unit}: {at}"
+        ) from error
     if kind is DataType.FLOAT:
         numbers = result.drop_null().to_numpy(zero_copy_only=False)
         given = pa.array(values, pa.float64()).drop_null().to_numpy(zero_copy_only=False)
@@ -119,7 +124,7 @@ def _array_column(field: FieldSchema, values: Sequence[Any]) -> pa.Array:
     _check_types(field.name, field.element_type, flat, False)
     ends = np.cumsum([0, *(0 if value is None else len(value) for value in values)], dtype=np.int32)
     target = arrow_type(field)
-    elements = _typed(field.name, field.element_type, flat, target.value_type)
+    elements = _typed(field.name, field.element_type, flat, target.value_type, "element of all rows")
     mask = pa.array([value is None for value in values]) if None in set(map(_is_null, values)) else None
     return pa.ListArray.from_arrays(pa.array(ends), elements, type=target, mask=mask)
 
@@ -210,7 +215,22 @@ def from_arrow(field: FieldSchema, values: pa.Array) -> pa.Array:
         values = _fixed_size(field, values)
     elif pa.types.is_fixed_size_binary(target) and values.type != target:
         _check_widths(field, values, target.byte_width)
-    return values if values.type == target else _cast(field, values)
+    made = values if values.type == target else _cast(field, values)
+    _check_texts(field, made)
+    return made
+
+
+def _check_texts(field: FieldSchema, values: pa.Array) -> None:
+    """Arrow looks at no byte of what it is told to be texts."""
+    if pa.types.is_string(values.type):
+        texts, unit = values, "row number"
+    elif pa.types.is_list(values.type) and pa.types.is_string(values.type.value_type):
+        texts, unit = values.flatten(), "element of all rows"
+    else:
+        return
+    at = first_invalid(texts)
+    if at is not None:
+        raise DataNotMatchException(f"a text of field `{field.name}` is not valid UTF-8, {unit}: {at}")
 
 
 def _arrow_times(field: FieldSchema, values: pa.Array) -> pa.Array:

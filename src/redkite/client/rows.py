@@ -316,7 +316,10 @@ def _length(columns: Mapping[str, Any]) -> int:
 
 def _plain_list(values: Any) -> list[Any]:
     if isinstance(values, pa.Array | pa.ChunkedArray):
-        return list(values.to_pylist())
+        try:
+            return list(values.to_pylist())
+        except UnicodeDecodeError as error:
+            raise ParamError(f"a text of a column of a dynamic key is not valid UTF-8: {error.reason}") from error
     if isinstance(values, np.ndarray) or hasattr(values, "tolist"):
         return list(values.tolist())
     if not isinstance(values, list | tuple):

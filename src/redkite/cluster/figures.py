@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
 
 from redkite.coordinator.broadcast import Waits
 from redkite.coordinator.pchannels import PChannel
 from redkite.storage.cached_objects import CacheFigures
 
 Labels = tuple[tuple[str, str], ...]
+
+
+ROLE_NAMES: Final[Mapping[str, str]] = {
+    "coordinator": "mixcoord", "streaming": "streamingnode", "query": "querynode", "data": "datanode", "proxy": "proxy",
+}  # fmt: skip
+"""Roles as Milvus's metrics call them."""
 
 
 class Figure(NamedTuple):
@@ -58,6 +65,43 @@ def waits_of(waits: Mapping[str, Waits]) -> Iterator[Figure]:
         text = "Seconds that changes waited for keys"
         yield Figure(f"{name}_wait_seconds_total", f"{text}, together.", one.seconds, labels, "counter")
         yield Figure(f"{name}_wait_seconds_longest", f"{text}, the longest time.", one.longest, labels)
+
+
+class Piece(NamedTuple):
+    """A segment that reads look at on this node."""
+
+    collection_id: int
+    rows: int
+    size: int
+    """Bytes."""
+
+
+def segments_of(node_id: int, state: str, pieces: Iterable[Piece]) -> Iterator[Figure]:
+    """By Milvus's names, for each collection; `state`: `Growing` or `Sealed`. Collections have numbers here and no
+    names, because anybody may ask a node that is not for clients."""
+    segments, rows, sizes = Counter[int](), Counter[int](), Counter[int]()
+    for piece in pieces:
+        segments[piece.collection_id] += 1
+        rows[piece.collection_id] += piece.rows
+        sizes[piece.collection_id] += piece.size
+    for collection_id in sorted(segments):
+        labels = (("node_id", str(node_id)), ("collection_id", str(collection_id)), ("segment_state", state))
+        for name, text, found in (
+            ("segment_num", "Segments that reads look at on this node.", segments),
+            ("entity_num", "Rows of segments that reads look at on this node, deleted ones included.", rows),
+            ("entity_size", "Bytes of segments that reads look at on this node, with their indexes.", sizes),
+        ):
+            yield Figure(f"milvus_querynode_{name}", text, found[collection_id], labels)
+
+
+def rows_of(rows: Mapping[int, int], is_loaded: Callable[[int], bool]) -> Iterator[Figure]:
+    """Rows that are there, by collection, of the shards that a node answers for: all owners together have all."""
+    text = "Rows of the shards that this node owns."
+    yield Figure("redkite_rows", text, sum(rows.values()))
+    for collection_id, count in sorted(rows.items()):
+        for status in ("total", "loaded") if is_loaded(collection_id) else ("total",):
+            labels = (("collection_id", str(collection_id)), ("status", status))
+            yield Figure("milvus_rootcoord_entity_num", text, count, labels)
 
 
 def cache_of(found: CacheFigures) -> Iterator[Figure]:

@@ -29,6 +29,8 @@ _NODES: Final = "nodes/"
 _NEXT_NODE: Final = "ids/node"
 LABEL_VARIABLE: Final = "MILVUS_SERVER_LABEL_"
 _TRIES: Final = 100
+_LEASES: Final = 3
+"""How many are taken for one that comes in and whose machine stands still while it does."""
 
 
 class WrongVersion(ServiceError):
@@ -151,7 +153,7 @@ class Membership:
         self._enter(record)
         return record
 
-    def _enter(self, record: NodeRecord) -> None:
+    def _enter(self, record: NodeRecord, tries: int = _LEASES) -> None:
         self._check_versions()
         lease = self._coordination.lease(self._seconds)
         try:
@@ -159,8 +161,12 @@ class Membership:
             if term is None:
                 raise Unavailable(f"node {record.node_id} is still taken for alive: its record is there")
             fence = self._coordination.fence(record.key, term)
-        except BaseException:
+        except BaseException as error:
+            is_over = not lease.is_held
             lease.close()
+            if is_over and tries > 1 and isinstance(error, MilvusException):  # this machine stood still meanwhile
+                self._enter(record, tries - 1)
+                return
             raise
         with self._lock:
             self._record, self._lease, self._fence = record, lease, fence

@@ -70,6 +70,8 @@ class ImportJobs:
     def __init__(self, catalog: Catalog, garbage: Garbage, now_ms: Callable[[], int], most: int) -> None:
         """At most `most` jobs may be unfinished."""
         self._records = JobRecords(catalog, "import")
+        self.imported_rows = 0
+        """Of jobs that were completed since the start."""
         self._garbage = garbage
         self._now_ms = now_ms
         self._most = most
@@ -163,6 +165,7 @@ class ImportJobs:
         """It was committed."""
         with self._lock:
             self._jobs = {**self._jobs, job.job_id: job}
+            self.imported_rows += sum(file.rows for file in job.files)
         self._garbage.release(job.owner)
 
     def fail(self, job_id: int, reason: str) -> None:

@@ -59,6 +59,8 @@ class QueryCoordinator:
         """What others have placed, as far as nodes have said."""
         self._loaded: dict[int, LoadEntry] = {}
         self._loading: dict[int, Progress] = {}
+        self._arriving: list[tuple[int, frozenset[int]]] = []
+        """Collections and partitions of them; replaced as a whole."""
         self._allocate_id = allocate_id or itertools.count(1).__next__
         host = platform.node()
         self.groups = ResourceGroups(catalog, (NodeInfo(node_id=n, address=host, hostname=host) for n in nodes))
@@ -196,6 +198,24 @@ class QueryCoordinator:
         finally:
             with self._lock:
                 self._loading = {c: p for c, p in self._loading.items() if c != collection_id}
+
+    @contextmanager
+    def arriving(self, collection_id: int, partitions: Collection[int]) -> Iterator[None]:
+        """While it lasts, these partitions of a collection, of which others are loaded already, are on their way: who
+        reads whatever is loaded does not wait for them."""
+        own = (collection_id, frozenset(partitions))
+        with self._lock:
+            self._arriving = [*self._arriving, own]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._arriving = [other for other in self._arriving if other is not own]
+
+    def arriving_partitions(self, collection_id: int) -> frozenset[int]:
+        """Of a collection of which others are loaded already."""
+        arriving = self._arriving
+        return frozenset(p for one, some in arriving if one == collection_id for p in some) if arriving else frozenset()
 
     def progress(self, collection_id: int) -> Progress | None:
         """Of a collection that is being loaded; None of any other."""

@@ -38,6 +38,8 @@ class NodeOracle(TimestampOracle):
         super().__init__(MemoryCatalog(), clock)
         self._ids_of = catalog
         self._ids = threading.Lock()
+        self.given_ids = 0
+        """Ids handed out since the start."""
         self._ranges: list[tuple[int, int]] = []
         """Half open, to be given out in this order."""
         self._fetching = False
@@ -71,6 +73,7 @@ class NodeOracle(TimestampOracle):
                 self._ranges.append(self._fetch(max(n, RANGE)))
                 found = self._take(n)
                 assert found is not None, "a range that was fetched for this is long enough"
+            self.given_ids += n
             if sum(end - start for start, end in self._ranges) < RANGE // 2 and not self._fetching:
                 self._fetching = True
                 self._fetcher.submit(self._fetch_ahead)

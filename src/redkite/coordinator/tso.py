@@ -38,6 +38,8 @@ class TimestampOracle:
         self._now_us = clock.now_us
         self._lock = threading.Lock()
         self._bound = self._last = _load(catalog)
+        self.given_ids = 0
+        """Ids handed out since the start."""
 
     @property
     def last(self) -> int:
@@ -69,7 +71,10 @@ class TimestampOracle:
 
     def allocate_ids(self, n: int) -> int:
         """The first of `n` consecutive ids. They share the sequence of the timestamps."""
-        return self.allocate(n)
+        first = self.allocate(n)
+        with self._lock:
+            self.given_ids += n
+        return first
 
     def observe(self, timestamp: int) -> None:
         """Something has this timestamp that another handed out: what is handed out here from now on is larger."""

@@ -12,7 +12,8 @@ from redkite.filter.bound import JsonValue
 from redkite.filter.constants import Moment, Value
 from redkite.filter.element_calls import ELEMENT_MATCHES, bind_element_filter, bind_element_match
 from redkite.filter.literals import text_value
-from redkite.filter.match_calls import MATCHES, bind_match
+from redkite.filter.match_calls import MATCHES, MEMBERSHIP_MATCH, bind_match
+from redkite.filter.membership_calls import bind_membership_match
 from redkite.filter.moments import bind_literal
 from redkite.filter.sampling import NEAREST
 from redkite.filter.scope import Opaque, Scope, Term
@@ -225,6 +226,8 @@ class _Binder:
             return bind_element_match(self._scope, node, self.predicate, self.term, negated)
         if node.name in MATCHES:
             return bind_match(self._scope, node, self.term, negated)
+        if node.name == MEMBERSHIP_MATCH:
+            return bind_membership_match(self._scope, node, self.term, negated)
         return calls.bind_call(self._scope, node, tuple(self.term(a) for a in node.arguments), negated)
 
     def type_name(self, node: Node) -> str:

@@ -17,6 +17,8 @@ import pyarrow as pa
 from redkite.filter.json_column import JsonPath
 from redkite.filter.like import Pattern
 from redkite.filter.matching import Matching
+from redkite.filter.membership.bloom import BloomFilter
+from redkite.filter.membership.roaring import RoaringBitmap
 from redkite.filter.numbers import NumberSet
 from redkite.filter.spatial import Spatial
 from redkite.filter.syntax import Comparison, Operator
@@ -143,6 +145,8 @@ class JsonSet(msgspec.Struct, frozen=True):
 
 _INFINITE = (float("inf"), float("-inf"))
 Members: TypeAlias = NumberSet | TextSet | JsonSet | frozenset[bool]
+GivenMembers: TypeAlias = BloomFilter | RoaringBitmap
+"""A set that came as bytes."""
 
 
 # -- predicates ---------------------------------------------------------------------------------
@@ -222,6 +226,14 @@ class ListEquals(msgspec.Struct, frozen=True):
     negated: bool = False
 
 
+class MembershipMatch(msgspec.Struct, frozen=True):
+    """A value is a member of a set that came as bytes."""
+
+    operand: Column | Path
+    members: GivenMembers
+    negated: bool = False
+
+
 class ElementMatch(msgspec.Struct, frozen=True):
     """`predicate`, which is about single elements, holds for at least and at most so many elements of an array, or
     (`every`) for each of them."""
@@ -259,7 +271,7 @@ class Or(msgspec.Struct, frozen=True):
 
 Leaf: TypeAlias = (
     Compare | CompareColumns | StartsWith | Between | In | Like | IsNull | Exists | Contains | ListEquals | Spatial
-    | Matching | ElementMatch
+    | Matching | MembershipMatch | ElementMatch
 )  # fmt: skip
 Predicate: TypeAlias = Constant | Leaf | And | Or
 
@@ -314,7 +326,7 @@ def cost(predicate: Predicate) -> int:
         return 100
     if isinstance(operand, List) or operand.data_type.is_string:
         return 20
-    return 4 if isinstance(predicate, In) else 1
+    return 4 if isinstance(predicate, In | MembershipMatch) else 1
 
 
 def _source(operand: Operand) -> Column | Element | Path | List:

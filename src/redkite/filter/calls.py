@@ -9,7 +9,7 @@ from redkite.filter.constants import Value, cast, type_of
 from redkite.filter.diagnostics import nearest
 from redkite.filter.element_calls import ELEMENT_FILTER, ELEMENT_MATCHES, refuse_element_filter
 from redkite.filter.like import prefix
-from redkite.filter.match_calls import MATCHES
+from redkite.filter.match_calls import MATCHES, MEMBERSHIP_MATCH
 from redkite.filter.sampling import RANDOM_SAMPLE
 from redkite.filter.scope import Opaque, Scope, Term
 from redkite.filter.spatial_calls import ARGUMENTS, SPATIAL, bind_spatial
@@ -21,7 +21,7 @@ _CONTAINS = {
 }  # fmt: skip
 _IMPLEMENTED = frozenset({
     *_CONTAINS, *SPATIAL, *MATCHES, *ELEMENT_MATCHES, ELEMENT_FILTER, "array_length", "empty", "starts_with",
-    RANDOM_SAMPLE,
+    RANDOM_SAMPLE, MEMBERSHIP_MATCH,
 })  # fmt: skip
 _ARGUMENTS = ARGUMENTS | {"array_length": 1, "empty": 1}
 """Of the functions that do not take two."""

@@ -147,7 +147,7 @@ def compile_filter(
         predicate = elements if predicate == bound.Constant(True) else bound.And.of([predicate, elements])
     sample = None if call is None else bind_sample(scope, call)
     primary = next((f.name for f in schema.fields if f.is_primary), "")
-    origin = Origin(schema, text, dict(scope.used), zone, limits)
+    origin = Origin(schema, text, {**scope.used, **scope.blobs}, zone, limits)
     return Filter(text, _key(text, scope), predicate, primary, sample, elements, origin)
 
 
@@ -155,6 +155,8 @@ def _key(text: str, scope: Scope) -> str:
     key = text.strip()
     if scope.used:
         key += "\0" + repr(sorted(scope.used.items()))
+    for name, data in sorted(scope.blobs.items()):
+        key += f"\0{name}={hashlib.sha256(data).hexdigest()}"
     if scope.uses_zone:
         key += f"\0{scope.zone}"
     if len(key) > _LONG_KEY:

@@ -16,6 +16,8 @@ from redkite.filter.columns import Columns
 from redkite.filter.elements import evaluate_match
 from redkite.filter.indexed import answered, conjunction
 from redkite.filter.matching import Matching, evaluate_matching
+from redkite.filter.membership.asking import texts_in, values_in
+from redkite.filter.membership.bloom import BloomFilter
 from redkite.filter.moments import shifted
 from redkite.filter.numbers import Mask, Values, settled
 from redkite.filter.sharing import NO_PARTS, KeptMasks, Parts
@@ -181,6 +183,18 @@ def _matching(predicate: Matching, columns: Columns) -> Mask:
     return evaluate_matching(predicate, columns.words(predicate.field, predicate.analyzer))
 
 
+def _membership_match(predicate: bound.MembershipMatch, columns: Columns) -> Mask:
+    operand, members = predicate.operand, predicate.members
+    if isinstance(operand, bound.Path):
+        assert isinstance(members, BloomFilter)
+        return values_in(members, columns.json_path(operand.field, operand.path), predicate.negated)
+    if operand.data_type is DataType.VARCHAR:
+        assert isinstance(members, BloomFilter)
+        return texts_in(members, columns.strings(operand.field), predicate.negated)
+    values, valid = columns.numbers(operand.field)
+    return settled(members.has_integers(values), predicate.negated, valid)
+
+
 def _element_match(predicate: bound.ElementMatch, columns: Columns) -> Mask:
     return evaluate_match(predicate, columns, evaluate)
 
@@ -190,7 +204,7 @@ _LEAVES: dict[type, Callable[[Any, Columns], Mask]] = {
     bound.Compare: _compare, bound.CompareColumns: _compare_columns,
     bound.Between: _between, bound.In: _in, bound.Like: _like, bound.IsNull: _is_null, bound.Exists: _exists,
     bound.Contains: _contains, bound.ListEquals: _list_equals, Spatial: _spatial,
-    Matching: _matching,    bound.StartsWith: _starts_with,
+    Matching: _matching, bound.StartsWith: _starts_with, bound.MembershipMatch: _membership_match,
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ IndexedLeaf: TypeAlias = ValueLeaf | FieldLeaf
 # Nanoseconds to look at one row, measured over a million rows on one core.
 _NUMBER, _TWO_NUMBERS, _ARITHMETIC, _TABLE, _HASH = 0.3, 0.8, 4.0, 1.5, 12.0
 _TEXT, _TEXT_PREFIX, _TEXT_SET, _TEXT_INNER, _TEXT_REGEX = 1.2, 3.5, 14.0, 15.0, 43.0
-_LIST, _JSON, _SHAPE, _WORDS = 6.0, 25.0, 10.0, 30.0
+_LIST, _JSON, _SHAPE, _WORDS, _MEMBERS = 6.0, 25.0, 10.0, 30.0, 100.0
 _TAKE_ANY, _TAKE, _TAKE_JSON, _TAKE_SHAPE, _TAKE_WORDS = 30_000.0, 60.0, 1_500.0, 2_500.0, 4_000.0
 """Taking some rows at all, and each of them."""
 _NARROWER = {DataType.BOOL: 0.3, DataType.INT8: 0.3, DataType.INT16: 0.5, DataType.INT32: 0.7, DataType.FLOAT: 0.7}
@@ -109,7 +109,7 @@ def conjunction(
 def _few_pay(operands: Sequence[bound.Predicate], kept: int, rows: int) -> bool:
     """Whether taking the rows that are left and looking at them costs less than looking at all."""
     leaves = [leaf for operand in operands for leaf in bound.leaves_of(operand)]
-    whole = rows * sum(look_cost(leaf) if isinstance(leaf, IndexedLeaf) else _NUMBER for leaf in leaves)
+    whole = rows * sum(map(_look_cost, leaves))
     if any(isinstance(leaf, Spatial) for leaf in leaves):
         each, whole = _TAKE_SHAPE, rows * _SHAPE
     elif any(isinstance(leaf, Matching) for leaf in leaves):
@@ -121,7 +121,15 @@ def _few_pay(operands: Sequence[bound.Predicate], kept: int, rows: int) -> bool:
     return _TAKE_ANY + kept * each * len(leaves) < whole
 
 
+def _look_cost(leaf: bound.Constant | bound.Leaf) -> float:
+    if isinstance(leaf, bound.MembershipMatch):
+        return _MEMBERS
+    return look_cost(leaf) if isinstance(leaf, IndexedLeaf) else _NUMBER
+
+
 def _reads_path(leaf: bound.Constant | bound.Leaf) -> bool:
+    if isinstance(leaf, bound.MembershipMatch):
+        return isinstance(leaf.operand, bound.Path)
     return isinstance(leaf, ValueLeaf) and not isinstance(source_of(leaf), bound.Column | bound.List)
 
 

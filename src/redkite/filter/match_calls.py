@@ -19,16 +19,19 @@ MOST_SLOP = (1 << 32) - 1
 MOST_EDITS = 2
 QUICK_TEXTS = 2_048
 """The words of so many texts are found within a few milliseconds."""
+MEMBERSHIP_MATCH = "membership_match"
 _OPTIONS = {MatchKind.WORDS: "minimum_should_match", MatchKind.FUZZY: "max_edit_distance"}
 _SHOWN = {MatchKind.WORDS: "text match", MatchKind.FUZZY: "text match", MatchKind.PHRASE: "phrase match"}
 
 
 def is_quick(text: str, rows: int) -> bool:
-    """Whether a filter over so many rows is answered within a few milliseconds, as far as words go: they may have to be
-    found first, and the loop that looks for phrases be compiled. Told without reading the filter."""
+    """Whether a filter over so many rows is answered within a few milliseconds, as far as words and sets as bytes go:
+    words may have to be found first, a set of many megabytes be read, and the loops that look for either be
+    compiled. Told without reading the filter."""
     if "_match" not in text and "_MATCH" not in text:
         return True
-    return rows <= QUICK_TEXTS and MatchKind.PHRASE not in text.lower()
+    lower = text.lower()
+    return rows <= QUICK_TEXTS and MatchKind.PHRASE not in lower and MEMBERSHIP_MATCH not in lower
 
 
 MOST_FUZZY_WORDS = 256

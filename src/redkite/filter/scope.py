@@ -39,7 +39,7 @@ def counted(fields: tuple[FieldSchema, ...]) -> FieldSchema:
 class Scope:
     """Resolves names and templates, and words the errors. One per compilation."""
 
-    __slots__ = ("_fields", "_given", "inside", "schema", "source", "used", "uses_zone", "zone")
+    __slots__ = ("_fields", "_given", "blobs", "inside", "schema", "source", "used", "uses_zone", "zone")
 
     def __init__(self, schema: CollectionSchema, source: Source, params: Mapping[str, Any], zone: tzinfo = UTC) -> None:
         self.schema = schema
@@ -50,6 +50,8 @@ class Scope:
         """Whether the text holds times, which may mean something else in another zone."""
         self.used: dict[str, JsonValue] = {}
         """The parameters the text names, as plain values."""
+        self.blobs: dict[str, bytes] = {}
+        """The parameters the text names that are bytes."""
         self._given = params
         self.inside: tuple[FieldSchema, ...] | None = None
         """While a predicate of single elements is bound: the arrays these are of."""
@@ -76,15 +78,26 @@ class Scope:
                 raise Source("", self.source.purpose).error(str(error)) from None
 
     # -- templates ------------------------------------------------------------------------------
-    def parameter(self, node: Template) -> Value:
+    def blob(self, node: Template) -> bytes | None:
+        """A parameter that is bytes; None when it is anything else."""
+        given = self._parameter(node)
+        if not isinstance(given, bytes | bytearray | memoryview):
+            return None
+        return self.blobs.setdefault(node.name, bytes(given))
+
+    def _parameter(self, node: Template) -> object:
         if node.name not in self._given:
             raise self.error(
                 f"the value of expression template variable name {{{node.name}}} is not found", node,
                 self._suggestion(node.name, self._given),
             )  # fmt: skip
+        return self._given[node.name]
+
+    def parameter(self, node: Template) -> Value:
+        given = self._parameter(node)
         if node.name not in self.used:
             try:
-                self.used[node.name] = from_parameter(node.name, self._given[node.name])
+                self.used[node.name] = from_parameter(node.name, given)
             except ConstantError as error:
                 raise self.error(str(error), node) from None
         return Value(self.used[node.name], node.name)

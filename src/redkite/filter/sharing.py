@@ -88,6 +88,8 @@ def _leaf(predicate: bound.Leaf) -> str:
     if isinstance(predicate, Matching):
         query = predicate.words, predicate.places, predicate.number
         return f"Matching{(predicate.field, predicate.kind, *query, predicate.negated)!r}"
+    if isinstance(predicate, bound.MembershipMatch):
+        return f"MembershipMatch{(predicate.operand, predicate.members.digest, predicate.negated)!r}"
     if isinstance(predicate, bound.ElementMatch):
         counted = predicate.field, predicate.least, predicate.most, predicate.every, predicate.negated
         return f"ElementMatch{(counted, _name(predicate.predicate, {}, Counter()))!r}"

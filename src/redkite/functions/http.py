@@ -61,6 +61,7 @@ class Http:
         self._lock = Lock()
         self._idle: dict[_Place, list[tuple[float, HTTPConnection]]] = {}
         self._executor: Executor | None = None
+        self._closed = False
         self._tls: ssl.SSLContext | None = None
 
     def post_all(self, requests: Sequence[HttpRequest]) -> list[bytes]:
@@ -113,7 +114,9 @@ class Http:
         raise FunctionFailed(failure if attempt == 1 else f"{failure} (asked {attempt} times)")
 
     def close(self) -> None:
+        """Keep no connection any more, nor those of requests under way."""
         with self._lock:
+            self._closed = True
             executor, self._executor = self._executor, None
             idle = [connection for kept in self._idle.values() for _, connection in kept]
             self._idle.clear()
@@ -154,11 +157,13 @@ class Http:
             connection.response_class = partial(_TimedResponse, left=left)  # type: ignore[assignment]  # a factory
             connection.request("POST", path, request.body, headers)
             reply = connection.getresponse()
-            body = reply.read(self._settings.reply_bytes + 1)
+            with reply:
+                body = reply.read(self._settings.reply_bytes + 1)
+                is_whole = reply.isclosed()
         except BaseException:
             connection.close()
             raise
-        if reply.isclosed() and not reply.will_close:
+        if is_whole and not reply.will_close:
             self._keep(place, connection)
         else:
             connection.close()
@@ -198,7 +203,7 @@ class Http:
     def _keep(self, place: _Place, connection: HTTPConnection) -> None:
         with self._lock:
             kept = self._idle.setdefault(place, [])
-            if len(kept) < IDLE_CONNECTIONS:
+            if len(kept) < IDLE_CONNECTIONS and not self._closed:
                 kept.append((self._env.clock.monotonic(), connection))
                 return
         connection.close()

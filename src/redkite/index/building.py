@@ -30,6 +30,8 @@ SAMPLE_PER_LIST = 48
 LEAST_SAMPLE = 16_384
 ROUNDS = 8
 _SEED = 7
+MOST_SQUARED = 5e37
+"""The length of a vector, squared: two so long are at most twice as far apart, which single precision still holds."""
 
 
 class BuildCancelled(Exception):
@@ -90,6 +92,19 @@ class Build:
             self.begin()
             yield self._as_compared(self.dense.floats(slice(at, at + BUILD_STEP)))
 
+    def is_measurable(self) -> bool:
+        """Whether all rows are a finite distance apart. Others are of no cluster, which ends the process that looks for
+        clusters."""
+        return all(is_measurable(block) for block in self.blocks())
+
+    def check_measurable(self) -> None:
+        """Raises StorageError where no clusters can be found."""
+        if not self.is_measurable():
+            raise StorageError(
+                f"index type {self.spec.index_type} cannot be built: numbers are so large that single precision does "
+                "not hold their squares"
+            )
+
     def sample(self, most: int, least: int = 1) -> Vectors:
         """Rows spread evenly over the column, as they are compared: at most about so many. Where there are fewer than
         `least`, which what is trained may want, they come again and again."""
@@ -110,7 +125,8 @@ class Build:
         return count
 
     def centres(self, count: int) -> Vectors:
-        """(count, dim) centres of the rows by k-means over a sample; of length 1 for COSINE."""
+        """(count, dim) centres of the rows by k-means over a sample; of length 1 for COSINE. Raises StorageError."""
+        self.check_measurable()
         sample = self.sample(max(LEAST_SAMPLE, count * SAMPLE_PER_LIST))
         centres: Vectors | None = None
         if len(sample) <= count:
@@ -125,6 +141,12 @@ class Build:
             centres = np.asarray(means.centroids, np.float32)
         assert centres is not None
         return centres
+
+
+def is_measurable(vectors: Vectors) -> bool:
+    """Whether single precision holds the squared distances of these rows."""
+    with np.errstate(over="ignore"):
+        return bool(np.vecdot(vectors, vectors).max(initial=0) <= MOST_SQUARED)
 
 
 def whole(params: Mapping[str, Any], name: str, default: int = 0) -> int:

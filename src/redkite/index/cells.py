@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redkite.index.base import Scores, Vectors, lengths_of, normalized
+from redkite.index.building import is_measurable
 from redkite.index.scoring import closeness
 from redkite.index.threads import faiss, use_threads
 from redkite.model.types import Metric
@@ -66,8 +67,11 @@ class Cells:
 
 
 def build_cells(vectors: Vectors, metric: Metric) -> Cells:
-    """Fit centres to a sample and give every row its cell; some 0.2 s of one core for 12 million numbers."""
+    """Fit centres to a sample and give every row its cell; some 0.2 s of one core for 12 million numbers. Rows that are
+    too far apart for single precision are all in one cell, which spares nobody anything."""
     rows, dim = vectors.shape
+    if metric is not Metric.COSINE and not is_measurable(vectors):
+        return Cells(metric, np.zeros((1, dim), np.float32), np.zeros(rows, np.uint8))
     count = max(1, min(CELLS, rows // ROWS_PER_CELL))
     sample = vectors[:: max(1, rows // (count * SAMPLE_PER_CELL))]
     sample = normalized(sample) if metric is Metric.COSINE else np.ascontiguousarray(sample)

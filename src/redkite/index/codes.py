@@ -60,8 +60,9 @@ def with_refinement(build: Build, index: Any) -> Any:
 
 
 def fill(build: Build, index: Any) -> None:
-    """Train an index and add all rows."""
+    """Train an index and add all rows. Raises StorageError where that cannot be."""
     if not index.is_trained:
+        build.check_measurable()
         sample = build.sample(TRAINING_ROWS, max(LEAST_TRAINING_ROWS, build.dim))
         build.begin()
         index.train(sample)

@@ -11,6 +11,7 @@ import numpy as np
 from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, Vectors, normalized
 from redkite.index.building import whole
 from redkite.index.effort import LEAST, MEASURED, settled
+from redkite.index.locality import parted
 from redkite.index.threads import faiss, native, use_threads
 from redkite.model.types import Metric
 
@@ -21,11 +22,12 @@ _pointer = native("swig_ptr")
 
 
 class FaissIndex(ABC):
-    """What the families have in common. `inner` is never changed once it is here: it may be searched from any thread,
+    """What the families have in common. The index is never changed once it is here: it may be searched from any thread,
     and nothing may be added to an index while it is searched.
 
     `factor` says how many candidates codes give for each row asked, when the search does not say; they are compared
-    once more by whoever asked. `codes_refine`: the index itself does that, by finer codes that it keeps.
+    once more by whoever asked. `codes_refine`: the index itself does that, by finer codes that it keeps. `stored` may
+    have its rows in an order of its own.
     """
 
     approximate = True
@@ -33,11 +35,12 @@ class FaissIndex(ABC):
     effort = "ef"
     """The parameter that says how far it looks."""
 
-    def __init__(self, inner: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
-        self._inner = inner
+    def __init__(self, stored: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
+        self._stored = stored
+        self._inner, self._order = parted(stored)
         self.metric = metric
-        self.rows: int = inner.ntotal
-        self._dim: int = inner.d
+        self.rows: int = stored.ntotal
+        self._dim: int = stored.d
         self._factor = factor
         self._codes_refine = codes_refine
         self.least = 0
@@ -60,13 +63,18 @@ class FaissIndex(ABC):
             known = self._settings[key] = self._settled(params, k)
         width, work, settings = known
         if allowed is not None:
-            selector = faiss.IDSelectorBitmap(len(allowed), _pointer(allowed))
+            selector = self._selector(allowed)
             settings = self._parameters(params, k, selector)
         scores = np.empty((nq, width), np.float32)
         rows = np.empty((nq, width), np.int64)
         use_threads(nq * work if nq > 1 else 0)
         self._inner.search_c(nq, _pointer(queries), width, _pointer(scores), _pointer(rows), settings)
-        return scores, rows
+        return scores, rows if self._order is None else self._order.rows(rows)
+
+    def _selector(self, allowed: Bitmap) -> Any:
+        if self._order is not None:
+            return self._order.selector(allowed)
+        return faiss.IDSelectorBitmap(len(allowed), _pointer(allowed))
 
     def _settled(self, params: SearchParams, k: int) -> tuple[int, int, Any]:
         """What is the same for all queries: how many candidates are wanted, about how many numbers are compared for

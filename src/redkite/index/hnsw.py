@@ -28,6 +28,7 @@ from redkite.index.codes import (
 from redkite.index.dense import ByteColumn
 from redkite.index.effort import LEAST, MEASURED, measured_effort, resolved
 from redkite.index.faiss_index import FaissIndex, scaled, with_selector
+from redkite.index.locality import near_order, reordered
 from redkite.index.threads import faiss
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
@@ -50,9 +51,9 @@ EF_WORK = 60
 class HnswIndex(FaissIndex):
     """A built graph. `search` takes `ef` from params, and `refine_k` where it is over codes."""
 
-    def __init__(self, inner: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
-        super().__init__(inner, metric, factor, codes_refine=codes_refine)
-        self.least = (_faiss.downcast_index(inner.base_index) if codes_refine else inner).hnsw.efSearch
+    def __init__(self, stored: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
+        super().__init__(stored, metric, factor, codes_refine=codes_refine)
+        self.least = self._graph().hnsw.efSearch
         self.is_fine = factor == 1 and not codes_refine
         """Whether it ranks rows by their vectors, not by codes."""
 
@@ -66,15 +67,15 @@ class HnswIndex(FaissIndex):
     def widened(self, params: SearchParams, k: int, factor: float) -> SearchParams:
         return scaled(self._chosen(params), "ef", k, factor, max(self.rows, k))
 
+    def _graph(self) -> Any:
+        return _faiss.downcast_index(self._inner.base_index) if self._codes_refine else self._inner
+
     def memory(self) -> int:
-        graph = self._inner
-        finer = 0
-        if self._codes_refine:
-            finer = int(_faiss.downcast_index(graph.refine_index).sa_code_size())
-            graph = _faiss.downcast_index(graph.base_index)
+        graph = self._graph()
+        finer = int(_faiss.downcast_index(self._inner.refine_index).sa_code_size()) if self._codes_refine else 0
         codes = graph.storage.sa_code_size() + finer
         links: int = graph.hnsw.neighbors.size() * 4
-        return int(codes * self.rows + links)
+        return int(codes * self.rows + links) + (0 if self._order is None else self._order.bytes)
 
 
 def build_hnsw(build: Build) -> memoryview:
@@ -85,6 +86,9 @@ def build_hnsw(build: Build) -> memoryview:
         fill(build, codes)
         _replace_storage(graph, codes)
     index = with_refinement(build, graph)
+    order = near_order(build)
+    if order is not None:
+        index = reordered(index, order)
     graph.hnsw.efSearch = _effort(build, index)
     return to_bytes(index)
 

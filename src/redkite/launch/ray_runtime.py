@@ -69,7 +69,8 @@ class RayRuntime:
             return None
         try:
             content = self._ray.get(reference, timeout=ASK_SECONDS)
-        except self._ray.exceptions.GetTimeoutError:
+        except (self._ray.exceptions.GetTimeoutError, self._ray.exceptions.ActorUnavailableError):
+            # It is still its place: Ray starts it again, elsewhere where that host is gone.
             room = self._config.resources.get(role)
             needs = "" if room is None else f" It needs {room.cpus:g} cores and {room.memory >> 20} MB on one host."
             return Placed(

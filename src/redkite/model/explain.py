@@ -46,6 +46,16 @@ class WordStatistics(msgspec.Struct, frozen=True):
     """… and how many of them are in some row."""
 
 
+class Stage(msgspec.Struct, frozen=True):
+    """What ranking did with what the searches of a request had found."""
+
+    how: str
+    given: int = 0
+    """Hits, over all queries, where it was run …"""
+    left: int = 0
+    """… and how many of them went on."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Of one request. Seconds are 0 when nothing was run."""
 
@@ -70,6 +80,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     read_seconds: float = 0.0
     statistics: tuple[WordStatistics, ...] = ()
     """Of each search by BM25."""
+    stages: tuple[Stage, ...] = ()
+    """Of rankers, functions and chains, in their order."""
     recalls: tuple[float, ...] = ()
     """Of each query, against an exact search: the part of the true neighbours among its hits."""
 
@@ -116,6 +128,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             for told in self.statistics
         ]
         lines += [line for segment in self.segments for line in _lines(segment)]
+        hits = ": {0.given:,} hits in, {0.left:,} out" if self.analyzed else ""
+        lines += [f"  then {stage.how}{hits.format(stage)}" for stage in self.stages]
         if self.analyzed:
             lines.append(f"  planned in {self.plan_seconds * 1e3:.2f} ms, read in {self.read_seconds * 1e3:.2f} ms")
         if self.recalls:

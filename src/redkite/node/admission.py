@@ -21,7 +21,6 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.model.segments import ChannelState, DeletesFile, SegmentMeta
 from redkite.node.holdings import Holding
 from redkite.node.measured import Measured
-from redkite.node.view import ShardView
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.files import open_keys, write_deletes
 from redkite.segment.keys import Key
@@ -69,7 +68,7 @@ class Admitting(Measured):
     def _flush(self, *, to_the_end: bool = False) -> tuple[int, list[SegmentMeta]]: ...
 
     @abstractmethod
-    def _publish(self) -> None: ...
+    def _publish(self, timestamp: int | None = None) -> None: ...
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -138,9 +137,7 @@ class Admitting(Measured):
             for holding in admission.fresh:
                 self._sealed.add(holding)
                 self._sealed.catch_up(holding)
-            view = self.view
-            self.view = ShardView(admission.timestamp, self._growing_now(), view.placements, view.readable_from)
-            self._publish()
+            self._publish(admission.timestamp)
         self._garbage.discard(stale)
 
     @staticmethod

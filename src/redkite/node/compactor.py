@@ -88,6 +88,8 @@ class Compactor:
         self._lock = Lock()
         self._planning = Lock()
         """Held while it is decided what a job does."""
+        self._swapping = Lock()
+        """Held from the last look at what is protected until the swap."""
         self._quiet: dict[int, int] = {}
         """Collections that somebody is about to compact, and how many do."""
         self._to_check: set[str] = set()
@@ -341,15 +343,22 @@ class Compactor:
             return targets[-1]
 
         done = self._data_node.compact(work, wanted, new_id)
-        if done is None or not wanted():
-            raise _Cancelled
-        written, made = list(targets), [m.meta.segment_id for m in done.made]
-        # Whether a commit that fails is on disk is not known: then what was written is left to the next open.
-        targets[:] = [target for target in written if target not in made]
-        if not shard.replace(plan.sources, done.made, done.newest_dropped, self.jobs.completion(plan, made)):
-            targets[:] = written
-            raise _Cancelled
-        return done.made
+        with self._swapping:
+            if done is None or not wanted():
+                raise _Cancelled
+            written, made = list(targets), [m.meta.segment_id for m in done.made]
+            # Whether a commit that fails is on disk is not known: then what was written is left to the next open.
+            targets[:] = [target for target in written if target not in made]
+            if not shard.replace(plan.sources, done.made, done.newest_dropped, self.jobs.completion(plan, made)):
+                targets[:] = written
+                raise _Cancelled
+            return done.made
+
+    @contextmanager
+    def protecting(self) -> Iterator[None]:
+        """Nothing is swapped meanwhile: what is protected then, and is there, stays."""
+        with self._swapping:
+            yield
 
     def _held(self, plan: CompactionPlan, segment_id: int, owner: str) -> SegmentMeta:
         """A segment as the catalog has it now, its objects held for `owner`: those that it still has once they are held

@@ -220,6 +220,9 @@ class ChannelOwner(Protocol):
 class Owners(Protocol):
     """Those that own channels, as they are now."""
 
+    are_here: ClassVar[bool]
+    """Whether they are of this process, which then knows what every shard holds."""
+
     def owner(self, channel: str) -> ChannelOwner:
         """The owner of a channel."""
         ...

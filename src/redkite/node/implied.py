@@ -32,8 +32,9 @@ def settle_indexes(
 def drop_gone_partitions(data: DataCoordinator, garbage: Garbage, shard: Shard) -> None:
     """Forget what an open shard has of partitions that its collection does not have any more: one that was dropped
     while the shard was opened was not yet there to be forgotten. What it has sealed of them meanwhile goes as well."""
-    meta = shard.collection
+    # In this order: a partition that comes meanwhile, and rows in it, are not taken for one that went.
     held = {growing.partition_id for growing in shard.growing()} | {one.partition_id for one in shard.held_metas()}
+    meta = shard.collection
     gone = {partition for partition in held if meta.partition_by_id(partition) is None}
     if gone:
         shard.forget(gone)

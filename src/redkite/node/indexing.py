@@ -10,9 +10,13 @@ from threading import Lock
 from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.meta import CollectionMeta
+from redkite.logs import get_logger
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
 from redkite.node.data import DataNode
 from redkite.node.holdings import Holdings
+from redkite.storage.coordination import Fenced
+
+log = get_logger(__name__)
 
 
 class Indexing:
@@ -55,7 +59,12 @@ class Indexing:
         return sealed is not None and index in known and self._data.wants_build(sealed.meta, index)
 
     def _built(self, segment_id: int, index: IndexMeta, file: IndexFile) -> None:
-        if not self._data.add_index_file(self.collection.collection_id, segment_id, file):
+        try:
+            is_taken = self._data.add_index_file(self.collection.collection_id, segment_id, file)
+        except Fenced as error:
+            log.info("an index of segment %d is its next owner's to build: %s", segment_id, error.message)
+            is_taken = False
+        if not is_taken:
             self._garbage.discard([file.object])
             return
         with self._apply:

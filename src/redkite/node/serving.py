@@ -137,11 +137,13 @@ class Serving(Measured):
             wanted = len(self._sealed.replicas_of(self.collection.collection_id))
             return sum(len(h.copies) < wanted for h in self._sealed if self._sealed.is_wanted(h.meta))
 
-    def _publish(self) -> None:
+    def _publish(self, timestamp: int | None = None) -> None:
+        """Have reads see what there is now. `timestamp`: of what came just now, when it is in no record of the log."""
         placements = self._sealed.placements(self.collection.collection_id)
         # While the log is applied anew what is growing is not whole: reads keep what they had.
         growing = self.view.growing if self._mending else self._growing_now()
-        self.view = ShardView(self.view.timestamp, growing, placements, self._state.readable_from)
+        newest = self.view.timestamp if timestamp is None else timestamp
+        self.view = ShardView(newest, growing, placements, self._state.readable_from)
         self._sealed.count(self.collection.collection_id)
 
     # -- reads ----------------------------------------------------------------------------------
@@ -185,7 +187,8 @@ class Serving(Measured):
         if not isinstance(peers, DistantPeers):
             if until is not None:
                 raise error
-            self.place()  # raises why they cannot be opened
+            with self._flushing:  # whoever loads them now is waited for
+                self.place()  # raises why they cannot be opened
             return inf
         if self._sealed.entry(self.collection.collection_id) is None:
             raise CollectionNotLoaded.named(self.collection.name) from None

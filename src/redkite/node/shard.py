@@ -587,9 +587,10 @@ class Shard(Indexing, Counting, Admitting, Feeding):
     def is_parted(self) -> bool:
         """Whether the catalog has another state of the channel, by a commit of which this shard was not told how it
         ended: it is to be opened anew."""
-        if self._dropped or self._flushing.locked():
-            return False  # what is being committed may be known there already, and not yet here
-        return self._data.channel_state(self.channel) != self._state and not self._flushing.locked()
+        before = self._state
+        is_other = self._data.channel_state(self.channel) != before
+        # What is being committed may be known there already, and not yet here.
+        return is_other and not (self._dropped or self._flushing.locked() or self._state is not before)
 
     def close(self) -> None:
         with self._flushing:

@@ -13,6 +13,7 @@ from redkite.coordinator.data import DataCoordinator, Parted
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
+from redkite.coordinator.namespace import COLLECTIONS
 from redkite.env import Env, Executor, Timer
 from redkite.errors import CollectionNotFound, NotOwner
 from redkite.logs import get_logger
@@ -21,6 +22,7 @@ from redkite.node.implied import settle_indexes
 from redkite.node.memory import SEGMENT_SHARE, MemoryBudget
 from redkite.node.peers import QueryPeer
 from redkite.node.shard import Shard
+from redkite.storage.coordination import Fenced
 from redkite.storage.log import Log, Room
 from redkite.storage.objects import ObjectStore
 
@@ -97,7 +99,7 @@ class StreamingNode:
         self._opening: dict[str, Lock] = {}
         """Of channels whose shard is being opened, or dropped."""
         self._gone: set[str] = set()
-        """Channels that were dropped: their names never come again."""
+        """Channels that were dropped: their names come again only where a secondary begins anew."""
         self._former: list[tuple[float, Shard]] = []
         """Shards that were left, and when."""
         self._sealer: Executor = env.tasks.executor(f"seal-{node_id}", 1)
@@ -124,8 +126,12 @@ class StreamingNode:
             return found
 
     def _open(self, collection: CollectionMeta, channel: str) -> Shard:
-        if channel in self._gone:  # by somebody who has found the collection before
-            raise CollectionNotFound.named(collection.database, collection.name)
+        if channel in self._gone:
+            if self._data.notes.get(f"{COLLECTIONS}{collection.collection_id}") is None:
+                # It is asked for by somebody who has found the collection before.
+                raise CollectionNotFound.named(collection.database, collection.name)
+            with self._lock:
+                self._gone.discard(channel)
         topic = self._log.topic(channel)
         settle_indexes(self._data, self._garbage, collection)
         while True:
@@ -273,7 +279,7 @@ class StreamingNode:
         except Parted as error:
             log.warning("%s: it is opened anew", error.message)
             self.reopen(shard)
-        except NotOwner as error:
+        except (NotOwner, Fenced) as error:  # its next owner does it
             log.info("channel %s is not sealed here: %s", shard.channel, error.message)
         except Exception:  # whatever it is
             # The rows stay readable and in the log; the next flush tries again.

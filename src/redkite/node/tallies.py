@@ -21,12 +21,19 @@ class Durations:
         self._lock = Lock()
         self.bins = [0] * (BOUNDS + 1)
         self.milliseconds = 0.0
+        self.failed = 0
+        """Pieces that were not finished."""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count what is done meanwhile, unless it fails."""
+        """Count what is done meanwhile; how long it took, unless it fails."""
         begun = self._clock.monotonic()
-        yield
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self.failed += 1
+            raise
         passed = (self._clock.monotonic() - begun) * 1000
         with self._lock:
             self.bins[min(max(-int(-passed // 1) - 1, 0).bit_length(), BOUNDS)] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 from zlib import crc32
 
 from redkite.coordinator.access import AccessCoordinator
@@ -33,6 +34,8 @@ from redkite.storage.objects import ObjectStore
 
 class LocalOwners:
     """Streaming nodes of this process, which share all channels."""
+
+    are_here: ClassVar[bool] = True
 
     def __init__(self, nodes: Sequence[ChannelOwner]) -> None:
         self._nodes = tuple(nodes)

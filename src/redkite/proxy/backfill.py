@@ -18,7 +18,7 @@ from redkite.coordinator.function_changes import unfilled, with_all_filled
 from redkite.coordinator.jobs import why
 from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Executor, Timer
-from redkite.errors import CollectionNotFullyLoaded, CollectionNotLoaded, NotFound, PartitionNotLoaded
+from redkite.errors import NotFound, NotLoaded
 from redkite.filter import compile_filter
 from redkite.functions.registry import Functions
 from redkite.logs import get_logger
@@ -152,7 +152,7 @@ class Backfills:
                 pass
             if not self._closing:
                 self._end(meta, key, field)
-        except (CollectionNotLoaded, CollectionNotFullyLoaded, PartitionNotLoaded) as error:
+        except NotLoaded as error:
             self._known[key] = Filling(self._done(key), f"waits: {error.message}")
         except (NotFound, _Closing):
             return  # dropped meanwhile; or the next start goes on

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from redkite.model import results as rs
-from redkite.model.explain import Explanation, SegmentReport, WordStatistics
+from redkite.model.explain import Explanation, SegmentReport, Stage, WordStatistics
 from redkite.node.topology import Topology
 from redkite.query.plan import QueryPlan, SearchPlan
 
@@ -21,10 +21,15 @@ class Stopwatch:
         self._clock = topology.env.clock.monotonic
         self._pruned = self._pruned_now()
         self._began = self._planned = self._clock()
+        self._stages: list[Stage] = []
 
     def planned(self) -> None:
         """From here on it is read."""
         self._planned = self._clock()
+
+    def ranked(self, how: str, given: int, left: int) -> None:
+        """What the searches had found was ranked, or cut."""
+        self._stages.append(Stage(how, given, left))
 
     def _pruned_now(self) -> int:
         return sum(node.pruned for node in self._topology.querying)
@@ -61,6 +66,7 @@ class Stopwatch:
             plan_seconds=self._planned - self._began if analyzed else 0.0,
             read_seconds=self._clock() - self._planned if analyzed else 0.0,
             statistics=tuple(statistics),
+            stages=tuple(self._stages),
             recalls=recalls,
         )
 

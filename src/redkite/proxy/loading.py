@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import msgspec
 
@@ -92,16 +93,32 @@ class Loading:
             return self._loads.load(meta.collection_id, of, named, fields)
 
         if request.priority is LoadPriority.DUE:
-            return self._load_now(meta, lambda: self._queue.begin(meta.collection_id, load), self._queue.stand_back)
+            begin = partial(self._queue.begin, meta.collection_id, load)
+            return self._load_now(meta, partitions, begin, self._queue.stand_back)
         with self._queue.ahead():
-            return self._load_now(meta, lambda: load(partitions) is not None, _nothing)
+            return self._load_now(meta, partitions, lambda: load(partitions) is not None, _nothing)
 
-    def _load_now(self, meta: CollectionMeta, begin: Callable[[], bool], before_each: Callable[[], None]) -> rs.Done:
+    def _load_now(
+        self,
+        meta: CollectionMeta,
+        partitions: list[int] | None,
+        begin: Callable[[], bool],
+        before_each: Callable[[], None],
+    ) -> rs.Done:
         """`begin` has it noted what is loaded, unless that is not wanted any more."""
-        if self._loads.entry(meta.collection_id) is not None:
+        old = self._loads.entry(meta.collection_id)
+        if old is None:
+            with self._loads.loading(meta.collection_id, len(meta.channels)) as progress:
+                return self._reload(meta, progress, before_each) if begin() else DONE
+        asked = [p.partition_id for p in meta.partitions] if partitions is None else partitions
+        fresh = [partition for partition in asked if not old.covers(partition)]
+        if not fresh:
             return self._reload(meta, before_each=before_each) if begin() else DONE
-        with self._loads.loading(meta.collection_id, len(meta.channels)) as progress:
-            return self._reload(meta, progress, before_each) if begin() else DONE
+        try:
+            with self._loads.arriving(meta.collection_id, fresh):
+                return self._reload(meta, before_each=before_each) if begin() else DONE
+        finally:
+            self._changed()  # reads that were planned meanwhile go without them
 
     def _load_late(self, meta: CollectionMeta, request: rq.LoadCollection | rq.LoadPartitions) -> None:
         """What was asked for with low priority, under the name that the collection has by now."""

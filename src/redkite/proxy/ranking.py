@@ -6,7 +6,7 @@ the output fields are taken once, for the winners.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from redkite.proxy.explaining import Stopwatch
 from redkite.proxy.kinds import Asked, gathered, keys_filter, shown_groups
 from redkite.proxy.lapses import shards_to_read
 from redkite.proxy.model_client import ModelClient
+from redkite.proxy.ranking_words import boosts_words, chain_words, merge_words, ranker_words
 from redkite.proxy.reads import Planned, Reads
 from redkite.proxy.rules.chain_rules import Given, read_chains
 from redkite.proxy.rules.model_rules import MODEL
@@ -45,19 +46,21 @@ from redkite.proxy.rules.ranking_rules import (
 )
 from redkite.proxy.rules.read_rules import check_round_decimal, check_same_collection, expand_output_fields
 from redkite.query import fusion
-from redkite.query.chains import Ask, MergeStep, Stages, model_column
+from redkite.query.chains import Ask, Chain, MergeStep, Stages, model_column
 from redkite.query.chains import run as run_chains
 from redkite.query.fusion import Pool, RankedList, Rrf, Scored
 from redkite.query.models import ModelRerank
 from redkite.query.plan import GroupPlan, QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.ranked_groups import GroupRule, best_groups
 from redkite.query.reduce import empty_rows, merge_rows
-from redkite.query.rescoring import Boosts, Decay, boosted, decayed
+from redkite.query.rescoring import Decay, boosted, decayed
 from redkite.query.sources import codes_of
 from redkite.segment.expiry import Expiry
 from redkite.segment.growing import rows_only
 
 Request = rq.Search | rq.HybridSearch
+Note = Callable[[str, int, int], None]
+"""Is told what was done with how many hits, and how many were left."""
 QUICK_SEARCHES = 4
 FEWEST_CANDIDATES = 100
 CANDIDATES = 10
@@ -99,6 +102,12 @@ class _Wanted(msgspec.Struct, frozen=True):
     """Has a model score texts."""
     group: GroupRule | None = None
     stages: Stages = Stages()
+    note: Note | None = None
+    """Of a request that explains itself."""
+
+    def tell(self, how: str, given: int, left: int) -> None:
+        if self.note is not None:
+            self.note(how, given, left)
 
 
 class Rankings:
@@ -275,8 +284,9 @@ class Rankings:
         moment = self._reads.moment(meta, shards, request)
         expiry = self._reads.expiring(parts[0].plan, meta, request.as_of).expiry
         snapshot = _Snapshot(meta, shards, moment, expiry, Asked(shards, moment))
-        boosts = wanted.ranking.boosts
-        lists = [RankedList(p.plan.metric, _boosted(self._searched(snapshot, p), p, boosts)) for p in parts]
+        if watch is not None:
+            wanted = msgspec.structs.replace(wanted, note=watch.ranked)
+        lists = [RankedList(p.plan.metric, _boosted(self._searched(snapshot, p), p, wanted)) for p in parts]
         won = _won(lists, [part.keep for part in parts], wanted)
         if columns and set(columns) <= set(won.rows.schema.names):
             rows = won.rows.select(columns)
@@ -383,19 +393,34 @@ def _won(lists: Sequence[RankedList], keep: Sequence[int], wanted: _Wanted) -> S
     """The rows that make the answer; `keep` says how many rows of each list go on after its early chains."""
     stages = wanted.stages
     if stages.early:
-        lists = [_early(found, most, stages, wanted.ask) for found, most in zip(lists, keep, strict=True)]
+        lists = [_early(found, most, wanted) for found, most in zip(lists, keep, strict=True)]
     if stages.merge is None and not stages.late and not stages.post:
         pool = fusion.pool(lists)
         scored = _scored(pool, wanted.ranking.reranker, wanted.ask)
-        return _best(pool, scored, wanted.limit, wanted.offset, wanted.group)
+        won = _best(pool, scored, wanted.limit, wanted.offset, wanted.group)
+        if wanted.ranking.reranker is not None:
+            wanted.tell(ranker_words(wanted.ranking.reranker), _count(lists), len(won.scores))
+        return won
     hits, larger = _one_list(lists, wanted)
-    hits = _cut(run_chains(stages.late, hits, larger, wanted.ask), wanted.limit, wanted.offset)
-    return run_chains(stages.post, hits, larger, wanted.ask)
+    hits = _cut(_chained("L2_RERANK", stages.late, hits, larger, wanted), wanted.limit, wanted.offset)
+    return _chained("POST_PROCESS", stages.post, hits, larger, wanted)
 
 
-def _early(found: RankedList, keep: int, stages: Stages, ask: Ask) -> RankedList:
+def _count(lists: Sequence[RankedList]) -> int:
+    return sum(len(found.hits.scores) for found in lists)
+
+
+def _chained(stage: str, chains: Sequence[Chain], hits: SearchPartial, larger: bool, wanted: _Wanted) -> SearchPartial:
+    left = run_chains(chains, hits, larger, wanted.ask)
+    if chains:
+        wanted.tell(chain_words(stage, chains), len(hits.scores), len(left.scores))
+    return left
+
+
+def _early(found: RankedList, keep: int, wanted: _Wanted) -> RankedList:
     """The hits that early chains leave of one search, the first of them."""
-    left = run_chains(stages.early, found.hits, found.metric.larger_is_closer, ask)
+    larger = found.metric.larger_is_closer
+    left = _chained("L0_RERANK and L1_RERANK", wanted.stages.early, found.hits, larger, wanted)
     return RankedList(found.metric, _cut(left, keep, 0))
 
 
@@ -405,7 +430,13 @@ def _one_list(lists: Sequence[RankedList], wanted: _Wanted) -> tuple[SearchParti
     if merge is None and len(lists) == 1 and wanted.ranking.reranker is None:
         return lists[0].hits, lists[0].metric.larger_is_closer
     pool = fusion.pool(lists)
-    scored = _scored(pool, wanted.ranking.reranker, wanted.ask) if merge is None else _merged(pool, merge)
+    if merge is not None:
+        scored, how = _merged(pool, merge), merge_words(merge)
+    else:
+        scored = _scored(pool, wanted.ranking.reranker, wanted.ask)
+        how = "" if wanted.ranking.reranker is None else ranker_words(wanted.ranking.reranker)
+    if how:
+        wanted.tell(how, _count(lists), len(pool))
     return fusion.answer(pool, scored, len(pool)), scored.larger_is_closer
 
 
@@ -424,15 +455,18 @@ def _cut(hits: SearchPartial, limit: int, offset: int) -> SearchPartial:
 
 
 # -- scores -------------------------------------------------------------------------------------
-def _boosted(hits: SearchPartial, part: _Part, boosts: Boosts | None) -> SearchPartial:
+def _boosted(hits: SearchPartial, part: _Part, wanted: _Wanted) -> SearchPartial:
     """The best rows after boosts."""
+    boosts = wanted.ranking.boosts
     if boosts is None:
         return hits
     with np.errstate(over="ignore"):
         scores = boosted(hits.scores, hits.rows, boosts, part.plan.schema).astype(np.float32)
     pool = fusion.pool([RankedList(part.plan.metric, msgspec.structs.replace(hits, scores=scores))])
     group = None if part.search.grouping is None else GroupRule(max(1, part.search.grouping.size))
-    return _best(pool, _scored(pool, None, None), part.keep, 0, group)
+    best = _best(pool, _scored(pool, None, None), part.keep, 0, group)
+    wanted.tell(boosts_words(boosts, part.plan.field), len(hits.scores), len(best.scores))
+    return best
 
 
 def _scored(pool: Pool, reranker: Reranker | None, ask: Ask | None) -> Scored:

@@ -17,7 +17,6 @@ from redkite.errors import (
     FieldNotFound,
     IndexNotFound,
     InvalidParameter,
-    PartitionNotLoaded,
 )
 from redkite.filter import Filter, compile_filter, match_calls
 from redkite.functions.registry import Functions
@@ -79,7 +78,7 @@ from redkite.proxy.rules.text_rules import (
 )
 from redkite.proxy.times import TimeView, time_view
 from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
-from redkite.proxy.visible import Visible
+from redkite.proxy.visible import Visible, check_loaded
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_rows, merge_rows
 from redkite.query.straight import is_plain
@@ -317,15 +316,16 @@ class Reads:
         )
         if request.filter_params:
             return self._plan_search(meta, request)
+        plans = self._plans  # taken now: a plan that is made while something changes is forgotten with those before it
         try:
-            planned = self._plans.get(key)
+            planned = plans.get(key)
         except TypeError:  # a parameter that is a list or dict
             return self._plan_search(meta, request)
         if planned is None or planned.meta is not meta:
             planned = self._plan_search(meta, request)
-            if len(self._plans) >= MAX_PLANS:
-                self._plans = {}
-            self._plans[key] = planned
+            if len(plans) >= MAX_PLANS:
+                plans.clear()
+            plans[key] = planned
         return planned
 
     def _plan_search(self, meta: CollectionMeta, request: rq.Search) -> Planned:
@@ -389,19 +389,18 @@ class Reads:
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
         """The partitions to read; None when that is all of them."""
-        entry = self._topology.loads.entry(meta.collection_id)
+        loads = self._topology.loads
+        late, entry = loads.arriving_partitions(meta.collection_id), loads.entry(meta.collection_id)
         if entry is None:
             raise CollectionNotLoaded.named(meta.name)
-        if self._topology.loads.progress(meta.collection_id) is not None:
+        if loads.progress(meta.collection_id) is not None:
             raise CollectionNotFullyLoaded.named(meta.name)
         wanted = choose_partitions(meta, names)
         if wanted is None:
-            if entry.partitions is None:
+            if entry.partitions is None and not late:
                 return None
-            return self._topology.loads.loaded_partitions(meta.collection_id, (p.partition_id for p in meta.partitions))
-        for partition in meta.partitions:
-            if partition.partition_id in wanted and not entry.covers(partition.partition_id):
-                raise PartitionNotLoaded.named(partition.name)
+            return loads.loaded_partitions(meta.collection_id, (p.partition_id for p in meta.partitions)) - late
+        check_loaded(meta, entry, late, wanted)
         return wanted
 
     def condition(self, meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
@@ -499,14 +498,13 @@ class Reads:
     ) -> pa.RecordBatch:
         """The rows that pass, as writes need them: of all partitions or those `within`, which must be loaded. `limit`:
         so many, of the smallest keys."""
-        entry = self._topology.loads.entry(meta.collection_id)
+        loads = self._topology.loads
+        late, entry = loads.arriving_partitions(meta.collection_id), loads.entry(meta.collection_id)
         if entry is None:
             raise CollectionNotLoaded.named(meta.name)
-        if self._topology.loads.progress(meta.collection_id) is not None:
+        if loads.progress(meta.collection_id) is not None:
             raise CollectionNotFullyLoaded.named(meta.name)
-        for partition in meta.partitions:
-            if (within is None or partition.partition_id in within) and not entry.covers(partition.partition_id):
-                raise PartitionNotLoaded.named(partition.name)
+        check_loaded(meta, entry, late, within)
         plan = QueryPlan(
             collection_id=meta.collection_id,
             schema=meta.schema,

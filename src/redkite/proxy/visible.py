@@ -1,8 +1,9 @@
-"""What reads see of a collection of which only some fields are loaded."""
+"""What reads see of a collection of which only some fields, or partitions, are loaded."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.root import RootCoordinator
-from redkite.errors import InvalidParameter, MilvusException
+from redkite.errors import CollectionNotFullyLoaded, InvalidParameter, MilvusException, PartitionNotLoaded
 from redkite.model.schema import CollectionSchema
+from redkite.model.segments import LoadEntry
 
 _NO_SUCH_FIELD: Final = re.compile(r"field \W?([\w$]+)\W? not (?:exist|found)|fieldName\((\w+)\) not found")
 
@@ -50,6 +52,18 @@ class Visible:
             key = named[1] or named[2]
             return InvalidParameter(f"field {key} is dynamic but dynamic field is not loaded")
         return error
+
+
+def check_loaded(
+    meta: CollectionMeta, entry: LoadEntry, arriving: Collection[int], wanted: Collection[int] | None
+) -> None:
+    """Raise unless these partitions (None: all) of a collection are loaded, and are not on their way."""
+    for partition in meta.partitions:
+        if wanted is None or partition.partition_id in wanted:
+            if not entry.covers(partition.partition_id):
+                raise PartitionNotLoaded.named(partition.name)
+            if partition.partition_id in arriving:
+                raise CollectionNotFullyLoaded.of_partition(partition.name)
 
 
 def _with_fields(schema: CollectionSchema, ids: frozenset[int]) -> CollectionSchema:

@@ -221,6 +221,7 @@ def allowed_rows(
         passing = allowed_rows(segment, condition.whole, vector_field, timestamp, expiry)
         return _sampled(segment, passing, condition.sample, timestamp)
     deletes = segment.deletes
+    deleted = deletes.version  # before it is seen how new they are: what is kept for it has no newer ones
     rows = segment.rows_at(timestamp)
     cache = segment.cache
     if cache is None or timestamp < deletes.newest or segment.rows_at(1 << 63) != rows:
@@ -233,7 +234,7 @@ def allowed_rows(
     if condition is None and deletes.count == 0 and not vector_field and expired is None:
         return None
     key = (segment.segment_id, segment.schema.version, "" if condition is None else condition.key, vector_field)
-    return _kept_rows(segment, condition, key, timestamp, expired)
+    return _kept_rows(segment, condition, key, timestamp, deleted, expired)
 
 
 def _allowed_elements(
@@ -248,11 +249,11 @@ def _allowed_elements(
     if passing is None and chosen is None:
         return None
     cache, rows, deletes = segment.cache, segment.rows_at(timestamp), segment.deletes
+    deleted = deletes.version  # as in `allowed_rows`
     whole = timestamp >= deletes.newest and segment.rows_at(1 << 63) == rows
     kept = cache is not None and whole and expiry is None and (condition is None or condition.sample is None)
     text = "" if condition is None else condition.key
     key: Key = (segment.segment_id, segment.schema.version, text, f"{view.field}{_ELEMENTS}")
-    deleted = deletes.version
     known: Allowed | None = cache.get(key, (deleted,)) if kept and cache is not None else None
     if known is not None:
         return known
@@ -276,13 +277,13 @@ def _sampled(segment: Segment, passing: Allowed | None, share: float, timestamp:
 
 
 def _kept_rows(
-    segment: Segment, condition: Filter | None, key: Key, timestamp: int, expired: Expired | None
+    segment: Segment, condition: Filter | None, key: Key, timestamp: int, deleted: int, expired: Expired | None
 ) -> Allowed | None:
     """`allowed_rows` of a whole sealed segment, from the cache where it is there. What passes is kept apart from what
-    of it has not expired, so that rows which expire do not make the filter run again."""
+    of it has not expired, so that rows which expire do not make the filter run again. `deleted`: a version of the
+    deletes, none of which is newer than `timestamp`."""
     cache, deletes = segment.cache, segment.deletes
     assert cache is not None, "only sealed segments have their rows kept"
-    deleted = deletes.version
     place: Key = key
     version: Version = (deleted,)
     if expired is not None:
@@ -293,7 +294,7 @@ def _kept_rows(
     if expired is None:
         mask = _mask(segment, condition, key[3], segment.rows_at(timestamp), timestamp)
     else:
-        passing = _kept_rows(segment, condition, key, timestamp, None)
+        passing = _kept_rows(segment, condition, key, timestamp, deleted, None)
         mask = expired.clear(np.ones(segment.rows_at(timestamp), np.bool_) if passing is None else passing.mask)
     if mask is None:
         return None

@@ -77,8 +77,9 @@ class Reach:
             every = np.concatenate([some for some, _ in self._answers])
             if self.slack is None:
                 self.part = 0.0  # which the searches to come will tell
-            self.slack = float(np.quantile(every, INSIDE, method="higher"))
-            self._far = float(np.quantile([far for _, far in self._answers], USUAL))
+            with np.errstate(invalid="ignore"):  # of what is infinitely far
+                self.slack = float(np.quantile(every, INSIDE, method="higher"))
+                self._far = float(np.quantile([far for _, far in self._answers], USUAL))
 
     def bound(self, distance: float) -> float:
         """How far centres may be for a query whose neighbours are no farther than that. One that is farther from its
@@ -119,7 +120,8 @@ class Nearby:
         centres = np.stack([self.cells.distances(self.cells.asked(query[None])) for query in queries])
         own = np.take_along_axis(centres, self.cells.cell_of[found].astype(np.int64), axis=1)
         distances = self.cells.distances_scored(queries, scores)
-        return own - distances, distances
+        with np.errstate(invalid="ignore"):  # `learn` takes what is unknown for infinitely far
+            return own - distances, distances
 
     def search(
         self, column: FloatColumn, kept: FloatColumn | None, query: Vectors, reach: Reach, k: int
@@ -136,6 +138,7 @@ class Nearby:
         held = np.cumsum(self._counts[order])
         first = int(np.searchsorted(held, FIRST * k)) + 1
         if first > len(held) or held[first - 1] > most:
+            reach.compared(1.0)
             return None
         near = self._places(order[:first])
         close = self._closeness(column, kept, asked, near)

@@ -15,7 +15,9 @@ class Deletes:
     """Delete timestamps by row number. One writer, any number of readers, no locks.
 
     Marks are made in place: a reader at timestamp T compares with T, so it gives the same answer whether or not it sees
-    a mark later than T. `version` and `newest` change before the marks they announce.
+    a mark later than T. `newest`, then `version` change before the marks they announce: who has seen a version, and
+    then a `newest` that is not later than T, may keep what is so at T for that version. `version` changes behind them
+    once more: who writes down what is marked has all of it as long as the version stays the one he saw before.
     """
 
     __slots__ = ("_cached", "_timestamps", "count", "newest", "version")
@@ -44,11 +46,12 @@ class Deletes:
         marks = self._room(total)
         alive = rows[marks[rows] == NEVER]
         if len(alive):
-            self.version += 1
             self.newest = max(self.newest, timestamp)
+            self.version += 1
             marks[alive] = timestamp
             self._timestamps = marks
             self.count += len(alive)
+            self.version += 1
         return len(alive)
 
     def merge(self, rows: RowNumbers, timestamps: npt.NDArray[np.uint64], total: int) -> None:
@@ -59,11 +62,12 @@ class Deletes:
         fresh = marks[rows] == NEVER
         alive, stamps = rows[fresh], timestamps[fresh]
         if len(alive):
-            self.version += 1
             self.newest = max(self.newest, int(stamps.max()))
+            self.version += 1
             marks[alive] = stamps
             self._timestamps = marks
             self.count += len(alive)
+            self.version += 1
 
     def _room(self, total: int) -> npt.NDArray[np.uint64]:
         """The marks, with room for `total` rows."""

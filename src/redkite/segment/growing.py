@@ -129,8 +129,9 @@ class GrowingSegment:
         """What takes this segment's place once the schema has changed: the same rows, keys and deletes, no column that
         is no field any more, and defaults or nulls for new fields. This one then takes no more writes; its readers
         see what they saw."""
-        self._settled()
-        made = copy(self)
+        with self._settling:  # a reader may ask for this while a row comes, which is not to fall between the two
+            self._settle()
+            made = copy(self)
         made._loose, made._settling = [], Lock()
         known = {f.field_id: f.name for f in self.schema.fields}
         made.schema = schema

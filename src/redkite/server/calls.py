@@ -7,9 +7,11 @@ is waited for by a callback, so a client that goes away takes no write with it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Lock
 from typing import Any, TypeVar
 
 from redkite import spans
@@ -19,6 +21,7 @@ from redkite.model.requests import Request, Search
 from redkite.model.results import Hits, Result
 from redkite.model.service import Service
 from redkite.server.gather import MOST_QUERIES, alike, apart, together
+from redkite.server.metrics import OK, Counts
 from redkite.server.workers import Workers
 
 T = TypeVar("T")
@@ -52,6 +55,9 @@ class Calls:
         self._gathered: list[tuple[Search, tuple[Done[Result], Logged | None]]] = []
         self._held = False
         self.running = 0
+        self.waited: dict[str, Counts] = {}
+        """How long requests have waited for a thread, by what they ask."""
+        self._counting = Lock()
 
     @property
     def waiting(self) -> int:
@@ -70,7 +76,13 @@ class Calls:
             if not self._service.is_quick(request):
                 self.running += 1
                 about = CURRENT.get()
-                self._pool.submit(lambda: self._work(lambda: finish(self._wait(request)), done, about, unwanted))
+                queued = time.monotonic()
+
+                def work() -> T:
+                    self._has_waited(type(request).__name__, time.monotonic() - queued)
+                    return finish(self._wait(request))
+
+                self._pool.submit(lambda: self._work(work, done, about, unwanted))
                 return
             if isinstance(request, Search) and not spans.is_open():
                 self._gather(request, finish, done)
@@ -83,6 +95,14 @@ class Calls:
         except Exception as error:  # noqa: BLE001  whatever went wrong is this call's answer
             outcome = as_milvus(error)
         done(outcome)
+
+    def _has_waited(self, kind: str, seconds: float) -> None:
+        with self._counting:
+            counts = self.waited.get(kind)
+            if counts is None:
+                # Another dict, so that one that is being read does not change.
+                self.waited = {**self.waited, kind: (counts := Counts())}
+            counts.observe(seconds, OK)
 
     async def call(self, request: Request, finish: Callable[[Result], T]) -> T:
         """`begin` for coroutines. Cancelling the coroutine leaves the call running; one that waits is not made."""

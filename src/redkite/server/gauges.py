@@ -30,11 +30,19 @@ _PROC: Final = Path("/proc/self")
 
 
 def engine_samples(topology: Topology) -> Iterator[Sample]:
-    """Of one open database. May take a while where there are many collections: not for an event loop."""
+    """Of one open database. May take a while where there are many collections: not for an event loop.
+
+    Of a cluster, what its metadata says: rows, segments, garbage and work are told by the nodes that have them."""
     metas = topology.root.all_collections()
     yield from _root(topology, metas)
     yield from _loaded(topology, metas)
     yield from _stored(topology, metas)
+    if not topology.streaming.are_here:
+        yield from _imports(topology)
+        yield from _memory(topology)
+        return
+    yield from _rows(topology, metas)
+    yield from _served(topology, metas)
     yield from _work(topology, metas)
     counts = {"querynode": len(topology.querying), "datanode": len(topology.data_nodes),
               "streamingnode": len(topology.streaming)}  # fmt: skip
@@ -63,27 +71,34 @@ def _root(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sam
         yield Sample(f"{prefix}collection_num", "Collections of a database.", by_database[database.name], labels)
     yield Sample(f"{prefix}partition_num", "Partitions.", sum(len(meta.partitions) for meta in metas))
     yield Sample(f"{prefix}dml_channel_num", "Channels.", sum(len(meta.channels) for meta in metas))
-    yield Sample(f"{prefix}proxy_num", "Proxies.", 1)
+    if topology.streaming.are_here:
+        yield Sample(f"{prefix}proxy_num", "Proxies.", 1)
+    given = topology.root.oracle.given_ids
+    yield Sample(f"{prefix}id_alloc_count", "Ids handed out for what is made.", given, (), "counter")
     access = topology.access
     yield Sample(f"{prefix}credential_num", "Users.", len(access.users()))
     yield Sample(f"{prefix}num_of_roles", "Roles.", len(access.roles()))
     yield Sample(f"{prefix}num_of_privilege_groups", "Privilege groups made by users.", len(access.picture.groups))
     now = topology.root.oracle.now() >> LOGICAL_BITS
     yield Sample(f"{prefix}timestamp", "The newest timestamp, in milliseconds since 1970.", now)
+    for meta in metas:
+        yield from _indexed(topology, meta)
+
+
+def _rows(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
     total = 0
     for meta in metas:
         rows = collection_rows(topology, meta)
         total += rows
         named = (("db_name", meta.database), ("collection_name", meta.name))
-        labels = (*named, ("status", "total"))
-        yield Sample(f"{prefix}entity_num", "Rows.", rows, labels)
+        yield Sample("milvus_rootcoord_entity_num", "Rows.", rows, (*named, ("status", "total")))
         if topology.loads.entry(meta.collection_id) is not None:
-            yield Sample(f"{prefix}entity_num", "Rows.", rows, (*named, ("status", "loaded")))
-        yield from _indexed(topology, meta, named)
+            yield Sample("milvus_rootcoord_entity_num", "Rows.", rows, (*named, ("status", "loaded")))
     yield Sample("redkite_rows", "Rows of all collections.", total)
 
 
-def _indexed(topology: Topology, meta: CollectionMeta, named: tuple[tuple[str, str], ...]) -> Iterator[Sample]:
+def _indexed(topology: Topology, meta: CollectionMeta) -> Iterator[Sample]:
+    named = (("db_name", meta.database), ("collection_name", meta.name))
     sealed = topology.data.segments(meta.collection_id)
     for index in topology.data.made_indexes(meta.collection_id):
         rows = sum(file.rows for s in sealed if (file := s.index(index.index_id)) is not None)
@@ -108,7 +123,9 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
     partitions = sum(
         len(topology.loads.loaded_partitions(m.collection_id, (p.partition_id for p in m.partitions))) for m in loaded
     )
-    for where in ("milvus_querycoord_", "milvus_querynode_"):
+    for where in (
+        ("milvus_querycoord_", "milvus_querynode_") if topology.streaming.are_here else ("milvus_querycoord_",)
+    ):
         labels: Labels = (NODE,) if where.endswith("node_") else ()
         yield Sample(f"{where}collection_num", "Collections that are loaded.", len(loaded), labels)
         yield Sample(f"{where}partition_num", "Partitions that are loaded.", partitions, labels)
@@ -116,7 +133,13 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
     yield from _groups(topology)
     on_their_way = sum(topology.loads.progress(meta.collection_id) is not None for meta in metas)
     yield Sample("milvus_querycoord_task_num", "Collections that are being loaded.", on_their_way)
-    for meta in loaded:
+
+
+def _served(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
+    mapped = 0
+    for meta in metas:
+        if topology.loads.entry(meta.collection_id) is None:
+            continue
         sealed = growing = sealed_rows = growing_rows = sealed_bytes = growing_bytes = 0
         for shard in topology.open_shards(meta):
             here = {s.segment_id: s for s in shard.segments()}
@@ -126,6 +149,7 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
             buffers = shard.growing()
             growing, growing_rows = growing + len(buffers), growing_rows + sum(s.rows for s in buffers)
             growing_bytes += sum(s.memory for s in buffers)
+        mapped += sealed_bytes
         for state, segments, rows, size in (
             ("Sealed", sealed, sealed_rows, sealed_bytes), ("Growing", growing, growing_rows, growing_bytes),
         ):  # fmt: skip
@@ -138,12 +162,15 @@ def _loaded(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
             yield Sample("milvus_querynode_entity_num", text, rows, labels)
             text = "Bytes of segments that reads look at, with their indexes; sealed ones are mapped from their files."
             yield Sample("milvus_querynode_entity_size", text, size, labels)
+    text = "Megabytes of files that reads look at: sealed segments and their indexes."
+    yield Sample("milvus_querynode_disk_used_size", text, mapped / (1 << 20), (NODE,))
 
 
 def _stored(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
     prefix = "milvus_datacoord_"
     yield Sample(f"{prefix}collection_num", "Collections.", len(metas))
-    yield Sample(f"{prefix}datanode_num", "Data nodes.", len(topology.data_nodes))
+    if topology.streaming.are_here:
+        yield Sample(f"{prefix}datanode_num", "Data nodes.", len(topology.data_nodes))
     states: Counter[tuple[str, str]] = Counter()
     for meta in metas:
         sealed = topology.data.segments(meta.collection_id)
@@ -179,15 +206,21 @@ def _work(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sam
         yield from _tallied(node.node_id, node.tallies)
     failed = sum(len(node.failures) for node in topology.data_nodes)
     yield Sample("redkite_index_builds_failed", "Indexes over segments whose last build failed.", failed)
-    for part, size in topology.memory.usage().items():
-        text = "Private memory of the database, by what holds it."
-        yield Sample("redkite_memory_bytes", text, size, (("part", part),))
+    yield from _memory(topology)
     yield Sample("redkite_garbage_objects", "Stored objects that wait to be deleted.", topology.garbage.waiting)
     pruned = sum(node.pruned for node in topology.querying)
     yield Sample("redkite_segments_ruled_out_total", "Segments that reads passed over.", pruned, (), "counter")
 
 
+def _memory(topology: Topology) -> Iterator[Sample]:
+    for part, size in topology.memory.usage().items():
+        text = "Private memory of the database, by what holds it."
+        yield Sample("redkite_memory_bytes", text, size, (("part", part),))
+
+
 def _imports(topology: Topology) -> Iterator[Sample]:
+    rows = topology.imports.imported_rows
+    yield Sample("milvus_datacoord_bulk_insert_vectors_count", "Rows that imports brought.", rows, (), "counter")
     databases = topology.root.list_databases()
     imports = [job for database in databases for job in topology.imports.of_database(database.name)]
     for state, count in Counter(job.state for job in imports).items():
@@ -206,6 +239,10 @@ def _tallied(node_id: int, tallies: Tallies) -> Iterator[Sample]:
     yield Sample(f"{prefix}flushed_data_rows", text, tallies.flushed_rows, labels, "counter")
     text = "Bytes of growing segments that were written as sealed ones."
     yield Sample(f"{prefix}flushed_data_size", text, tallies.flushed_bytes, labels, "counter")
+    built, failed = sum(tallies.builds.bins), tallies.builds.failed
+    for status, count in (("total", built + failed), ("success", built), ("fail", failed)):
+        text = "Indexes over segments that were begun, and how that ended."
+        yield Sample(f"{prefix}index_task_count", text, count, (node, ("status", status)), "counter")
     for name, what, found in (
         ("build_index_latency", "Milliseconds of builds of indexes over segments.", tallies.builds),
         ("compaction_latency", "Milliseconds of compactions.", tallies.compactions),

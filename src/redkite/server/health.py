@@ -16,7 +16,9 @@ from redkite.model.requests import CheckHealth
 from redkite.model.results import Health
 from redkite.server.calls import Calls
 from redkite.server.guard import Guard
-from redkite.server.management import LEVEL_PATH, MANAGEMENT_PATH, Management
+from redkite.server.management import LEVEL_PATH, MANAGEMENT_PATH, PROFILE_PATH, Management
+from redkite.server.mirror import PATH as MIRROR
+from redkite.server.mirror import Mirror
 from redkite.server.observation import Observation
 from redkite.server.webui.door import WebUi
 from redkite.server.webui.sessions import PATH as PAGE
@@ -30,12 +32,19 @@ _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 _JSON = b"application/json"
 _READ_METHODS = frozenset({"GET", "HEAD"})
 _OPEN = frozenset({"/healthz", "/livez"})
+_MANAGED = (MANAGEMENT_PATH, PROFILE_PATH)
+_REFUSED = {
+    "/eventlog": b"no stream of events: the log of the server and the audit log have them",
+    "/expr": b"no code is run here",
+}
+"""Why a path of Milvus is not there."""
+_STATIC = "/static/"
 _CHALLENGE = (b"www-authenticate", b'Basic realm="redkite", charset="UTF-8"')
 
 
 class HealthApp:
     """`/healthz`, `/livez`, `/metrics` and the page `/webui`, as an ASGI application. `calls` is None until the engine
-    is open, `guard` where nobody need say who they are, `page` where there is none."""
+    is open, `guard` where nobody need say who they are, `page` and `mirror` where there is none."""
 
     def __init__(self, observation: Observation, *, guarded: bool = False) -> None:
         """`guarded`: there will be a guard."""
@@ -43,6 +52,7 @@ class HealthApp:
         self.guard: Guard | None = None
         self.page: WebUi | None = None
         self.management: Management | None = None
+        self.mirror: Mirror | None = None
         self._guarded = guarded
         self._observation = observation
 
@@ -53,8 +63,11 @@ class HealthApp:
             return
         if path not in _OPEN and self._guarded and not await self._is_let_in(scope, send):
             return
-        if self.management is not None and (path == LEVEL_PATH or path.startswith(MANAGEMENT_PATH)):
+        if self.management is not None and (path == LEVEL_PATH or path.startswith(_MANAGED)):
             await self.management(scope, receive, send)  # which wants more than a known user
+            return
+        if self.mirror is not None and path.startswith(MIRROR):
+            await self.mirror(scope, receive, send)
             return
         if scope["method"] not in _READ_METHODS:
             await _answer(send, 405, _TEXT, b"method not allowed")
@@ -64,6 +77,10 @@ class HealthApp:
             await _answer(send, 200, _TEXT, b"OK")
         elif path in ("/metrics", "/metrics_default"):
             await _answer(send, 200, _PROMETHEUS, (await self._observation.text()).encode())
+        elif path in _REFUSED:
+            await _answer(send, 501, _TEXT, _REFUSED[path])
+        elif path.startswith(_STATIC):
+            await _answer(send, 501, _TEXT, b"nothing is served from here: the page is at /webui/")
         else:
             await _answer(send, 404, _TEXT, b"404 page not found")
 

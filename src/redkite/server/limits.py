@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
 from redkite.model.quotas import MEGABYTE, WRITES, Quotas
 from redkite.server.calls import Calls
 from redkite.server.exposition import NODE, Sample
+from redkite.server.metrics import EDGES, MILLISECONDS
 
 _RATES: Final = {
     "insert": "DMLInsert", "upsert": "DMLUpsert", "delete": "DMLDelete", "bulk_load": "DMLBulkLoad",
@@ -26,6 +28,9 @@ def limit_samples(quotas: Quotas) -> Iterator[Sample]:
             labels = (NODE, ("collection_id", "cluster"), ("msg_type", name))
             scale = MEGABYTE if kind in WRITES else 1
             yield Sample("milvus_proxy_limiter_rate", "Rates over everything that are set.", rate * scale, labels)
+            if kind == "insert":
+                scope = (NODE, ("scope", "cluster"))
+                yield Sample("milvus_proxy_max_insert_rate", "Bytes of inserts a second.", rate * scale, scope)
 
 
 def state_samples(states: Iterable[int]) -> Iterator[Sample]:
@@ -39,3 +44,13 @@ def queue_samples(calls: Calls) -> Iterator[Sample]:
     """Calls that have come and are not answered: those that wait for a thread."""
     labels = (NODE, ("queue_type", "calls"), ("task_state", "unissued"))
     yield Sample("milvus_proxy_queue_task_num", "Requests that wait for a thread.", calls.waiting, labels)
+    name, text = "milvus_proxy_req_in_queue_latency", "Milliseconds that requests have waited for a thread."
+    for method, waited in calls.waited.items():
+        of = (NODE, ("function_name", method))
+        below = list(accumulate(waited.bins, initial=0))
+        for bound in MILLISECONDS:
+            end = EDGES.index(bound / 1000) + 1
+            yield Sample(f"{name}_bucket", text, below[end], (*of, ("le", str(bound))), "histogram", name)
+        yield Sample(f"{name}_bucket", text, waited.total, (*of, ("le", "+Inf")), "histogram", name)
+        yield Sample(f"{name}_sum", text, waited.seconds * 1000, of, "histogram", name)
+        yield Sample(f"{name}_count", text, waited.total, of, "histogram", name)

@@ -30,6 +30,7 @@ from redkite.server.health import HealthApp
 from redkite.server.http1 import Http1
 from redkite.server.listener import BACKLOG, Listener
 from redkite.server.management import Admins, Management
+from redkite.server.mirror import Mirror
 from redkite.server.observation import Observation
 from redkite.server.process import begin_process
 from redkite.server.rest.app import RestApp
@@ -187,7 +188,11 @@ class Server:
         await self._open(listening)
 
     async def _open(self, listening: socket.socket) -> None:
-        rpcs, rest_app = await self._open_doors()
+        try:
+            rpcs, rest_app = await self._open_doors()
+        except BaseException:
+            listening.close()  # nobody will accept from it
+            raise
         rest = self._rest_http = Http1(rest_app)
         self._listener = Listener(
             http2=lambda: GrpcConnection(rpcs, self._grpc, self._settings.limits, self._buffered),
@@ -228,8 +233,11 @@ class Server:
             self._settings, self.observation, getattr(self._database, "topology", None),
             None if guard is None else Admins(guard, calls, self._database.access),
         )  # fmt: skip
-        if self._settings.web_ui and self._health_server is not None:
-            self._health.page = self._page(calls, rest, guard)
+        if self._health_server is not None:
+            views = self._views(guard)
+            self._health.mirror = Mirror(calls, observer, views, guard)
+            if self._settings.web_ui:
+                self._health.page = WebUi(calls, observer, rest, views, guard, self._settings.host)
         return Doors(Rpcs(calls, observer, guard), rest)
 
     def _replicate(self, calls: Calls) -> None:
@@ -242,11 +250,10 @@ class Server:
             self.replicator.start()
             self.observation.replicator = self.replicator
 
-    def _page(self, calls: Calls, rest: RestApp, guard: Guard | None) -> WebUi:
+    def _views(self, guard: Guard | None) -> Views:
         topology = getattr(self._database, "topology", None)
         access = None if guard is None or self._database is None else self._database.access
-        views = Views(self._settings, self.observation, topology, access)
-        return WebUi(calls, self.observation.observer, rest, views, guard, self._settings.host)
+        return Views(self._settings, self.observation, topology, access)
 
     def _make_database(self) -> Database:
         if self._open_database is not None:

@@ -1,4 +1,4 @@
-"""`/log/level` and `/management/…` of the metrics port: what an operator may do to a running server.
+"""`/log/level`, `/management/…` and `/debug/pprof/…` of the metrics port: what an operator may do to a running server.
 
 Only an administrator may, where callers have to say who they are; elsewhere whoever reaches the port, but no page that
 a browser shows. Milvus takes GET for all of it, and so does this. What moves data from node to node is no matter of one
@@ -11,6 +11,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+import threading
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +24,16 @@ import orjson
 
 from redkite.config import Settings, items
 from redkite.coordinator.access import AccessCoordinator
-from redkite.errors import InvalidParameter, MilvusException, NotReady, PermissionDenied, Unimplemented
+from redkite.errors import (
+    InvalidInput,
+    InvalidParameter,
+    MilvusException,
+    NotFound,
+    NotPermitted,
+    NotReady,
+    PermissionDenied,
+    Unimplemented,
+)
 from redkite.logs import ROOT, get_logger
 from redkite.model.rules.numbers import whole_number
 from redkite.node.topology import Topology
@@ -37,13 +49,17 @@ Query = dict[str, str]
 
 LEVEL_PATH: Final = "/log/level"
 MANAGEMENT_PATH: Final = "/management/"
+PROFILE_PATH: Final = "/debug/pprof/"
 _METHODS: Final = frozenset({"GET", "POST", "PUT"})
 _LEVELS: Final = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
 _MOST_BODY: Final = 4_096
 _BODY_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 60
 _LONGEST_PAUSE: Final = 86_400
-_STATUS: Final = {InvalidParameter: 400, PermissionDenied: 403, Unimplemented: 501, NotReady: 503}
+STATUS: Final = {
+    InvalidInput: 400, NotFound: 404, PermissionDenied: 403, NotPermitted: 403, Unimplemented: 501, NotReady: 503,
+}  # fmt: skip
+"""What HTTP says of an error; of any other, 500."""
 _log = get_logger(__name__)
 
 
@@ -98,36 +114,31 @@ class Management:
         path, method = scope["path"], scope["method"]
         try:
             if method not in _METHODS:
-                await _answer(send, 405, {"msg": "method not allowed"})
+                await answer(send, 405, b'{"msg":"method not allowed"}')
                 return
-            self._check_page(headers)
+            check_page(headers, self._origins)
             user = "" if self._admins is None else await self._admins.check(headers)
             if path == LEVEL_PATH:
                 told = await self._level(method, receive)
+            elif path.startswith(PROFILE_PATH):
+                await answer(send, 200, profile(path.removeprefix(PROFILE_PATH)).encode(), b"text/plain; charset=utf-8")
+                return
             else:
                 name = path.removeprefix(MANAGEMENT_PATH)
                 operation = self._operations.get(name)
                 if operation is None:
                     raise Unimplemented(f"{name}: nothing of the kind is done by a server")
-                asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-                told = await asyncio.to_thread(operation, asked)  # of a cluster other nodes are asked
+                told = await asyncio.to_thread(operation, asked(scope))  # of a cluster other nodes are asked
                 _log.info("%s was asked for%s", name, f" by {user}" if user else "")
-            await _answer(send, 200, told)
+            await answer(send, 200, orjson.dumps(told))
         except MilvusException as error:
-            status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
-            await _answer(send, status, {"msg": error.message})
-
-    def _check_page(self, headers: dict[bytes, bytes]) -> None:
-        """Raises PermissionDenied for a page that a browser shows on this machine. One that seems to be ours is none:
-        ours asks for nothing here, and others get this address by a name that they have pointed to it."""
-        is_page = headers.get(b"sec-fetch-site", b"none") != b"none"
-        if is_page or self._origins.headers(headers.get(ORIGIN)) is None:
-            raise PermissionDenied("pages may not manage a server")
+            status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+            await answer(send, status, orjson.dumps({"msg": error.message}))
 
     # -- the log --------------------------------------------------------------------------------
     async def _level(self, method: str, receive: Receive) -> dict[str, Any]:
         if method != "GET":
-            data = await _body(receive)
+            data = await body_of(receive)
             try:
                 wanted = msgspec.json.decode(data, type=_Level).level
             except msgspec.DecodeError as error:
@@ -216,7 +227,36 @@ class Management:
         return {"msg": "OK"}
 
 
-async def _body(receive: Receive) -> bytes:
+def check_page(headers: dict[bytes, bytes], origins: Origins) -> None:
+    """Raises PermissionDenied for a page that a browser shows on this machine. One that seems to be ours is none: ours
+    asks for nothing here, and others get this address by a name that they have pointed to it."""
+    is_page = headers.get(b"sec-fetch-site", b"none") != b"none"
+    if is_page or origins.headers(headers.get(ORIGIN)) is None:
+        raise PermissionDenied("pages may not manage a server")
+
+
+def profile(name: str) -> str:
+    """What every thread is at; Go's other profiles are of things that Python lacks. Raises Unimplemented for them."""
+    if name == "cmdline":
+        return "\0".join(sys.argv)
+    if name not in ("", "goroutine", "threads"):
+        raise Unimplemented(f"{name}: a profile of Go's; py-spy looks into a running server")
+    frames = sys._current_frames()
+    parts = []
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident or 0)
+        if frame is not None:
+            parts.append(f"{thread.name}:\n{''.join(traceback.format_stack(frame))}")
+    return "\n".join(parts)
+
+
+def asked(scope: Scope) -> Query:
+    """The parameters behind a path."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+
+
+async def body_of(receive: Receive) -> bytes:
+    """A small body. Raises InvalidParameter for a larger one, and for one that does not come."""
     data: bytes = b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -231,8 +271,7 @@ async def _body(receive: Receive) -> bytes:
         raise InvalidParameter(f"the body did not come within {_BODY_SECONDS:g} seconds") from None
 
 
-async def _answer(send: Send, status: int, told: dict[str, Any]) -> None:
-    content = orjson.dumps(told)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+async def answer(send: Send, status: int, content: bytes, content_type: bytes = b"application/json") -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(content))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

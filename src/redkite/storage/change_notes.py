@@ -136,9 +136,10 @@ class ChangeNotes:
         if number:
             changes = tuple(self._change(key, puts.get(key)) for key in noted)
             more[_key(ALL, number)] = _encode(Note(number, self._stamp(), changes))
-            gone += self._outdated(ALL, number)
             expect = {**(expect or {}), _key(ALL, number): None}
         known = {_list_of(key): int(key.rpartition("/")[2]) for key in more if key.startswith((ALL, CHANNEL))}
+        for name, newest in known.items():
+            gone += self._outdated(name, newest)
         try:
             self._catalog.commit(more, gone, expect)
         except BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from redkite.errors import MilvusException, PartlyWritten, Unimplemented
+from redkite.errors import InvalidParameter, MilvusException, PartlyWritten, Unimplemented
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.wire import (
@@ -142,12 +142,18 @@ def _status_of(message: Any) -> Any:
 def encode_pieces(request: Request) -> tuple[str, list[Buffer]]:
     """Request -> method name and request bytes in pieces, large blocks of numbers as they lie in the request's arrays.
     The database goes into the message where it has a place; a transport also sends it as metadata under `DATABASE_KEY`,
-    for the messages that have none."""
+    for the messages that have none. Raises InvalidParameter for a text that is not valid Unicode."""
     codec = _BY_REQUEST[type(request)]
     message = codec.request_class()
-    if codec.has_database:
-        message.db_name = request.database
-    codec.pack(message, request)
+    try:
+        if codec.has_database:
+            message.db_name = request.database
+        codec.pack(message, request)
+    except UnicodeEncodeError as error:
+        shown = error.object[max(0, error.start - 50) : error.start + 50]
+        raise InvalidParameter(
+            f"a text of the request is not valid Unicode: {error.reason}, at {error.start} in {shown!r}"
+        ) from None
     return codec.method, [message.SerializeToString(), *codec.tail(request)]
 
 

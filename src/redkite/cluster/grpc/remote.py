@@ -107,7 +107,8 @@ class GrpcRemote:
         answer: Future[Any] = self._party.env.tasks.future()
         begun = self._now()
         arrived = carried(partial(self._arrived, answer, name, seconds, begun))
-        self._begin((frame, seconds, begun + seconds, arrived))
+        call: _Call = (frame, seconds, begun + seconds, arrived)
+        self._begin((*call[:-1], partial(self._once_more, call)))
         return answer
 
     def _takes_thread(self) -> bool:
@@ -260,6 +261,13 @@ class GrpcRemote:
             self._asking.submit(self._connect)
         except MilvusException as error:  # this node has closed
             self._connected(None, NotReached(f"{self.address} cannot be asked: {error.message}"))
+
+    def _once_more(self, call: _Call, end: Ended) -> None:
+        """What was not looked at met a node that was about to leave, and another one may be there now."""
+        if isinstance(end, Asked) and end.is_refused:
+            self._begin(call)
+        else:
+            call[-1](end)
 
     def _sent(self, shared: Shared, call: _Call) -> bool:
         """False: it is to be sent on another connection."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from redkite.cluster.backends import Backends
 from redkite.cluster.closing import close_each
 from redkite.cluster.config import ROLES, ClusterConfig, Role
-from redkite.cluster.figures import Figure
+from redkite.cluster.figures import ROLE_NAMES, Figure
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import reach_handler
 from redkite.cluster.membership import Membership
@@ -80,6 +80,8 @@ class NodeRole(ABC):
         """What it is doing, in numbers."""
         yield Figure("redkite_node_alive", "1 while others take this node for alive.", self.members.is_alive)
         yield Figure("redkite_node_troubles", "Reasons for which this node is not well.", len(self.health()))
+        labels = (("node_id", str(self.node_id)), ("role_name", ROLE_NAMES[self.kind]))
+        yield Figure("milvus_num_node", "Nodes by role: each tells of itself.", 1, labels)
         for role in ROLES:
             count = len(self.members.nodes(role))
             yield Figure("redkite_nodes", "Nodes that live, as this one sees it.", count, (("role", role),))

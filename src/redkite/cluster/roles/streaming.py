@@ -7,6 +7,7 @@ about a channel holds only while the channel is its own; what it answers, it ans
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar, Final
@@ -17,7 +18,7 @@ from redkite.cluster.assembly import topology_over
 from redkite.cluster.caching import node_store
 from redkite.cluster.config import ClusterConfig, Role
 from redkite.cluster.data_work import SharedDataNode
-from redkite.cluster.figures import Figure, cache_of, channels_of, taken
+from redkite.cluster.figures import Figure, Piece, cache_of, channels_of, rows_of, segments_of, taken
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import reach_handler
 from redkite.cluster.network import Handler
@@ -204,8 +205,30 @@ class StreamingRole(NodeRole):
         yield Figure("redkite_garbage_objects", text, self.garbage.waiting)
         yield Figure("redkite_log_queue_bytes", "Bytes that wait for the log.", self._shared_log.backlog.size)
         yield Figure("redkite_growing_bytes", "Bytes of growing segments.", self.node.growing_bytes())
+        yield from segments_of(self.node_id, "Growing", self._growing())
+        yield from rows_of(self._rows(), lambda number: self.metadata.loads.entry(number) is not None)
         if self._cache is not None:
             yield from cache_of(self._cache.figures())
+
+    def _growing(self) -> Iterator[Piece]:
+        for shard in self.node.shards():
+            if self.owning.owns(physical_name(shard.channel)):
+                number = shard.collection.collection_id
+                yield from (Piece(number, growing.rows, growing.memory) for growing in shard.growing())
+
+    def _rows(self) -> Mapping[int, int]:
+        """By collection. A shard that is not open has no rows but those that the catalog knows."""
+        found: Counter[int] = Counter()
+        for meta in self.metadata.root.all_collections():
+            mine = {channel for channel in meta.channels if self.owning.owns(physical_name(channel))}
+            shards = [shard for channel in mine if (shard := self.node.open_shard(channel)) is not None]
+            closed = mine.difference(shard.channel for shard in shards)
+            if mine:
+                found[meta.collection_id] += sum(shard.rows() for shard in shards)
+            if closed:
+                sealed = self.metadata.data.segments(meta.collection_id)
+                found[meta.collection_id] += sum(s.rows - s.deleted_rows for s in sealed if s.channel in closed)
+        return found
 
     def drain(self) -> None:
         """Let others take every channel, each after it was sealed. Raises Unavailable when nobody takes them."""

@@ -64,16 +64,14 @@ class ReadingService:
         """Reads of which nothing is said when the channel was let go of meanwhile, or the process stood still until its
         lease was over: the next owner may have answered writes that were not seen here."""
 
-        reading = owned(read)
-
-        def answer(message: ShardRead | CountShard) -> T:
+        def looked_again(message: ShardRead | CountShard) -> T:
             before = self._node.own_shard(message.channel)
-            found = reading(message)
+            found = read(message)
             if self._node.own_shard(message.channel) is not before:
                 raise NotOwner.of(message.channel)
             return found
 
-        return answer
+        return owned(looked_again)  # the shard may have to be opened, and its log be closed meanwhile
 
     def _lapsing(self, read: Callable[[Any, Shard, int | None], T]) -> Callable[[Any], T]:
         """Reads of the owner; or, where they allow that, of who was the owner and does not know of another one."""

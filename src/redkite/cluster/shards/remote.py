@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 from redkite.cluster.shards.calling import Caller
 from redkite.cluster.shards.feed import RemoteFeed
@@ -69,6 +69,8 @@ class RemoteOwner:
 
 class RemoteOwners:
     """`Owners` of a node that owns no channels. `count` tells how many nodes do."""
+
+    are_here: ClassVar[bool] = False
 
     def __init__(
         self,

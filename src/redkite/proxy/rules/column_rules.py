@@ -19,6 +19,7 @@ from redkite.model.schema import META_FIELD, FieldSchema
 from redkite.model.shapes import normalized
 from redkite.model.structs import elements_of
 from redkite.model.types import DataType
+from redkite.model.utf8 import first_invalid
 from redkite.proxy.rules.finite import check_finite
 from redkite.proxy.rules.struct_columns import check_capacity, fit_lists, whole_lists
 
@@ -194,6 +195,9 @@ def _check_lengths(field: FieldSchema, column: pa.Array, limits: Limits) -> None
             f"length of {kind} field {field.name} exceeds max length, row number: {row}, "
             f"length: {lengths[row]}, max length: {most}"
         )
+    row = first_invalid(column)
+    if row is not None:
+        raise InvalidParameter(f"a text of field {field.name} is not valid UTF-8, row number: {row}")
 
 
 def _check_array(field: FieldSchema, column: pa.Array) -> None:
@@ -215,13 +219,22 @@ def _check_array(field: FieldSchema, column: pa.Array) -> None:
     lengths = _lengths(elements)
     element = _too_long(lengths, field.max_length)
     if element is not None:
-        ends = np.cumsum(counts)
-        row = int(np.searchsorted(ends, element, side="right"))
         raise InvalidParameter(
-            f'length of Array array field "{field.name}" exceeds max length, row number: {row}, '
-            f"array index: {element - int(ends[row] - counts[row])}, length: {lengths[element]}, "
-            f"max length: {field.max_length}"
+            f'length of Array array field "{field.name}" exceeds max length, {_place(counts, element)}, '
+            f"length: {lengths[element]}, max length: {field.max_length}"
         )
+    element = first_invalid(elements)
+    if element is not None:
+        raise InvalidParameter(
+            f'a text of Array array field "{field.name}" is not valid UTF-8, {_place(counts, element)}'
+        )
+
+
+def _place(counts: npt.NDArray[np.int64], element: int) -> str:
+    """Where one of all elements of lists of so many is, for messages."""
+    ends = np.cumsum(counts)
+    row = int(np.searchsorted(ends, element, side="right"))
+    return f"row number: {row}, array index: {element - int(ends[row] - counts[row])}"
 
 
 def _check_documents(field: FieldSchema, column: pa.Array, static_names: frozenset[str], limits: Limits) -> None:

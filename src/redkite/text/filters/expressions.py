@@ -55,6 +55,7 @@ def regex_filter(expression: str) -> Filter:
             f"regex expression invalid, expr:{expression[:40]}…, err: it is longer than {MOST_CHARACTERS} characters"
         )
     try:
+        pcre2.compile(expression)  # alone, so that a fault is where the user sees it
         return Chosen(expression, *(_looking(pcre2, expression, steps) for steps in (STEPS, MORE_STEPS)))
     except (pcre2.LibraryError, ValueError) as error:
         raise InvalidParameter(f"regex expression invalid, expr:{expression}, err: {error}") from None

@@ -17,6 +17,7 @@ from redkite.text.tokenizers.icu import IcuTokenizer, ThaiTokenizer
 from redkite.text.tokenizers.jieba import DEFAULT_DICTIONARY, Entry, JiebaTokenizer, Mode, read_entry
 from redkite.text.tokenizers.language import LanguageTokenizer
 from redkite.text.tokenizers.lindera import LinderaTokenizer
+from redkite.text.tokenizers.parts_of_speech import piece_filters
 from redkite.text.tokenizers.runs import RunTokenizer
 
 BuildAnalyzer = Callable[[dict[str, Any]], Analyzer]
@@ -91,9 +92,7 @@ def _lindera(options: Options) -> Tokenizer:
     kind = options.take("dict_kind")
     if not isinstance(kind, str):
         raise InvalidParameter("lindera tokenizer dict kind should be string")
-    if options.take("filter"):
-        raise Unimplemented("filters of the lindera tokenizer are not built in this version: use the analyzer's own")
-    return LinderaTokenizer(kind)
+    return LinderaTokenizer(kind, piece_filters(options.take("filter")))
 
 
 def _language(options: Options, build: BuildAnalyzer) -> Tokenizer:

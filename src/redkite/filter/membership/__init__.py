@@ -1,0 +1,1 @@
+"""Which values belong to a set that comes as bytes: `membership_match(field, {bytes})`."""
