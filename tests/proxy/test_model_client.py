@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ KEYS = {"REDKITE_CREDENTIAL_MINE": "secret", "COHERE_API_KEY": "not for you"}
 def model_scores(
     model: ModelRerank, query: str, texts: list[str], variables: dict[str, str], settings: ModelSettings | None = None
 ) -> Any:
-    return ModelClient(Models(Env.real(), settings, variables)).scores(model, query, texts)
+    with closing(Models(Env.real(), settings, variables)) as models:
+        return ModelClient(models).scores(model, query, texts)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from redkite.filter import JsonColumn
@@ -64,6 +64,7 @@ def test_casts_to_truth_values(some: list[Any], strict: bool) -> None:
 
 
 @given(columns)
+@example([2**63 - 1, -(2**63), 1e300, 1.0])
 def test_casts_to_texts(some: list[Any]) -> None:
     strict = json_values(column(some), source(DataType.VARCHAR, True)).to_pylist()
     assert strict == [v if isinstance(v, str) else None for v in some]

@@ -116,8 +116,9 @@ def _bare(column: JsonColumn) -> pa.Array:
     counts = column.counts
     texts = pc.cast(column.raw, pa.string())
     if counts[INT] or counts[DOUBLE]:
-        whole = (column.kind == INT) | _whole(column)
-        numbers = np.where(column.kind == INT, column.ints, np.where(whole, column.numbers, 0).astype(np.int64))
+        exact = _whole(column)
+        whole = (column.kind == INT) | exact
+        numbers = np.where(column.kind == INT, column.ints, np.where(exact, column.numbers, 0).astype(np.int64))
         texts = pc.coalesce(texts, pc.cast(pa.array(numbers, mask=~whole), pa.string()))
     if counts[DOUBLE]:
         broken = (column.kind == DOUBLE) & ~whole
