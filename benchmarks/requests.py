@@ -1,16 +1,19 @@
-"""What does a request cost a server, by gRPC and by REST?
+"""What does a request cost a server, by gRPC and by REST, and what without a server?
 
     python benchmarks/requests.py                      # some minutes
     python benchmarks/requests.py --calls 50 --rounds 2   # a smoke test of half a minute
 
-The ten calls that programs make most, by pymilvus, by Redkite's SDK and by REST over one kept connection. The clients
-take turns, a few calls each, so that whatever else the machine does falls on all of them alike. Told are the server's
-CPU per request and the median latency, and how REST compares with the cheaper of the two gRPC clients.
+The ten calls that programs make most: by pymilvus, by Redkite's SDK, by REST over one kept connection, and by Redkite's
+SDK with the engine in this process. The clients take turns, a few calls each, so that whatever else the machine does
+falls on all of them alike. Printed is a table in Markdown: microseconds of CPU per call, the median of the turns,
+and calls a second of one client that waits for each answer. CPU is the server's alone, except for the engine in this
+process, where it is the caller's, too. How REST compares is told of each round, and the median of that.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import http.client
 import re
 import statistics
@@ -25,36 +28,40 @@ from typing import Any
 
 import numpy as np
 import orjson
-import psutil
 import pymilvus
 
-import redkite
+from redkite import MilvusClient
 
 NAME = "requests"
 DIM, ROWS, TOP = 128, 20_000, 10
 REST_MAY_COST = 1.5
 """Times what gRPC costs, for a search."""
+GRPC = ("pymilvus", "redkite")
 Call = Callable[[int], object]
 
 
 @dataclass
-class Spent:
-    """What the calls of one client took: seconds of the server's CPU, and of the clock for each."""
+class Caller:
+    """One way to ask: its calls by name, and a clock of the CPU that they take, in seconds."""
 
-    cpu: float = 0.0
+    calls: dict[str, Call]
+    cpu: Callable[[], float]
+
+
+@dataclass
+class Spent:
+    """What the calls of one client took, by turn: seconds of CPU and of the clock for each call."""
+
+    cpu: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     @property
     def cpu_us(self) -> float:
-        return 1e6 * self.cpu / len(self.seconds)
+        return 1e6 * statistics.median(self.cpu)
 
     @property
-    def median_us(self) -> float:
-        return 1e6 * statistics.median(self.seconds)
-
-    @property
-    def cells(self) -> str:
-        return f"{self.cpu_us:6.0f} {self.median_us:6.0f} {1 / statistics.mean(self.seconds):6.0f}"
+    def calls_a_second(self) -> float:
+        return 1 / statistics.median(self.seconds)
 
 
 class Rest:
@@ -73,18 +80,24 @@ class Rest:
 
 
 @contextmanager
-def served(data: str) -> Iterator[tuple[psutil.Process, int]]:
-    """A server process and its port."""
+def served(data: str) -> Iterator[tuple[int, int]]:
+    """A server: its process, and its port."""
     command = [sys.executable, "-m", "redkite", "serve", "--data", data, "--port", "0", "--metrics-port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r"REST on \S+:(\d+)", process.stdout.readline())
         assert found is not None, "the server did not start"
-        yield psutil.Process(process.pid), int(found[1])
+        yield process.pid, int(found[1])
     finally:
         process.terminate()
         process.wait(30)
+
+
+def cpu_clock(pid: int) -> Callable[[], float]:
+    """The clock of the CPU that a process of this machine has used, to the nanosecond, as clock_getcpuclockid of Linux
+    numbers it."""
+    return functools.partial(time.clock_gettime, (~pid << 3) | 2)
 
 
 def by_sdk(client: Any, vectors: np.ndarray) -> dict[str, Call]:
@@ -93,9 +106,6 @@ def by_sdk(client: Any, vectors: np.ndarray) -> dict[str, Call]:
 
     def row(i: int) -> dict[str, Any]:
         return {"id": 1_000_000 + i, "vector": vectors[i % len(vectors)].tolist(), "number": i}
-
-    def numbered(i: int) -> list[dict[str, Any]]:
-        return [{"id": 2_000_000 + 100 * i + n, **one} for n, one in enumerate(many)]
 
     return {
         "search": lambda i: client.search(NAME, [vectors[i % 1_000]], limit=TOP),
@@ -156,67 +166,65 @@ def filled(client: Any, vectors: np.ndarray) -> None:
         time.sleep(0.2)
 
 
-def measured(
-    process: psutil.Process, callers: dict[str, dict[str, Call]], calls: int, rounds: int, only: str
-) -> dict[str, dict[str, Spent]]:
-    """What each call costs by each client."""
+def measured(callers: dict[str, Caller], calls: int, rounds: int, only: str) -> dict[str, dict[str, Spent]]:
+    """What each call takes by each client."""
     found: dict[str, dict[str, Spent]] = {}
     begin = 0
-    for name in next(iter(callers.values())):
+    for name in next(iter(callers.values())).calls:
         if only not in name:
             continue
         spent = found[name] = {caller: Spent() for caller in callers}
         for turn in range(-1, rounds):  # the first warms up
             for caller, known in callers.items():
-                call, before = known[name], process.cpu_times()
+                call, cpu, started = known.calls[name], known.cpu(), time.perf_counter()
                 for i in range(begin, begin + calls):
-                    started = time.perf_counter()
                     call(i)
-                    if turn >= 0:
-                        spent[caller].seconds.append(time.perf_counter() - started)
-                after = process.cpu_times()
-                if turn >= 0:
-                    spent[caller].cpu += after.user + after.system - before.user - before.system
                 begin += calls
+                if turn >= 0:
+                    spent[caller].seconds.append((time.perf_counter() - started) / calls)
+                    spent[caller].cpu.append((known.cpu() - cpu) / calls)
         print(line(name, spent), flush=True)
     return found
 
 
+def compared(spent: dict[str, Spent]) -> float:
+    """How often REST costs what the cheaper of the gRPC clients does: the median of the rounds."""
+    cheapest = min((spent[name] for name in GRPC), key=lambda one: one.cpu_us)
+    return statistics.median(rest / grpc for rest, grpc in zip(spent["REST"].cpu, cheapest.cpu, strict=True))
+
+
+def head(callers: dict[str, Caller]) -> str:
+    titles = "".join(f" {caller}, µs | calls/s |" for caller in callers)
+    return f"| call |{titles} REST : gRPC |\n|---|{'---:|---:|' * len(callers)}---:|"
+
+
 def line(name: str, spent: dict[str, Spent]) -> str:
-    cheapest = min((one for caller, one in spent.items() if caller != "REST"), key=lambda one: one.cpu)
-    rest = spent["REST"]
-    cells = " | ".join(
-        f"{one.cpu_us:6.0f} {one.median_us:6.0f} {1 / statistics.mean(one.seconds):6.0f}" for one in spent.values()
-    )
-    by_cpu = rest.cpu / cheapest.cpu if cheapest.cpu > 0 else float("nan")  # too few calls for the system's clock
-    return f"| {name:<26} | {cells} | {by_cpu:4.2f} {rest.median_us / cheapest.median_us:4.2f} |"
+    cells = "".join(f" {one.cpu_us:,.0f} | {one.calls_a_second:,.0f} |" for one in spent.values())
+    return f"| {name} |{cells} {compared(spent):.2f} |"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=100, help="calls of one client's turn")
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each client")
+    parser.add_argument("--calls", type=int, default=50, help="calls of one client's turn")
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each client")
     parser.add_argument("--only", default="", help="calls whose names contain this")
     parsed = parser.parse_args()
     vectors = np.random.default_rng(7).random((ROWS, DIM), dtype=np.float32)
-    with tempfile.TemporaryDirectory() as folder, served(f"{folder}/data") as (process, port):
+    with tempfile.TemporaryDirectory() as folder, served(f"{folder}/data") as (pid, port):
         uri = f"http://127.0.0.1:{port}"
-        official, own = pymilvus.MilvusClient(uri), redkite.MilvusClient(uri)
+        official, own, embedded = pymilvus.MilvusClient(uri), MilvusClient(uri), MilvusClient(f"{folder}/embedded.db")
         filled(own, vectors)
+        filled(embedded, vectors)
         callers = {
-            "pymilvus": by_sdk(official, vectors),
-            "redkite": by_sdk(own, vectors),
-            "REST": by_rest(Rest(port), vectors),
+            "pymilvus": Caller(by_sdk(official, vectors), cpu_clock(pid)),
+            "redkite": Caller(by_sdk(own, vectors), cpu_clock(pid)),
+            "REST": Caller(by_rest(Rest(port), vectors), cpu_clock(pid)),
+            "embedded": Caller(by_sdk(embedded, vectors), time.process_time),
         }
-        print("For each client: microseconds of the server's CPU, of the median call, and calls a second;")
-        print("at the end, how REST compares with the cheaper gRPC client by CPU and by latency.")
-        print(f"| {'':<26} | {' | '.join(f'{caller:<20}' for caller in callers)} | REST     |")
-        found = measured(process, callers, parsed.calls, parsed.rounds, parsed.only)
-    dear = [
-        name for name, spent in found.items()
-        if name.startswith("search")
-        and spent["REST"].cpu > REST_MAY_COST * min(one.cpu for caller, one in spent.items() if caller != "REST")
-    ]  # fmt: skip
+        print(head(callers), flush=True)
+        found = measured(callers, parsed.calls, parsed.rounds, parsed.only)
+        embedded.close()
+    dear = [name for name, spent in found.items() if name.startswith("search") and compared(spent) > REST_MAY_COST]
     for name in dear:
         print(f"{name}: REST costs more than {REST_MAY_COST} times what gRPC does")
     return 1 if dear else 0

@@ -16,7 +16,9 @@ LONGEST = (
     "cluster/test_compaction_crashes", "integrity/test_bit_flips", "acceptance/test_indexes",
     "acceptance/test_structs", "acceptance/test_imports", "server/test_fleet", "demo/test_corpus", "server/test_main",
     "proxy/test_words_corpus", "wire/test_columns", "typing/test_typing", "migration/test_promote",
-    "server/test_matrix", "wire/test_methods",
+    "server/test_matrix", "wire/test_methods", "cluster/test_evolution_stress", "proof/test_machine",
+    "acceptance/test_stress", "server/test_feed_kills", "cluster/test_grpc_network", "acceptance/test_import_kills",
+    "server/test_rest_conventions", "server/test_doors", "index/test_paging",
 )  # fmt: skip
 """The modules of more than some eight seconds, those of half a minute first: the time of all their tests together."""
 

@@ -422,6 +422,8 @@ def _convert(key: str, raw: object, source: str) -> object:
         return raw
     if key not in _TYPES:
         raise ConfigError(f"unknown setting '{key}' ({source}){_nearest(key, _TYPES)}")
+    if isinstance(raw, str) and not is_text(raw):
+        raise ConfigError(f"{key} ({source}): it is no text in UTF-8")
     if isinstance(raw, str) and _is_size(key) and raw.strip() != "-1":
         try:
             raw = parse_size(raw)
@@ -443,6 +445,15 @@ def _convert(key: str, raw: object, source: str) -> object:
     elif not value:
         raise ConfigError(f"{key} must not be empty ({source})")
     return value
+
+
+def is_text(value: str) -> bool:
+    """Whether it is one in UTF-8: of a variable that holds other bytes there are halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_size(key: str) -> bool:

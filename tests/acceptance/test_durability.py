@@ -168,28 +168,36 @@ def working(server: ProcessServer, first_key: int) -> Iterator[Work]:
 def test_acknowledged_writes_survive_a_kill_at_any_moment(tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
     sure: dict[int, int | None] = {}
-    for turn in range(5):
-        server = ProcessServer(tmp_path / "data")
+    server = ProcessServer(tmp_path / "data")
+    try:
         client = pymilvus.MilvusClient(server.uri, dedicated=True)
-        if turn == 0:
-            create(client)
-        else:
-            assert client.get_load_state(NAME)["state"].name == "Loaded"
-        with working(server, turn * 10_000_000) as work:
-            work.wait_for_one()
-            time.sleep(choose.uniform(0.0, 0.6))
-            assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        create(client)
         client.close()
-        assert work.sure
-        with ProcessServer(tmp_path / "data") as again:
-            client = pymilvus.MilvusClient(again.uri, dedicated=True)
+        for turn in range(5):
+            with working(server, turn * 10_000_000) as work:
+                work.wait_for_one()
+                time.sleep(choose.uniform(0.0, 0.6))
+                assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+            assert work.sure
+            # The process that looks what is there is also the next to be killed.
+            server = ProcessServer(tmp_path / "data")
+            client = pymilvus.MilvusClient(server.uri, dedicated=True)
+            assert client.get_load_state(NAME)["state"].name == "Loaded"
             found = check(client, sure | work.sure, work.open)
             key = next(key for key, version in work.sure.items() if version == 0 and key in found)
             (hits,) = client.search(NAME, [vector(key).tolist()], limit=1)
             assert hits[0]["distance"] == 0
             client.close()
-        sure = dict(found)
-        sure |= {key: None for change in (work.sure, *work.open) for key in change if key not in found}
+            sure = dict(found)
+            sure |= {key: None for change in (work.sure, *work.open) for key in change if key not in found}
+        server.stop()
+        server = ProcessServer(tmp_path / "data")
+        client = pymilvus.MilvusClient(server.uri, dedicated=True)
+        assert check(client, sure, []) == found
+        client.close()
+    finally:
+        if server.process.poll() is None:
+            server.stop()
 
 
 @alone

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.acceptance.conftest import OUR_WAYS, Sdk
 from tests.acceptance.test_collections import flat_index
 from tests.server.rest_client import Rest
 from tests.servers import ProcessServer
+
+from redkite import ParamError
 
 ROWS = 5_000
 HUGE = 2**64 - 1
@@ -169,3 +172,19 @@ def test_filters_over_rest(server: ProcessServer) -> None:
     rest.ok("entities/delete", {"collectionName": name, "filter": "name =~ r'^item-\\d$' and st_isvalid(place)"})
     assert rest.ok("entities/query", asked | {"filter": "id < 12"}) == [{"id": 10}, {"id": 11}]
     rest.ok("collections/drop", {"collectionName": name})
+
+
+@pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")
+def test_values_of_filters_are_what_programs_hold(sdk: Sdk, client: Any, name: str) -> None:
+    client.create_collection(name, dimension=2, metric_type="L2")
+    client.insert(name, [{"id": n, "vector": [n, 1.0], "big": 2**53 + n} for n in range(4)])
+
+    def found(text: str, value: Any) -> list[int]:
+        rows = client.query(name, filter=text, filter_params={"x": value}, output_fields=["id"])
+        return sorted(row["id"] for row in rows)
+
+    assert found("big in {x}", [2**53 + 1, 0.5]) == [1]
+    for ids in ([np.int64(1), np.int32(2)], np.array([1, 2]), (1, 2), {1, 2}, [1, np.int64(2)]):
+        assert found("id in {x}", ids) == [1, 2]
+    with pytest.raises(ParamError, match="a name in filter_params is a str, not int: 1"):
+        client.query(name, filter="id == 1", filter_params={1: 2})

@@ -329,6 +329,22 @@ def test_a_scorer_of_groups_that_is_not_known_is_refused(sdk: Sdk, client: Any, 
         )
 
 
+@pytest.mark.parametrize("asked", [{"group_size": 2}, {"strict_group_size": True}])
+def test_groups_of_no_field_are_refused(sdk: Sdk, client: Any, animals: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(sdk.module.MilvusException, match="has no effect without group_by_field"):
+        client.hybrid_search(animals, requests(sdk), sdk.module.RRFRanker(), limit=3, **asked)
+    with pytest.raises(sdk.module.MilvusException, match="has no effect without group_by_field"):
+        client.search(animals, [QUERY_TEXT.tolist()], anns_field="text", limit=3, **asked)
+    assert len(client.search(animals, [QUERY_TEXT.tolist()], anns_field="text", limit=3, group_size=1)[0]) == 3
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 16385])
+def test_each_search_has_a_limit_within_the_range(sdk: Sdk, client: Any, animals: str, limit: int) -> None:
+    searches = [*requests(sdk), sdk.module.AnnSearchRequest([TEXT[0].tolist()], "text", {}, limit)]
+    with pytest.raises(sdk.module.MilvusException, match=rf"topk \[{limit}\] is invalid"):
+        client.hybrid_search(animals, searches, sdk.module.RRFRanker(), limit=3)
+
+
 # -- kinds of vectors ---------------------------------------------------------------------------
 def test_dense_sparse_and_binary_vectors_together(sdk: Sdk, client: Any, name: str) -> None:
     module, types = sdk.module, sdk.module.DataType

@@ -351,3 +351,16 @@ def test_an_iterator_that_cannot_be_is_refused(client: Any, grid: str, name: str
     iterator.close()
     with pytest.raises(ParamError, match="closed"):
         iterator.next()
+
+
+@ours
+def test_rows_are_found_by_any_text_that_may_be_a_key(sdk: Sdk, client: Any, name: str) -> None:
+    keys = ["", " a ", 'a"b', "a'b", "a\\b", "a\nb", "a\rb", "a\r\nb", "a\tb", "a\0b", "\x7f", "\u2028", "\\u0041"]
+    client.create_collection(name, dimension=2, id_type="string", max_length=20, metric_type="L2")
+    client.insert(name, [{"id": key, "vector": [1.0, 2.0]} for key in keys])
+    read = pages(client.query_iterator(name, batch_size=1, output_fields=["id"]))
+    found = [row["id"] for page in read for row in page]
+    assert sorted(found) == sorted(keys)
+    assert {row["id"] for row in client.get(name, keys)} == set(keys)
+    assert client.delete(name, ids=keys)["delete_count"] == len(keys)
+    assert client.query(name, limit=1, consistency_level="Strong") == []

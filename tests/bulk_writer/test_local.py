@@ -183,3 +183,43 @@ def test_rows_that_could_not_be_written_wait_for_the_next_commit(
     ((file,),) = writer.batch_files
     assert pq.read_table(file).column("word").to_pylist() == ["first", "second"]
     writer.close()
+
+
+def test_a_row_whose_append_raises_was_not_taken_and_may_be_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from redkite.bulk_writer import local
+
+    real, failures = local.write_files, [OSError("no space left"), OSError("no space left")]
+
+    def sometimes_full(*given: Any) -> list[Path]:
+        if failures:
+            raise failures.pop()
+        return real(*given)
+
+    monkeypatch.setattr(local, "write_files", sometimes_full)
+    writer = LocalBulkWriter(nullable(nullable=True), tmp_path, chunk_size=1)
+    for number in range(8):
+        row = {"id": number, "v": [1, 2], "word": "w"}
+        try:
+            writer.append_row(row)
+        except OSError:
+            writer.append_row(row)
+    writer.commit()
+    assert not failures
+    found = [key for (file,) in writer.batch_files for key in pq.read_table(file).column("id").to_pylist()]
+    assert found == list(range(8))
+    assert writer.total_row_count == 8
+    writer.close()
+
+
+def test_a_binary_vector_of_something_else_is_refused_as_such(tmp_path: Path) -> None:
+    made = MilvusClient.create_schema()
+    made.add_field("id", DataType.INT64, is_primary=True)
+    made.add_field("bits", DataType.BINARY_VECTOR, dim=8)
+    with LocalBulkWriter(made, tmp_path) as writer:
+        with pytest.raises(InvalidInput):
+            writer.append_row({"id": 1, "bits": [[1]] * 8})
+        writer.append_row({"id": 1, "bits": [1, 0, 0, 0, 0, 0, 0, 1]})
+    ((file,),) = writer.batch_files
+    assert pq.read_table(file).column("bits").to_pylist() == [[0b10000001]]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -17,10 +18,15 @@ import pytest
 from tests.client.conftest import WireServer
 from tests.client.fake import FakeService
 
-from redkite import AsyncMilvusClient, MilvusClient, errors
+from redkite import AsyncMilvusClient, DataType, FieldOp, MilvusClient, errors
+from redkite.client.endpoint import endpoint
 from redkite.client.operations import data
 from redkite.client.transports import retry
+from redkite.client.transports.blocks import Blocks
+from redkite.client.transports.headers import literal
+from redkite.client.transports.speech import Speech
 from redkite.model import requests
+from redkite.model.imports import ImportFiles
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +86,19 @@ def test_a_lost_connection_is_tried_again(server: WireServer) -> None:
             client.list_collections()
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300, 1e10, 1e8, 200_000.5])
+def test_a_timeout_may_be_as_long_as_one_likes(server: WireServer, seconds: float) -> None:
+    with MilvusClient(server.uri, timeout=seconds) as client:
+        assert client.list_collections() == []
+        assert client.list_collections(timeout=seconds) == []
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0001, "1m"), (99_999.9994, "99999999m"), (200_000.5, "200000S")])
+def test_a_deadline_is_told_in_eight_digits(server: WireServer, seconds: float, said: str) -> None:
+    blocks = Blocks(Speech(endpoint(server.uri, "", "", "", "", {})))
+    assert literal("grpc-timeout", said) in blocks.block("ShowCollections", requests.ShowCollections(), seconds)
+
+
 def test_an_insert_whose_fate_is_unknown_is_not_repeated(server: WireServer, fake: FakeService) -> None:
     with MilvusClient(server.uri) as client:
         client.create_collection("c", dimension=2)
@@ -88,6 +107,30 @@ def test_an_insert_whose_fate_is_unknown_is_not_repeated(server: WireServer, fak
         with pytest.raises(errors.Unavailable, match="made to fail"):
             client.insert("c", {"id": 2, "vector": [1.0, 2.0]})
     assert len(fake.sent(requests.Insert)) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"field_ops": {"tags": FieldOp.array_append()}}, {"if_version": 7}, {"where": "age > 3"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_upsert_that_twice_is_another_is_not_repeated(
+    server: WireServer, fake: FakeService, options: dict[str, Any]
+) -> None:
+    schema = MilvusClient.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("tags", DataType.ARRAY, element_type=DataType.INT64, max_capacity=4, nullable=True)
+    schema.add_field("age", DataType.INT64, nullable=True)
+    row = {"id": 1, "vector": [1.0, 2.0], "tags": [1]}
+    with MilvusClient(server.uri) as client:
+        client.create_collection("c", schema=schema)
+        client.upsert("c", row)
+        server.failures.append(grpc.StatusCode.UNAVAILABLE)
+        with pytest.raises(errors.Unavailable, match="made to fail"):
+            client.upsert("c", row, **options)
+        server.failures.append(grpc.StatusCode.UNAVAILABLE)
+        assert client.upsert("c", row)["upsert_count"] == 1, "replacing whole rows is the same twice"
 
 
 def test_a_refusal_that_will_pass_is_tried_again(server: WireServer, fake: FakeService) -> None:
@@ -266,3 +309,8 @@ def test_what_was_never_sent_may_always_be_repeated() -> None:
     assert retry.may_repeat(requests.ListDatabases(), errors.Unavailable("reset"))
     assert not retry.may_repeat(requests.ListDatabases(), errors.Timeout("late"))
     assert not retry.may_repeat(requests.ListDatabases(), errors.InvalidParameter("bad"))
+    assert not retry.may_repeat(ImportFiles(collection="a", groups=(("1.json",),)), errors.Unavailable("reset"))
+    condition = requests.Condition(versions=(7,))
+    known = requests.Delete(collection="a", filter="id in [1]", condition=condition)
+    assert not retry.may_repeat(known, errors.Unavailable("reset"))
+    assert retry.may_repeat(known, retry.NeverSent("failed to connect"))

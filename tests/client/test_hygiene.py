@@ -119,6 +119,24 @@ FORKED = """
 """
 
 
+HELD = """
+    import os, signal, sys
+    from redkite.client.schema_cache import SHARED
+    with SHARED._lock:  # another thread is just writing to it
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that waits for ever ends, too
+            SHARED.put(("endpoint", "database", "collection"), None)
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_fork_does_not_inherit_what_another_thread_holds() -> None:
+    assert run(HELD, "") == "0\n"
+
+
 def test_a_client_of_a_server_works_on_both_sides_of_a_fork(server: ProcessServer) -> None:
     assert run(FORKED, server.uri) == "0\n"
 

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -204,10 +205,59 @@ def test_nothing_is_made_until_it_is_looked_at() -> None:
     assert best < 50e-6
     result = SearchResult(many)
     assert len(result[0]) == count
-    assert result[0]._items is None
+    assert not result[0]._is_made
 
 
 def _seconds(work: Any) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def test_results_are_lists_wherever_lists_are_wanted() -> None:
+    assert json.loads(json.dumps(found(key=[1, 2]))) == [{"key": 1}, {"key": 2}]
+    assert json.loads(json.dumps(SearchResult(hits(), 1)))[1] == [
+        {"key": 2, "distance": 1.5, "entity": {}}, {"key": 1, "distance": 2.5, "entity": {}},
+    ]  # fmt: skip
+    rows, more = found(key=[3, 1, 2]), found(key=[0])
+    assert isinstance(rows, list)
+    assert [row["key"] for row in rows + more] == [3, 1, 2, 0]
+    assert [row["key"] for row in [{"key": 9}] + found(key=[8])] == [9, 8]  # noqa: RUF005  that is what is asked here
+    assert [row["key"] for row in reversed(found(key=[1, 2]))] == [2, 1]
+    assert found(key=[1]) == [{"key": 1}]
+    assert [{"key": 1}] == found(key=[1]) == found(key=[1]) != found(key=[2])
+    rows.sort(key=lambda row: row["key"])
+    rows.append({"key": 7})
+    rows += more
+    assert [row["key"] for row in rows] == [1, 2, 3, 7, 0]
+    assert rows.pop() == {"key": 0}
+    assert len(rows) == 4
+    assert rows.to_arrow()["key"].to_pylist() == [3, 1, 2], "what was read stays as it was"
+    first = SearchResult(hits(text=list("abcde")))[0]
+    first.reverse()
+    assert [hit.id for hit in first] == [3, 5, 7]
+    assert first.ids == [7, 5, 3]
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))])
+@pytest.mark.parametrize("looked", [False, True])
+def test_copies_of_results_are_as_they_were(again: Any, looked: bool) -> None:
+    rows, result = found(key=[1, 2]), SearchResult(hits(text=list("abcde")), 1)
+    rows.extra["cost"] = 5
+    if looked:
+        rows.append({"key": 3})
+        result[0].pop()
+    assert again(rows) == rows
+    assert len(again(rows)) == len(rows)
+    assert again(rows).extra == {"cost": 5}
+    assert again(result) == result
+    assert again(result)[0] == result[0]
+    assert again(result)[1].distances == [1.5, 2.5]
+
+
+def test_compiled_code_that_reads_a_list_without_asking_it_is_told_to_have_it_made() -> None:
+    rows = found(key=[1, 2])
+    with pytest.raises(TypeError, match="CallMaterializeFirst"):
+        orjson.dumps(rows)
+    rows.materialize()
+    assert orjson.loads(orjson.dumps(rows)) == [{"key": 1}, {"key": 2}]

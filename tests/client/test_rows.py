@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,27 @@ def test_scalars_of_every_type_become_their_columns() -> None:
         column_of(single(DataType.BOOL), [1])
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (DataType.BOOL, pa.array([2])), (DataType.BOOL, pa.array([0.5])), (DataType.INT32, pa.array([True])),
+        (DataType.INT32, pa.array([1], pa.date32())), (DataType.INT64, pa.array([1], pa.timestamp("s"))),
+        (DataType.FLOAT, pa.array([True])), (DataType.INT64, pa.array([1.0])),
+    ],
+)  # fmt: skip
+def test_an_arrow_column_is_refused_where_a_list_of_its_values_is(kind: DataType, values: pa.Array) -> None:
+    with pytest.raises(errors.DataNotMatchException, match=rf"\{{x\}} field should be a {kind.name.lower()}"):
+        single(kind).batch(pa.table({"id": [1], "x": values}))
+
+
+def test_an_arrow_column_is_cast_where_nothing_is_lost() -> None:
+    for kind, values in (
+        (DataType.BOOL, pa.array(["true"])), (DataType.INT8, pa.array([1], pa.uint64())),
+        (DataType.INT64, pa.array([Decimal(1)])), (DataType.DOUBLE, pa.array([1])),
+    ):  # fmt: skip
+        assert single(kind).batch(pa.table({"id": [1], "x": values})).column("x").to_pylist() == [1]
+
+
 def test_json_takes_values_and_valid_json_texts() -> None:
     column = column_of(single(DataType.JSON), [{"a": np.int64(1)}, [1, 2], 3.5, '{"b": 2}', True])
     assert column.to_pylist() == [b'{"a":1}', b"[1,2]", b"3.5", b'{"b": 2}', b"true"]
@@ -447,6 +469,7 @@ def test_keys_in_filters_are_quoted() -> None:
     assert plain().filter_of([1, np.int64(2)]) == "id in [1, 2]"
     schema = CollectionSchema().add_field("key", DataType.VARCHAR, is_primary=True, max_length=9)
     assert plan_for(schema).filter_of(["a", 'b"c\\']) == 'key in ["a", "b\\"c\\\\"]'
+    assert plan_for(schema).filter_of(["a\r\n\tb"]) == r'key in ["a\r\n\tb"]'
 
 
 def test_large_batches_are_cut_by_their_weight() -> None:

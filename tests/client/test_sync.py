@@ -334,6 +334,7 @@ def test_a_method_that_does_not_exist_is_an_attribute_error(docs: MilvusClient) 
         (lambda c: c.create_index("c", c.prepare_index_params()), "IndexParams is empty"),
         (lambda c: c.load_partitions("c", []), "`partition_names` value"),
         (lambda c: c.list_collections(timeout=-1), "`timeout` value -1 is illegal"),
+        (lambda c: c.list_collections(timeout=float("nan")), "`timeout` value nan is illegal"),
         (lambda c: c.create_collection("c"), r"missing required argument: \[dimension\]"),
     ],
 )

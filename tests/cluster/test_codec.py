@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 import redkite.model
 from redkite import errors
+from redkite.cluster import codec
 from redkite.cluster.codec import _HITS, LARGEST_KEPT, MOST_KEPT, Codec
 from redkite.cluster.frames import join_frame, split_frame
 from redkite.cluster.network import Message, NotReached, Unanswered, WrongPeer
@@ -472,8 +473,19 @@ def test_a_message_with_something_behind_it_is_refused() -> None:
         Codec().decode(GOOD + b"x")
 
 
+def test_what_is_kept_takes_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters that name many keys come each once, and are long."""
+    monkeypatch.setattr(codec, "KEPT_BYTES", 50_000)
+    one, other = Codec(), Codec()
+    for at in range(40):
+        found = compile_filter(f"title in {[f'{at}-{n}' for n in range(300)]}", SCHEMA)
+        other.decode(one.encode(found))
+        assert sum(len(frame) for _, frame in one._sent.values()) <= 50_000
+        assert sum(map(len, other._received)) <= 50_000
+
+
 def test_another_version_of_the_protocol_says_so() -> None:
-    with pytest.raises(WrongPeer, match="version 200 of the protocol between nodes, this one 3"):
+    with pytest.raises(WrongPeer, match="version 200 of the protocol between nodes, this one 4"):
         Codec().decode(GOOD[:3] + bytes([200]) + GOOD[4:])
 
 

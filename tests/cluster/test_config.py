@@ -145,6 +145,29 @@ def test_a_wrong_value_is_refused_with_its_name_its_place_and_what_is_expected(
     assert message.format(path=path) in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("REDKITE_CLUSTER_QUERY", "\udcff", "query (environment REDKITE_CLUSTER_QUERY): it is no text in UTF-8"),
+        ("REDKITE_CLUSTER_STATE", "a\udcff", "state (environment REDKITE_CLUSTER_STATE): it is no text in UTF-8"),
+        ("REDKITE_PORT", "\udcff", "port (environment REDKITE_PORT): it is no text in UTF-8"),
+        ("REDKITE_CLUSTER_CACHE_BYTES", "9" * 400, "is more than any disk or memory has"),
+        ("REDKITE_MEMORY_LIMIT", "9" * 400, "is more than any disk or memory has"),
+    ],
+)
+def test_bytes_and_numbers_that_mean_nothing_are_refused_by_their_variable(name: str, value: str, message: str) -> None:
+    """A variable may hold any bytes; those that are no text come as halves of characters."""
+    with pytest.raises(ConfigError) as caught:
+        load(environment={name: value})
+    assert message in caught.value.message
+
+
+def test_a_section_of_yaml_has_names_for_keys(tmp_path: Path) -> None:
+    path = written(tmp_path, "settings: {1: 2}\n", "cluster.yaml")
+    with pytest.raises(ConfigError, match=r"\[settings\] in .*cluster.yaml has the key 1, which is no name"):
+        load(file=path, environment={})
+
+
 def test_a_misspelt_variable_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown environment variable REDKITE_CLUSTER_QUREY; did you mean"):
         load(environment={"REDKITE_CLUSTER_QUREY": "1"})

@@ -189,6 +189,19 @@ def test_a_data_node_that_cannot_be_reached_is_passed_over(world: World) -> None
     assert other.done == 1
 
 
+def test_work_that_could_not_be_given_is_not_counted_as_given(world: World) -> None:
+    """Else the node that it was meant for would be passed over from then on, for others that have more to do."""
+    world.data_node(2)
+    node = world.asker()
+
+    def no_number() -> int:
+        raise Unavailable("etcd does not answer")
+
+    node._new_id = no_number
+    assert node._done_elsewhere(lambda: StopWork(work_id=node._new_id()), always) is None
+    assert node._given == {}
+
+
 def test_when_every_data_node_fails_the_work_is_done_here(world: World) -> None:
     bench = world.data_node(2)
 

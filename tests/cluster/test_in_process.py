@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,7 @@ from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.types import ConsistencyLevel
+from redkite.storage.memory_broker import MemoryBroker
 
 
 @pytest.fixture
@@ -103,6 +106,59 @@ def test_a_proxy_that_is_cut_off_denies_nothing_that_others_may_have_made(engine
         engine.ask(1, rq.Delete(collection=NAME, filter="id == 1"))
     cut.mend()
     assert engine.count() == 3
+
+
+@pytest.mark.parametrize("level", [ConsistencyLevel.Strong, ConsistencyLevel.Session])
+def test_searches_of_several_shards_go_on_while_writes_wait_for_the_log(
+    engine: ClusterEngine, monkeypatch: pytest.MonkeyPatch, level: ConsistencyLevel
+) -> None:
+    made = fill(engine)
+    send, held = MemoryBroker.send, []
+    monkeypatch.setattr(MemoryBroker, "send", lambda *call: held.append(call))
+    with ThreadPoolExecutor(1) as client:
+        write = client.submit(engine.insert, range(200, 300), made[:100] + 9, range(100))
+        until(lambda: len(held) >= 2)  # a message of each shard
+        for proxy in (0, 1):
+            engine.proxy = proxy
+            found = engine.search(made[[11, 60]], 1, consistency_level=level)
+            assert found.ids.to_pylist() == [11, 60]
+            query = rq.Query(collection=NAME, output_fields=("count(*)",), consistency_level=level)
+            assert engine.call(query).rows.column(0).to_pylist() == [200]
+        assert not write.done(), "the log was waited for"
+        monkeypatch.undo()
+        for call in held:
+            send(*call)
+        write.result(60)
+    for proxy in (0, 1):
+        engine.proxy = proxy
+        assert engine.count() == 300
+
+
+def test_a_strong_search_has_what_was_answered_although_an_earlier_write_of_another_shard_waits(
+    engine: ClusterEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fill(engine)
+    send, held = MemoryBroker.send, []
+
+    def hold_one_topic(*call: Any) -> None:
+        if not held or held[0][1] == call[1]:
+            held.append(call)
+        else:
+            send(*call)
+
+    monkeypatch.setattr(MemoryBroker, "send", hold_one_topic)
+    keys = range(200, 216)
+    with ThreadPoolExecutor(len(keys) + 1) as clients:
+        writes = {key: clients.submit(engine.insert, [key], made[[key - 200]] + 9, [key]) for key in keys}
+        until(lambda: held and any(write.done() for write in writes.values()))
+        key = next(key for key, write in writes.items() if write.done())
+        search = clients.submit(engine.search, made[[key - 200]] + 9, 1, consistency_level=ConsistencyLevel.Strong)
+        wait([search], 0.3)
+        monkeypatch.undo()
+        for call in held:
+            send(*call)
+        assert search.result(60).ids.to_pylist() == [key]
+    assert engine.count() == 200 + len(keys)
 
 
 def test_rows_survive_the_kill_of_the_streaming_nodes_that_took_them(tmp_path: Path) -> None:

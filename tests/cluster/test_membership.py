@@ -165,6 +165,60 @@ def test_a_node_whose_lease_is_over_before_it_is_in_takes_another_and_gives_up_s
         assert len(over) == len(set(over)) == 3
 
 
+def cut_off(nodes, number=0):
+    """A node loses its lease, and can reach everybody again."""
+    nodes.backends[number].cut()
+    nodes.env.advance(2 * LEASE)
+    assert not nodes.members[number].is_alive
+    nodes.backends[number].mend()
+
+
+def claims(nodes, monkeypatch, then):
+    """Have something happen when node 1 has claimed its record, before it knows."""
+    coordination = nodes.backends[0].coordination
+    claim, seen = coordination.claim, []
+
+    def claimed(_, key, value, lease):
+        term = claim(key, value, lease)
+        if key == "nodes/1" and term is not None and not seen:
+            seen.append(lease)
+            then(lease)
+        return term
+
+    monkeypatch.setattr(type(coordination), "claim", claimed)
+    return seen
+
+
+def test_a_node_that_loses_its_lease_as_it_comes_back_comes_back_again(nodes, monkeypatch):
+    cut_off(nodes)
+    seen = claims(nodes, monkeypatch, lambda lease: lease._give_up("it has ended"))
+    for _ in range(20):
+        nodes.env.advance(LEASE)
+    assert len(seen) == 1
+    assert nodes.members[0].is_alive
+    assert nodes.seen() == [[1, 2, 3]] * 3
+
+
+def test_a_node_that_is_drained_as_it_comes_back_stays_drained(nodes, monkeypatch):
+    cut_off(nodes)
+    seen = claims(nodes, monkeypatch, lambda _: nodes.members[0].drain())
+    for _ in range(4):
+        nodes.env.advance(LEASE)
+    assert len(seen) == 1
+    assert nodes.members[0].is_alive
+    assert [member.node(1).draining for member in nodes.members] == [True] * 3
+
+
+def test_a_node_that_is_closed_as_it_comes_back_leaves_nothing_behind(nodes, monkeypatch):
+    cut_off(nodes)
+    seen = claims(nodes, monkeypatch, lambda _: nodes.members[0].close())
+    for _ in range(4):
+        nodes.env.advance(LEASE)
+    assert len(seen) == 1
+    assert not seen[0].is_held
+    assert nodes.seen()[1:] == [[2, 3]] * 2
+
+
 def test_waiting_for_who_lives_ends_where_nobody_answers(nodes):
     backends = nodes.world.backends(nodes.env, "late")
     backends.cut()

@@ -268,6 +268,19 @@ def test_a_channel_that_cannot_be_opened_is_tried_again_and_health_says_why():
     assert one.owning.health() == ()
 
 
+def test_a_channel_that_went_to_another_node_is_no_trouble_of_the_first_any_more():
+    cluster = Cluster()
+    one, two = cluster.node(1), cluster.node(2)
+    cluster.world.log.down = True
+    cluster.give(1)
+    assert one.owning.health() != ()
+    cluster.give(2)
+    cluster.world.log.down = False
+    cluster.rest(2)
+    assert two.owns
+    assert one.owning.health() == two.owning.health() == ()
+
+
 def test_a_log_that_cannot_be_read_any_more_is_given_up_and_health_says_why():
     cluster = Cluster()
     one = cluster.node(1)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.cluster.clusters import ClusterEngine
 from tests.engine import DIM, NAME
 
+from redkite.cluster.local_network import LocalRemote
+from redkite.cluster.network import ASK_SECONDS
+from redkite.cluster.paging import NextPage
+from redkite.cluster.shards.reading import READ_SECONDS
 from redkite.errors import InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
@@ -61,6 +66,25 @@ def test_the_newest_token_is_enough_when_the_proxy_that_gave_it_has_gone(engine:
     assert len(set(keys)) == 21
     # Where the first token is all there is, rows of equal score are left out, and none comes twice.
     assert len(page(engine, 1, first.page.token, first.page.last_bound).ids) == 0
+
+
+def test_a_page_may_take_the_other_proxy_as_long_as_a_read_may(
+    engine: ClusterEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is slow is not one that has gone: whoever answers instead does not know where the last page ended."""
+    first = page(engine, 2, "", None)
+    assert first.page is not None
+    given: list[float] = []
+    ask = LocalRemote.ask_soon
+
+    def asked(remote: LocalRemote, message: Any, timeout: float | None = None) -> Any:
+        if isinstance(message, NextPage):
+            given.append(ASK_SECONDS if timeout is None else timeout)
+        return ask(remote, message, timeout)
+
+    monkeypatch.setattr(LocalRemote, "ask_soon", asked)
+    page(engine, 0, first.page.token, first.page.last_bound)
+    assert given == [READ_SECONDS]
 
 
 def test_what_is_no_token_is_refused(engine: ClusterEngine) -> None:

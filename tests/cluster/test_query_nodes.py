@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_a_drained_node_is_emptied_without_a_failed_read(cluster: Any) -> None:
     reader = two.env.tasks.executor("reader", 2)
     reading = [reader.submit(read), reader.submit(read)]
     role = two.roles.pop(10)
-    assert role.drain(20)
+    role.drain(20)
     role.close()
     time.sleep(0.2)
     stop = True
@@ -270,6 +271,44 @@ def test_who_waits_for_a_segment_to_be_opened_waits_on_for_no_message_that_was_l
     everywhere_right(one, vectors)
 
 
+def test_segments_that_take_long_to_open_keep_those_of_other_shards_from_no_node(
+    cluster: Any, gate: threading.Event
+) -> None:
+    """A large collection is loaded, and balanced, while a query node dies: what that one served is placed meanwhile."""
+
+    class Slow:
+        def place(self) -> None:
+            gate.wait()
+
+    class Quick:
+        def place(self) -> None:
+            """It has nothing to open."""
+
+    one = cluster(nodes=1)
+    slow = [Slow() for _ in range(6)]
+    for shard in slow:
+        one.nodes.place_soon(shard)
+    one.nodes.place_soon(Quick()).result(20)
+
+
+def test_segments_are_moved_in_one_round_of_balance_at_a_time(
+    cluster: Any, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = cluster(nodes=1)
+    rounds: list[int] = []
+
+    def slow() -> None:
+        rounds.append(1)
+        gate.wait()
+
+    monkeypatch.setattr(one.nodes, "balance", slow)
+    for _ in range(5 * peers.BALANCE_BEATS):
+        one.nodes._beat()
+    until(lambda: bool(rounds))
+    assert len(rounds) == 1
+    gate.set()
+
+
 def test_what_has_just_been_loaded_is_read_whole_or_not_at_all(cluster: Any) -> None:
     two = cluster(nodes=2)
     vectors = two.filled()
@@ -294,7 +333,7 @@ def test_whatever_nodes_do_no_row_is_lost_and_every_replica_is_whole_again(clust
             three.kill(chance.choice(sorted(three.roles)))
         elif what == "drain" and len(three.roles) > 2:
             role = three.roles.pop(chance.choice(sorted(three.roles)))
-            assert role.drain(20)
+            role.drain(20)
             role.close()
         elif what == "write":
             engine.insert(range(1000 * turn + 1000, 1000 * turn + 1010), vectors[:10], range(10))

@@ -321,12 +321,13 @@ def _query_plan(pair: Pair) -> Any:
     )  # fmt: skip
 
 
-def test_a_read_at_a_timestamp_waits_for_the_writes_before_it(lone: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_at_a_timestamp_waits_for_the_writes_before_it(lone: Pair) -> None:
     meta = lone.far.root.all_collections()[0]
     own = lone.engine.database.topology.shards(meta)[0]
     assert isinstance(own, Shard)
     logged: Future[int] = Future()
-    monkeypatch.setattr(own, "_last", logged)  # a write that has its timestamp, and is not applied yet
+    before = lone.oracle.now()
+    own._under_way.log(lone.oracle.allocate(), lambda: logged)  # and is not applied yet
     far = lone.far.shards(meta)[0]
     found: list[int] = []
     reader = threading.Thread(target=lambda: found.append(far.query(_query_plan(lone), lone.oracle.now())[0]))
@@ -334,6 +335,7 @@ def test_a_read_at_a_timestamp_waits_for_the_writes_before_it(lone: Pair, monkey
     time.sleep(0.1)
     assert not found
     assert far.query(_query_plan(lone))[1][0].count == 20, "a read of what there is does not wait"
+    assert far.query(_query_plan(lone), before)[1][0].count == 20, "nor one of a moment before"
     logged.set_result(1)
     reader.join(60)
     assert len(found) == 1

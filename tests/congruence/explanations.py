@@ -97,7 +97,7 @@ _REST = (
 
 _OLDER = (
     *_all(f"{_OLD}|pymilvus 2.6", "This version has no such method, argument or type.", (_ANY, _ANY),
-          there="not offered: |stopped: DataType|no attribute 'add_function'"),
+          there="not offered: |stopped: DataType|stopped: NotOffered|no attribute 'add_function'"),
     *_all(f"{_OLD}|pymilvus 2.6", "Follows from what this version could not ask before.",
           ("fields_that_come_later", "insert: with it|query*"), ("collections_renamed_and_emptied", "query: emptied"),
           ("parts_of_rows_changed", _ANY)),
@@ -141,7 +141,8 @@ _MILVUS = (
     *_all(_235, "Follows from what 2.3.5 does not have.",
           ("every_property_of_a_schema|fields_that_come_later|values_that_are_null|parts_of_rows_changed", _ANY),
           ("databases", "describe_collection: missing in it|drop_database: not empty"),
-          ("collections_renamed_and_emptied", "query: emptied"), ("filters_with_values_apart", "delete|query"),
+          ("filters_with_sets_as_bytes", "query: what is left"), ("collections_renamed_and_emptied", "query: emptied"),
+          ("filters_with_values_apart", "delete|query"),
           ("users_and_roles", "describe_role*|drop_role*|revoke_role"),
           ("users_by_message", "SelectGrant|DropRole*|SelectRole*|OperateUserRole*"),
           ("indexes", "*"), ("fields_that_may_be_null_in_schemas", "describe_collection")),

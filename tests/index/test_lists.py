@@ -16,7 +16,7 @@ from tests.index.list_vectors import (
     starts_of,
 )
 
-from redkite.index.base import NO_ROW
+from redkite.index.base import NO_ROW, VectorIndex
 from redkite.index.lists import ListColumn, VectorLists
 from redkite.index.registry import build, open_index
 from redkite.model.halves import to_bfloat16
@@ -124,7 +124,7 @@ FIELD = FieldSchema(
 ROWS, K = 3_000, 10
 KINDS = [
     ("HNSW", {"M": "16", "efConstruction": "120"}, {"ef": 128}, 0.9),
-    ("HNSW_SQ", {"M": "16", "sq_type": "SQ8"}, {"ef": 128}, 0.9),
+    ("HNSW_SQ", {"M": "16", "efConstruction": "120", "sq_type": "SQ8"}, {"ef": 128}, 0.9),
     ("IVF_FLAT", {"nlist": "64"}, {"nprobe": 16}, 0.9),
     ("IVF_SQ8", {"nlist": "64"}, {"nprobe": 16}, 0.9),
     ("IVF_RABITQ", {"nlist": "64"}, {"nprobe": 24, "refine_k": 4}, 0.85),
@@ -141,6 +141,17 @@ def clustered() -> tuple[ListColumn, VectorLists]:
 
 def spec_of(kind: str, metric: Metric, given: dict[str, str]) -> IndexSpec:
     return check_index(FIELD, {"index_type": kind, "metric_type": str(metric), **given})
+
+
+_STORED: dict[tuple[str, Metric, tuple[tuple[str, str], ...]], bytes] = {}
+
+
+def opened(kind: str, metric: Metric, given: dict[str, str], column: ListColumn) -> tuple[IndexSpec, VectorIndex]:
+    """The index over `clustered`, built once for all tests that want it."""
+    spec, key = spec_of(kind, metric, given), (kind, metric, tuple(given.items()))
+    if key not in _STORED:
+        _STORED[key] = build(spec, column, lambda: True, 1)
+    return spec, open_index(spec, None, _STORED[key], column)
 
 
 def recall(found: np.ndarray, true: np.ndarray) -> float:
@@ -161,8 +172,7 @@ def test_an_index_over_elements_finds_the_rows_that_comparing_all_finds(
     clustered: tuple[ListColumn, VectorLists],
 ) -> None:  # fmt: skip
     column, queries = clustered
-    spec = spec_of(kind, metric, given)
-    index = open_index(spec, None, build(spec, column, lambda: True, 1), column)
+    spec, index = opened(kind, metric, given, column)
     assert (index.rows, index.metric, index.approximate) == (ROWS, metric, True)
     _, true = column.search(queries, K, metric)
     _, candidates = index.search(queries, K, check_search_params(spec, params, K), None)
@@ -177,8 +187,7 @@ def test_an_index_over_elements_keeps_to_the_allowed_rows(
     share: float, clustered: tuple[ListColumn, VectorLists]
 ) -> None:
     column, queries = clustered
-    spec = spec_of("HNSW", Metric.MAX_SIM_COSINE, {})
-    index = open_index(spec, None, build(spec, column, lambda: True, 1), column)
+    spec, index = opened("HNSW", Metric.MAX_SIM_COSINE, KINDS[0][1], column)
     mask = np.random.default_rng(5).random(ROWS) < share
     bitmap = np.packbits(mask, bitorder="little")
     _, candidates = index.search(queries, K, check_search_params(spec, {"ef": 128}, K), bitmap)

@@ -33,7 +33,7 @@ CASES: list[Case] = [
     ("HNSW_SQ", {**GRAPH, "sq_type": "SQ8"}, {"ef": 64}, 0.97),
     ("HNSW_SQ", {**GRAPH, "sq_type": "SQ4U"}, {"ef": 64}, 0.95),
     ("HNSW_PQ", {**GRAPH, "m": 8, "nbits": 8}, {"ef": 96}, 0.95),
-    ("HNSW_PRQ", {**GRAPH, "m": 4, "nrq": 2, "nbits": 6}, {"ef": 160}, 0.93),
+    ("HNSW_PRQ", {**GRAPH, "m": 4, "nrq": 2, "nbits": 5}, {"ef": 160}, 0.93),
     ("ANNOY", {"n_trees": 8}, {"ef": 80}, 0.97),
 ]
 """Index type, how it is built, how it is searched, and the recall it may not be below."""
@@ -50,15 +50,28 @@ def queries(data: np.ndarray) -> np.ndarray:
     return near(data, QUERIES)
 
 
+_STORED: dict[tuple[Any, ...], bytes] = {}
 _MADE: dict[tuple[Any, ...], VectorIndex] = {}
 
 
+def key_of(kind: str, build: Params, column: DenseColumn, metric: Metric) -> tuple[Any, ...]:
+    return (kind, *build.items(), metric, type(column), column.matrix.tobytes())
+
+
+def stored(kind: str, build: Params, column: DenseColumn, metric: Metric) -> bytes:
+    """The bytes of the index, built once for all tests that want it."""
+    key = key_of(kind, build, column, metric)
+    if key not in _STORED:
+        _STORED[key] = registry.build(IndexSpec(index_type=kind, metric=metric, build=build), column, lambda: True, 2)
+    return _STORED[key]
+
+
 def made(kind: str, build: Params, column: DenseColumn, metric: Metric) -> VectorIndex:
-    """The index, built once for all tests that want it."""
-    key = (kind, *build.items(), metric, type(column), column.matrix.tobytes())
+    """The index, opened once for all tests that want it."""
+    key = key_of(kind, build, column, metric)
     if key not in _MADE:
         spec = IndexSpec(index_type=kind, metric=metric, build=build)
-        _MADE[key] = registry.open_index(spec, None, registry.build(spec, column, lambda: True, 2), column)
+        _MADE[key] = registry.open_index(spec, None, stored(kind, build, column, metric), column)
     return _MADE[key]
 
 
@@ -185,7 +198,7 @@ def test_a_wider_list_of_candidates_finds_more(data: np.ndarray, queries: np.nda
         ("HNSW_SQ", {**GRAPH, "sq_type": "SQ4U"}, {**GRAPH, "sq_type": "SQ6"}),
         ("HNSW_SQ", {**GRAPH, "sq_type": "SQ8"}, {**GRAPH, "sq_type": "BF16"}),
         ("HNSW_PQ", {**GRAPH, "m": 4, "nbits": 6}, {**GRAPH, "m": 16, "nbits": 6}),
-        ("HNSW_PRQ", {**GRAPH, "m": 2, "nrq": 1, "nbits": 6}, {**GRAPH, "m": 2, "nrq": 4, "nbits": 6}),
+        ("HNSW_PRQ", {**GRAPH, "m": 2, "nrq": 1, "nbits": 4}, {**GRAPH, "m": 2, "nrq": 4, "nbits": 4}),
         ("IVF_SQ8", {**LISTS}, {**LISTS, "refine": True, "refine_type": "SQ6"}),
         ("IVF_SQ8", {**LISTS, "refine": True, "refine_type": "SQ6"}, {**LISTS, "refine": True, "refine_type": "SQ8"}),
         ("HNSW_PQ", COARSE, {**COARSE, "refine": True, "refine_type": "FP16"}),
@@ -193,11 +206,8 @@ def test_a_wider_list_of_candidates_finds_more(data: np.ndarray, queries: np.nda
     ],
 )  # fmt: skip
 def test_finer_codes_take_more_room(kind: str, smaller: Params, larger: Params, data: np.ndarray) -> None:
-    column = FloatColumn(data[:2500])
-    sizes = [
-        len(registry.build(IndexSpec(index_type=kind, metric=Metric.L2, build=build), column, lambda: True, 2))
-        for build in (smaller, larger)
-    ]
+    column = FloatColumn(data[:1000])
+    sizes = [len(stored(kind, build, column, Metric.L2)) for build in (smaller, larger)]
     assert sizes[0] < sizes[1]
 
 
@@ -265,7 +275,7 @@ def test_few_rows_are_indexed_too(
 
 def test_rows_that_are_all_alike_are_indexed() -> None:
     """All but one of the lists are empty then; a search that meets only those says so by finding no row."""
-    column = FloatColumn(np.ones((2000, DIM), np.float32))
+    column = FloatColumn(np.ones((1000, DIM), np.float32))
     for kind, build, params, _ in CASES:
         found = answers(made(kind, build, column, Metric.COSINE), column, column.matrix[:2], params)
         assert found.shape == (2, K), kind
@@ -291,18 +301,18 @@ def test_a_build_stops_when_it_is_no_longer_wanted(
 def test_a_mapped_index_answers_as_the_one_in_memory(
     kind: str, build: Params, params: Params, floor: float, data: np.ndarray, queries: np.ndarray, tmp_path: Any
 ) -> None:
-    column = FloatColumn(data[:2500])
+    column = FloatColumn(data)
     spec = IndexSpec(index_type=kind, metric=Metric.L2, build=build)
-    stored = registry.build(spec, column, lambda: True, 2)
+    written = stored(kind, build, column, Metric.L2)
     path = tmp_path / "index"
-    path.write_bytes(stored)
-    mapped = registry.open_index(spec, str(path), stored, column)
-    copied = registry.open_index(spec, None, stored, column)
+    path.write_bytes(written)
+    mapped = registry.open_index(spec, str(path), written, column)
+    copied = registry.open_index(spec, None, written, column)
     np.testing.assert_array_equal(
         mapped.search(queries, K, params, None)[1], copied.search(queries, K, params, None)[1]
     )
-    assert 0 < mapped.memory() <= 2 * len(stored)
-    assert registry.build_bytes(spec, len(column), DIM) >= len(stored)
+    assert 0 < mapped.memory() <= 2 * len(written)
+    assert registry.build_bytes(spec, len(column), DIM) >= len(written)
 
 
 def test_more_rows_than_there_are_may_be_asked(data: np.ndarray) -> None:

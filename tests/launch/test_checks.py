@@ -68,10 +68,14 @@ def test_certificates_that_are_not_valid_now_are_an_error_at_the_start(
         before_start(config(tmp_path, files), "proxy")
 
 
-def test_only_query_nodes_keep_copies_and_proxies_touch_no_objects(tmp_path: Path) -> None:
-    assert set(folders_of(config(tmp_path), "query")) == {"state", "cache_path", "objects"}
+def test_nodes_that_read_objects_keep_copies_and_proxies_touch_none(tmp_path: Path) -> None:
+    far = ClusterConfig(objects="s3://bucket")
+    for role in ("query", "streaming"):
+        assert set(folders_of(far, role)) == {"state", "cache_path"}
+        assert set(folders_of(config(tmp_path), role)) == {"state", "objects"}, "a folder is read where it is"
+    for role in ("proxy", "coordinator", "data"):
+        assert set(folders_of(far, role)) == {"state"}
     assert set(folders_of(config(tmp_path), "proxy")) == {"state"}
-    assert set(folders_of(ClusterConfig(), "streaming")) == {"state"}
 
 
 def test_parts_that_stop_answering_are_told_while_a_node_runs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from tests.launch.fakes import FakeRuntime
 from redkite import cli
 from redkite.cluster.config import ClusterConfig, encode
 from redkite.launch import commands, local
+from redkite.launch.brokers import Kafka
 from redkite.launch.local import resolve
-from redkite.launch.parts import Etcd, FolderObjects, Part, free_ports
-from redkite.launch.state import Runs, State
+from redkite.launch.parts import Etcd, FolderObjects, free_ports
+from redkite.launch.state import Runs, State, Wanted
 
 
 def written(folder: Path, text: str, name: str = "cluster.toml") -> str:
@@ -31,13 +33,17 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return status, out, err
 
 
-class NeedyPart(Part):
+class NeedyPart(FolderObjects):
     """A part that this machine does not have."""
 
     name = "Kafka"
 
     def missing(self) -> list[str]:
         return ["Kafka needs Java 17: apt install java"]
+
+    @property
+    def is_running(self) -> bool:
+        return False
 
 
 def test_a_right_config_is_shown_with_where_each_value_is_from(
@@ -97,6 +103,37 @@ def test_parts_that_the_config_names_are_used_and_not_started(tmp_path: Path) ->
     assert found.objects == str(tmp_path / "parts" / "objects")
 
 
+def brought_up(folder: Path, *changes: str, config: str = "") -> tuple[ClusterConfig, tuple[str, ...]]:
+    """The config that `up --local` writes, and its parts."""
+    parsed = argparse.Namespace(
+        changes=changes, state=str(folder), config=config, port=None, local=True, log="", objects=""
+    )
+    state, found, parts = commands._resolved(parsed, ray_head=False)
+    state.make()
+    state.write_config(found)
+    state.change(lambda _: Wanted(parts=parts))
+    return found, parts
+
+
+def test_a_cluster_that_is_brought_up_again_is_as_it_was_but_for_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Etcd, "missing", lambda _: [])
+    monkeypatch.setattr(Kafka, "missing", lambda _: [])
+    folder = tmp_path / "state"
+    first, _ = brought_up(folder, "query=3", "pchannels=2", "name=shop")
+    again, parts = brought_up(folder, "streaming=4")
+    assert again == msgspec.structs.replace(first, streaming=4)
+    assert parts == ("etcd", "kafka", "objects")
+    monkeypatch.setenv("REDKITE_CLUSTER_QUERY", "5")
+    monkeypatch.setenv("REDKITE_SEAL_ROWS", "1234")
+    once_more, _ = brought_up(folder)
+    assert (once_more.query, once_more.streaming, once_more.settings.seal_rows) == (5, 4, 1234)
+    named = written(tmp_path, f"data = 7\netcd = ['{first.etcd[0]}']\n")
+    with_file, _ = brought_up(folder, config=named)
+    assert (with_file.data, with_file.query, with_file.pchannels) == (7, 5, ClusterConfig().pchannels)
+
+
 def test_the_parts_of_a_folder_keep_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Etcd, "missing", lambda _: [])
     first, _ = resolve(State(tmp_path), ClusterConfig(), {"log", "objects"}, "", "folder")
@@ -111,6 +148,7 @@ def test_the_parts_of_a_folder_keep_their_places(tmp_path: Path, monkeypatch: py
         (("--set", "query", "--local"), "--set query: expected KEY=VALUE"),
         (("--set", "querry=3", "--local"), "did you mean query?"),
         (("--log", "pulsar"), "--log goes with --local"),
+        (("--objects", "s3"), "--objects goes with --local"),
         (("--runtime", "processes", "--ray-address", "auto"), "--ray-address goes with --runtime ray"),
     ],
 )

@@ -91,6 +91,10 @@ def test_nodes_that_were_killed_a_moment_ago_keep_nobody_out(place: Place) -> No
     join(place)
 
 
+def test_a_record_that_cannot_be_read_keeps_nobody_out(place: Place, tmp_path: Path) -> None:
+    greet({"nodes/9": b'{"node_id":"nine"}'}, place.network(2))
+
+
 def test_nodes_of_another_protocol_are_not_asked(place: Place) -> None:
     place.known(1, "nowhere", protocol=10_000)
     join(place)

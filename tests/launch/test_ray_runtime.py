@@ -168,6 +168,15 @@ def test_of_what_ray_says_one_line_is_told(ray: FakeRay) -> None:
     assert told.value.message == "Ray at auto cannot be reached: could not find Ray"
 
 
+def test_an_error_of_ray_without_words_is_told_by_its_name(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(**_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(ray, "init", silent)
+    with pytest.raises(Unavailable, match="Ray at auto cannot be reached: TimeoutError"):
+        RayRuntime(CONFIG, "auto")
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidParameter, match=r"pip install 'redkite\[ray\]'"):
@@ -187,6 +196,32 @@ def test_an_actor_is_there_at_once_and_tries_until_its_node_can_be(ray: FakeRay,
     assert described(node).error == ""
     assert (described(node).node_id, described(node).address) == (7, "127.0.0.1:5")
     assert nodes[-1].address == "127.0.0.1:0"
+    node.end()
+
+
+def test_the_ports_of_a_proxy_that_could_not_be_started_are_given_back(
+    ray: FakeRay, nodes: list[FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next try would find the port of its metrics taken, and have clients come to who does not answer."""
+    made: list[FakeDoors] = []
+
+    class FakeDoors:
+        def __init__(self, node: FakeNode) -> None:
+            self.node, self.closed = node, 0
+            made.append(self)
+
+        async def open(self) -> None:
+            self.node.start()
+
+        async def close(self) -> None:
+            self.closed += 1
+            self.node.close()
+
+    monkeypatch.setattr(ray_runtime, "Doors", FakeDoors)
+    FakeNode.failures = [Unavailable("etcd does not answer")] * 2
+    node = RayNode(encode(CONFIG), "proxy-1", "proxy")
+    until(lambda: described(node).stage == "ready")
+    assert [(one.closed, one.node.closed) for one in made] == [(1, True), (1, True), (0, False)]
     node.end()
 
 

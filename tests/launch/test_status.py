@@ -30,6 +30,7 @@ class FakeRole:
     reasons: tuple[str, ...] = ()
     drained: int = 0
     failing: str = ""
+    broken: bool = False
 
     def start(self) -> None:
         """It is there."""
@@ -41,6 +42,8 @@ class FakeRole:
         self.drained += 1
         if self.failing:
             raise StorageError(self.failing)
+        if self.broken:
+            raise RuntimeError("a mistake")
 
     def close(self) -> None:
         """Nothing is held."""
@@ -173,6 +176,18 @@ def test_why_a_node_could_not_hand_over_is_told(whole: World) -> None:
     whole.roles[3].failing = "nobody takes it"
     with pytest.raises(Unavailable, match="could not hand over everything: nobody takes it"):
         whole.watcher.drain("3", 5, print)
+
+
+def test_a_mistake_while_a_node_hands_over_is_not_taken_for_the_end(whole: World) -> None:
+    whole.roles[3].broken = True
+    with pytest.raises(Unavailable, match="could not hand over everything: RuntimeError: a mistake"):
+        whole.watcher.drain("3", 5, print)
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(whole: World) -> None:
+    lease = whole.backends.coordination.lease(3.0)
+    whole.backends.coordination.put("nodes/9", b'{"node_id":"nine"}', lease)
+    assert [node.node_id for node in whole.watcher.status().nodes] == [1, 2, 3, 4]
 
 
 def test_status_is_one_json_object_that_comes_back_as_it_was(whole: World) -> None:

@@ -19,7 +19,7 @@ from redkite.launch import supervisor
 from redkite.launch.child import ProcessId, start
 from redkite.launch.facts import NodeFacts
 from redkite.launch.local_runtime import LocalRuntime
-from redkite.launch.parts import Part, RayHead
+from redkite.launch.parts import RayHead, Server
 from redkite.launch.state import State, Wanted
 from redkite.launch.supervisor import Supervisor, supervise
 
@@ -146,6 +146,56 @@ def test_the_next_supervisor_takes_over_what_the_one_before_has_started(machine:
     assert len(machine.started) == 1
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_node_is_noted_as_soon_as_it_is_started(machine: Machine) -> None:
+    """A supervisor may be killed at any moment, and the next one must not start a second node in a place."""
+    machine.want(query_1="query", query_2="query")
+    launch = machine.launch
+
+    def killed(name: str, role: Role) -> ProcessId:
+        if machine.started:
+            raise Killed
+        return launch(name, role)
+
+    machine.supervisor._launch = killed
+    with pytest.raises(Killed):
+        machine.supervisor.round()
+    machine.supervisor = machine.another()
+    machine.supervisor.round()
+    assert sorted(name for name, _ in machine.started) == ["query-1", "query-2"]
+
+
+def test_a_full_disk_is_said_once_and_is_not_the_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.want(query_1="query")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(State, "write_present", full)
+    assert machine.supervisor.look()
+    assert machine.supervisor.look()
+    said = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
+    assert said == [f"{machine.state.folder} cannot be kept: No space left on device"]
+    monkeypatch.undo()
+    assert machine.supervisor.look()
+    assert [name for name, _ in machine.started] == ["query-1"]
+    assert machine.stage("query-1") == "starting"
+
+
+def test_a_part_whose_notes_cannot_be_read_is_a_fault_and_not_the_end(machine: Machine) -> None:
+    machine.state.change(lambda _: Wanted(parts=("etcd",), nodes={"query-1": "query"}))
+    machine.state.part("etcd").mkdir()
+    (machine.state.part("etcd") / "part.json").write_text("{")
+    assert machine.supervisor.round()
+    assert "part.json cannot be read" in machine.state.present().parts["etcd"]
+    assert machine.started == []
+
+
 def test_a_process_that_got_the_id_of_another_is_not_taken_for_it() -> None:
     me = ProcessId(os.getpid(), 1)
     assert not me.is_alive
@@ -223,7 +273,7 @@ def test_without_files_nothing_is_wanted(tmp_path: Path) -> None:
     assert not State(tmp_path).exists
 
 
-class Quiet(Part):
+class Quiet(Server):
     """A part that answers at once; one that starts nodes says what it was begun with."""
 
     port_count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -12,15 +13,16 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client, StdioServerParameters
 from tests.servers import ProcessServer
 
 import redkite
 from redkite.client import AsyncMilvusClient
-from redkite.mcp.main import make_server
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 READS = {
     "milvus_list_collections", "milvus_get_collection_info", "milvus_query", "milvus_text_search",
@@ -46,6 +48,10 @@ def uri(request: pytest.FixtureRequest, server: ProcessServer, tmp_path: Path) -
 
 @asynccontextmanager
 async def session(uri: str, *, read_only: bool = False) -> AsyncIterator[Client]:
+    from mcp import Client
+
+    from redkite.mcp.main import make_server
+
     client = AsyncMilvusClient(uri)
     try:
         async with Client(make_server(client, read_only=read_only)) as agent:
@@ -114,6 +120,24 @@ async def test_an_agent_searches_by_words_and_by_both(uri: str) -> None:
     client.close()
 
 
+async def test_an_agent_sees_keys_and_distances_whatever_the_fields_are_called(uri: str) -> None:
+    with redkite.MilvusClient(uri) as client:
+        client.create_collection("odd", dimension=2, primary_field_name="key", metric_type="L2")
+        row = {"key": 5, "vector": [1.0, 2.0]}
+        client.insert("odd", [row, {"key": 6, "vector": [1.0, 4.0], "id": 77, "distance": "far"}])
+        async with session(uri, read_only=True) as agent:
+            near = await ask(agent, "milvus_vector_search", collection_name="odd", vector=[1, 2], metric_type="L2")
+            counted = await ask(
+                agent, "milvus_query", collection_name="odd", filter_expr="", output_fields=["count(*)"]
+            )
+        client.drop_collection("odd")
+    first, second = map(json.loads, near.split("\n\n")[1:])
+    assert first == {"id": 5, "distance": 0.0, **row}
+    assert (second["id"], second["distance"]) == (6, 4.0)
+    assert (second["entity"]["id"], second["entity"]["distance"]) == (77, "far")
+    assert counted.endswith('{"count(*)":2}')
+
+
 async def test_what_goes_wrong_is_told_where_the_model_reads_it(uri: str) -> None:
     async with session(uri) as agent:
         missing = await ask(agent, "milvus_query", collection_name="nothing", filter_expr="id == 3")
@@ -127,6 +151,14 @@ async def test_what_goes_wrong_is_told_where_the_model_reads_it(uri: str) -> Non
         assert odd.startswith("Error: there is no field type BIRD")
         named = await ask(agent, "milvus_create_collection", collection_name="x", field_schema=[{"type": "INT64"}])
         assert named.startswith("Error: KeyError")
+        number = await ask(
+            agent, "milvus_create_collection", collection_name="x", field_schema=[{"name": "a", "type": 5}]
+        )
+        assert number.startswith("Error: there is no field type 5")
+        index = [{"field_name": "vector"}]
+        lost = await ask(agent, "milvus_create_collection", collection_name="x", index_params=index)
+        assert lost.startswith("Error: index_params go with field_schema")
+        assert "no collections" in await ask(agent, "milvus_list_collections")
 
 
 async def test_only_reads_are_offered_when_nothing_may_change(uri: str) -> None:
@@ -153,6 +185,8 @@ async def test_an_agent_changes_to_another_database(server: ProcessServer) -> No
 
 
 async def test_the_command_speaks_over_standard_input_and_output(tmp_path: Path) -> None:
+    from mcp import Client, StdioServerParameters
+
     command = StdioServerParameters(
         command=sys.executable,
         args=["-m", "redkite", "mcp", "--read-only"],
@@ -163,6 +197,8 @@ async def test_the_command_speaks_over_standard_input_and_output(tmp_path: Path)
 
 
 async def test_the_command_speaks_over_http(server: ProcessServer) -> None:
+    from mcp import Client
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

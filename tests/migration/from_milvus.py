@@ -101,6 +101,16 @@ def wait_for(uri: str) -> None:
             return
 
 
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Milvus takes its time to stop, and what it would still write is thrown away with its folder."""
+    child.terminate()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="interpreter whose environment has the package milvus")
@@ -125,8 +135,7 @@ def main() -> int:
             return status
         finally:
             if child is not None:
-                child.terminate()
-                child.wait(60)
+                end(child)
 
 
 if __name__ == "__main__":

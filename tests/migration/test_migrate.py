@@ -296,18 +296,20 @@ def test_a_folder_of_parquet_files_is_a_collection(here: Path) -> None:
     assert row["when"] == "1970-01-01T00:00:45Z"
 
 
+@pytest.mark.parametrize("portions", [3, 6], ids=["in the middle", "behind the last row"])
 def test_rows_without_a_key_get_keys_and_are_not_doubled_when_a_migration_goes_on(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch, portions: int
 ) -> None:
     write_parquet(here / "birds")
     for path in (here / "birds").iterdir():
         pq.write_table(pq.read_table(path).drop_columns(["id"]), path)
     with monkeypatch.context() as patched:
-        cut_after(patched, 3, noted=False)
+        cut_after(patched, portions, noted=False)
         with pytest.raises(Cut):
             migrate("birds", "to.db", batch=10)
     report = migrate("birds", "to.db", batch=10)
-    assert report.outcomes[0].stored == 60
+    assert report.outcomes[0].rows == report.outcomes[0].stored == 60
+    assert report.is_whole
     assert sorted(row["name"] for row in rows_of("./to.db", "birds")) == sorted(f"n{n}" for n in range(60))
 
 

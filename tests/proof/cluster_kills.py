@@ -46,7 +46,9 @@ class Trial:
     victim: str
     action: str
     searches_out: float
-    """The longest time without an answered search, in seconds."""
+    """The longest time without an answered search at Bounded, in seconds; …"""
+    strong_out: float
+    """… at Strong."""
     writes_out: float
     definitions_out: float
     search_errors: int
@@ -60,15 +62,15 @@ class Trial:
     def line(self) -> str:
         wrong = "; ".join(self.wrong[:3]) or "nothing"
         return (
-            f"| {self.victim} | {self.action} | {self.searches_out:.2f} | {self.writes_out:.2f} | "
-            f"{self.definitions_out:.2f} | "
+            f"| {self.victim} | {self.action} | {self.searches_out:.2f} | {self.strong_out:.2f} | "
+            f"{self.writes_out:.2f} | {self.definitions_out:.2f} | "
             f"{self.search_errors} | {self.write_errors} | {self.operations} | {wrong} |"
         )
 
 
 HEAD = (
-    "| who | what | searches out, s | writes out, s | definitions out, s | searches failed | writes failed | "
-    "operations | wrong |\n|---|---|---|---|---|---|---|---|---|"
+    "| who | what | searches out, s | at Strong, s | writes out, s | definitions out, s | searches failed | "
+    "writes failed | operations | wrong |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -99,10 +101,11 @@ class Proof:
         heal(victim)
         time.sleep(10.0)
         until = world.now
-        searches, writes = self.load.searches, self.load.writes
+        searches, strong, writes = self.load.searches, self.load.strong, self.load.writes
         failed, refused = searches.errors(since, until), writes.errors(since, until)
-        wrong = [*searches.wrong]
+        wrong = [*searches.wrong, *strong.wrong]
         searches.wrong.clear()
+        strong.wrong.clear()
         allowed = ALLOWED.get(role, ALLOWED_ELSE)
         out = searches.outage(since, until)
         if role not in rig.parts and out > allowed:
@@ -110,8 +113,8 @@ class Proof:
         count = len(self.load.history.operations)
         sample = (failed or refused or [""])[-1]
         return Trial(
-            role, victim, action, out, writes.outage(since, until), self.load.definitions.outage(since, until),
-            len(failed), len(refused), count, wrong, sample,
+            role, victim, action, out, strong.outage(since, until), writes.outage(since, until),
+            self.load.definitions.outage(since, until), len(failed), len(refused), count, wrong, sample,
         )  # fmt: skip
 
     def judge(self) -> list[str]:
@@ -131,11 +134,12 @@ class Proof:
 
 def summary(done: list[Trial]) -> Iterator[str]:
     """Least, middle and most of each kind of blow, in seconds."""
-    yield "| who | what | blows | searches out | writes out | definitions out |\n|---|---|---:|---|---|---|"
+    yield "| who | what | blows | searches out | at Strong | writes out | definitions out |"
+    yield "|---|---|---:|---|---|---|---|"
     for role, action in dict.fromkeys((trial.role, trial.action) for trial in done):
         mine = [trial for trial in done if (trial.role, trial.action) == (role, action)]
-        times = [[trial.searches_out for trial in mine], [trial.writes_out for trial in mine],
-                 [trial.definitions_out for trial in mine]]  # fmt: skip
+        times = [[trial.searches_out for trial in mine], [trial.strong_out for trial in mine],
+                 [trial.writes_out for trial in mine], [trial.definitions_out for trial in mine]]  # fmt: skip
         shown = " | ".join(f"{min(some):.1f}, {statistics.median(some):.1f}, {max(some):.1f}" for some in times)
         yield f"| {role} | {action} | {len(mine)} | {shown} |"
 

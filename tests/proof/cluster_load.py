@@ -106,15 +106,19 @@ class Probe:
         return [error for asked, _, error in self.tally if error and since <= asked < until]
 
 
-def search_once(doors: Doors) -> None:
-    """The row of the writing probe is there from the beginning, and the closest."""
+def searches_once(level: ConsistencyLevel | None = None) -> Ask:
+    """The row of the writing probe is there from the beginning, and the closest. None: at the collection's level."""
     vectors = np.array([[9000, 0, 0, 0]], np.float32)
     queries = rq.Queries(data_type=DataType.FLOAT_VECTOR, vectors=vectors)
-    answer = doors.ask(
-        rq.Search(collection=TABLES[1].name, queries=queries, limit=1, output_fields=("id",)), PROBE_SECONDS
+    request = rq.Search(
+        collection=TABLES[1].name, queries=queries, limit=1, output_fields=("id",), consistency_level=level
     )
-    found = answer.ids.to_pylist()
-    assert found == [9000], f"a search found {found}, not [9000]"
+
+    def search(doors: Doors) -> None:
+        found = doors.ask(request, PROBE_SECONDS).ids.to_pylist()
+        assert found == [9000], f"a search found {found}, not [9000]"
+
+    return search
 
 
 def writes_once() -> Ask:
@@ -199,7 +203,7 @@ class Ledger:
 
 
 class Load:
-    """Clients that note a history, and two probes, in threads, until it is ended."""
+    """Clients that note a history, and probes, in threads, until it is ended."""
 
     def __init__(self, uris: list[str], seed: int, clients: int = 3, pause: float = 0.15) -> None:
         self.world, self.history = RealTime(), History()
@@ -211,10 +215,11 @@ class Load:
             )
             for n in range(clients)
         ]  # fmt: skip
-        self.searches = Probe(Doors(uris), self.world, search_once)
+        self.searches = Probe(Doors(uris), self.world, searches_once())
+        self.strong = Probe(Doors(uris, 1), self.world, searches_once(ConsistencyLevel.Strong))
         self.writes = Probe(Doors(uris, 1), self.world, writes_once())
         self.definitions = Probe(Doors(uris), self.world, defines_once())
-        self.probes = (self.searches, self.writes, self.definitions)
+        self.probes = (self.searches, self.strong, self.writes, self.definitions)
         self.ledger = Ledger(Doors(uris), self.world)
         self._ended = threading.Event()
         self.failures: list[BaseException] = []

@@ -48,7 +48,7 @@ def why_not(log: str = "kafka") -> str:
     if subprocess.run(["ip", "link", "add", "rkprobe", "type", "bridge"], capture_output=True, check=False).returncode:
         return "bridges cannot be made here"
     ip("link", "del", "rkprobe")
-    wanted = [parts.part_named(kind, Path(os.devnull)) for kind in ("etcd", log, "s3")]
+    wanted = [parts.part_named(kind, REPOSITORY / "nowhere") for kind in ("etcd", log, "s3")]
     return "; ".join(line for part in wanted for line in part.missing())
 
 

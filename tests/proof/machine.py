@@ -15,7 +15,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.proof.doors import Door
-from tests.proof.oracle import DIM, WORDS, Condition, Key, Model, Row, conditions, keys_in, quoted
+from tests.proof.oracle import DIM, WORDS, Condition, Key, Model, Row, conditions, keys_in, moment_text, quoted
 
 import redkite
 from redkite.errors import Conflict
@@ -31,6 +31,8 @@ MANY = 120
 LEAST_RECALL = 0.9
 CAPACITY = 4
 """Elements an array may have."""
+LIVES = [None, -TTL_SECONDS, TTL_SECONDS // 2, 3 * TTL_SECONDS]
+"""Seconds from now until a row expires. Where time cannot be told to pass, none of these comes by itself."""
 
 numbers = st.integers(0, 11)
 keys = st.lists(numbers, min_size=1, max_size=6, unique=True)
@@ -39,6 +41,8 @@ words = st.one_of(st.none(), st.sampled_from(WORDS))
 tags = st.one_of(st.none(), st.lists(st.integers(0, 3), max_size=CAPACITY))
 names = st.sampled_from(NAMES)
 partitions = st.sampled_from(PARTITIONS)
+endings = st.sampled_from(["never", "written", "until"])
+lives = st.sampled_from(LIVES)
 fillings = st.sampled_from([12, 7, 40, 0])
 within = st.sampled_from([[], [], ["_default"], ["p"], ["p", "q"]])
 
@@ -64,6 +68,7 @@ class Machine(RuleBasedStateMachine):
 
     def model(self, name: str) -> Model:
         """A collection that there is: the other one if there is only that."""
+        self.expire()
         return self.models.get(name) or next(iter(self.models.values()))
 
     def loaded(self, name: str) -> Model:
@@ -74,29 +79,50 @@ class Machine(RuleBasedStateMachine):
             model.loaded = True
         return model
 
+    def expire(self) -> None:
+        for model in self.models.values():
+            model.expire(self.now())
+
     def key(self, model: Model, number: int) -> Key:
+        if number < len(model.made):
+            return model.made[number]
         return f"k{number:03}" if model.text_keys else number
 
     def now(self) -> int:
         return self.door.now_ms()
 
     # -- definitions ----------------------------------------------------------------------------
-    @initialize(index=st.sampled_from(["FLAT", "HNSW"]), shards=st.integers(1, 2), filled=fillings)
-    def begin(self, index: str, shards: int, filled: int) -> None:
-        self._create(Model("alpha", False, "L2", index, shards), filled)
+    @initialize(
+        index=st.sampled_from(["FLAT", "HNSW"]), shards=st.integers(1, 2), ends=endings, clustered=st.booleans(),
+        filled=fillings,
+    )  # fmt: skip
+    def begin(self, index: str, shards: int, ends: str, clustered: bool, filled: int) -> None:
+        model = Model("alpha", False, "L2", index, shards)
+        self._choose(model, ends, clustered)
+        self._create(model, filled)
 
     @rule(
         name=names, index=st.sampled_from(["FLAT", "HNSW"]), metric=st.sampled_from(["L2", "IP", "COSINE"]),
-        shards=st.integers(1, 2), text_keys=st.booleans(), forgets=st.booleans(), ages=st.booleans(), filled=fillings,
+        shards=st.integers(1, 2), text_keys=st.booleans(), makes_keys=st.booleans(), forgets=st.booleans(),
+        ends=endings, clustered=st.booleans(), filled=fillings,
     )  # fmt: skip
     def create(
-        self, name: str, index: str, metric: str, shards: int, text_keys: bool, forgets: bool, ages: bool, filled: int
-    ) -> None:
+        self, name: str, index: str, metric: str, shards: int, text_keys: bool, makes_keys: bool, forgets: bool,
+        ends: str, clustered: bool, filled: int,
+    ) -> None:  # fmt: skip
         if name not in self.models:
-            # Milvus's client remembers what type a collection's keys are, also when another takes its name.
-            text_keys = text_keys and self.door.module is redkite
-            forgets, ages = forgets and self.can("compact"), ages and self.door.can_wait and self.can("compact")
-            self._create(Model(name, text_keys, metric, index, shards, forgets=forgets, ages=ages), filled)
+            model = Model(name, False, metric, index, shards)
+            model.forgets = forgets and self.can("compact")
+            self._choose(model, ends, clustered)
+            if self.door.module is redkite:  # Milvus's client remembers a schema, also when another takes its name
+                model.text_keys, model.makes_keys = text_keys, makes_keys
+            self._create(model, filled)
+
+    def _choose(self, model: Model, ends: str, clustered: bool) -> None:
+        """How rows expire, and whether they are clustered, as far as this door knows it."""
+        model.ages = ends == "written" and self.door.can_wait and self.can("compact")
+        model.expires = ends == "until" and self.door.module is redkite
+        model.clustered = clustered and self.can("compact")
 
     def _create(self, model: Model, filled: int) -> None:
         """A collection with so many rows from the start, the first of them sealed: else most steps would be spent on
@@ -104,13 +130,15 @@ class Machine(RuleBasedStateMachine):
         types = self.door.module.DataType
         schema = self.client.create_schema()
         if model.text_keys:
-            schema.add_field("id", types.VARCHAR, is_primary=True, max_length=16)
+            schema.add_field("id", types.VARCHAR, is_primary=True, max_length=24, auto_id=model.makes_keys)
         else:
-            schema.add_field("id", types.INT64, is_primary=True)
+            schema.add_field("id", types.INT64, is_primary=True, auto_id=model.makes_keys)
         schema.add_field("vector", types.FLOAT_VECTOR, dim=DIM)
-        schema.add_field("number", types.INT64)
+        schema.add_field("number", types.INT64, is_clustering_key=model.clustered)
         schema.add_field("word", types.VARCHAR, max_length=16, nullable=True)
         schema.add_field("tags", types.ARRAY, element_type=types.INT64, max_capacity=CAPACITY, nullable=True)
+        if model.expires:
+            schema.add_field("until", types.TIMESTAMPTZ, nullable=True)
         indexes = self.client.prepare_index_params()
         indexes.add_index(
             "vector", index_type=model.index, metric_type=model.metric, params={} if model.exact else {"M": 8}
@@ -120,6 +148,8 @@ class Machine(RuleBasedStateMachine):
             properties["collection.retention.seconds"] = "0"
         if model.ages:
             properties["collection.ttl.seconds"] = str(TTL_SECONDS)
+        if model.expires:
+            properties["ttl_field"] = "until"
         self.client.create_collection(
             model.name, schema=schema, index_params=indexes, num_shards=model.shards, properties=properties
         )
@@ -134,6 +164,7 @@ class Machine(RuleBasedStateMachine):
     def _plain_row(self, model: Model, number: int) -> Row:
         row = {"id": self.key(model, number), "vector": [number % 7 - 3, number % 5, number % 3, 1], "number": number}
         row |= {"word": WORDS[number % len(WORDS)]} if number % 3 else {}
+        row |= {"until": self._until(LIVES[number % len(LIVES)])} if model.expires else {}
         return row | ({"tags": [number % 4] * (number % 3)} if number % 4 else {})
 
     @precondition(lambda self: len(self.models) > 1)
@@ -217,10 +248,15 @@ class Machine(RuleBasedStateMachine):
             row["word"] = data.draw(words)
         if data.draw(st.booleans()):
             row["tags"] = data.draw(tags)
+        if model.expires:
+            row["until"] = self._until(data.draw(lives))
         for added in model.added:
             if data.draw(st.booleans()):
                 row[added] = data.draw(numbers)
         return row
+
+    def _until(self, life: int | None) -> str | None:
+        return None if life is None else moment_text(self.now() + life * 1000)
 
     @rule(name=names, first=st.integers(1, 3), seed=st.integers(0, 99), partition=partitions)
     def write_many(self, name: str, first: int, seed: int, partition: str) -> None:
@@ -235,10 +271,18 @@ class Machine(RuleBasedStateMachine):
     def _put(self, model: Model, rows: list[Row], partition: str, upsert: bool) -> None:
         partition = partition if partition in model.partitions else ""
         call = self.client.upsert if upsert else self.client.insert
-        answer = call(model.name, [dict(row) for row in rows], partition_name=partition)
+        makes_keys = model.makes_keys and not upsert
+        given = [{name: row[name] for name in row if name != "id" or not makes_keys} for row in rows]
+        answer = call(model.name, given, partition_name=partition)
         assert answer["upsert_count" if upsert else "insert_count"] == len(rows)
+        if makes_keys:
+            fresh = list(answer["ids"])
+            assert len({*fresh, *model.made}) == len(fresh) + len(model.made), "a key is made once"
+            model.made += fresh
+            rows = [{**row, "id": key} for row, key in zip(rows, fresh, strict=True)]
         assert list(answer["ids"]) == [row["id"] for row in rows]
         model.put(rows, partition)
+        self.expire()
 
     @rule(name=names, some=keys, data=st.data())
     def write_partly(self, name: str, some: list[int], data: st.DataObject) -> None:
@@ -248,11 +292,13 @@ class Machine(RuleBasedStateMachine):
             return
         makers = {"vector": vectors, "number": numbers, "word": words, "tags": tags}
         makers |= dict.fromkeys(model.added, numbers)
+        makers |= {"until": lives.map(self._until)} if model.expires else {}
         fields = data.draw(st.lists(st.sampled_from(sorted(makers)), min_size=1, unique=True))
         rows = [{"id": key, **{field: data.draw(makers[field]) for field in fields}} for key in there]
         answer = self.client.upsert(model.name, [dict(row) for row in rows], partial_update=True)
         assert answer["upsert_count"] == len(rows)
         model.change(rows)
+        self.expire()
 
     @precondition(lambda self: self.door.module is redkite)
     @rule(name=names, some=keys, data=st.data(), condition=conditions, deletes=st.booleans())
@@ -291,6 +337,7 @@ class Machine(RuleBasedStateMachine):
             model.remove(lambda kept: kept.values["id"] in gone)
         else:
             model.put(rows, "")
+            self.expire()
 
     @rule(name=names, some=keys)
     def delete_ids(self, name: str, some: list[int]) -> None:
@@ -345,6 +392,18 @@ class Machine(RuleBasedStateMachine):
         self.client.compact(model.name, is_l0=level0)
         if waits:
             self.door.idle()
+
+    @precondition(lambda self: self.can("compact"))
+    @rule(name=names)
+    def cluster(self, name: str) -> None:
+        """Rows are parted by ranges of the clustering key. Without one that is refused, and nothing changes."""
+        model = self.model(name)
+        if model.clustered:
+            self.client.compact(model.name, is_clustering=True)
+            self.door.idle()
+            return
+        with pytest.raises(self.door.module.MilvusException, match="clustering compaction"):
+            self.client.compact(model.name, is_clustering=True)
 
     # -- reading --------------------------------------------------------------------------------
     @rule(name=names, some=keys)
@@ -473,6 +532,7 @@ class Machine(RuleBasedStateMachine):
     # -- always ---------------------------------------------------------------------------------
     @invariant()
     def counts_are_exact(self) -> None:
+        self.expire()
         for model in self.models.values():
             if model.loaded:
                 (counted,) = self.client.query(model.name, output_fields=["count(*)"])
@@ -480,15 +540,19 @@ class Machine(RuleBasedStateMachine):
 
     def compare_all(self) -> None:
         """Every collection and every row."""
+        self.expire()
         assert sorted(self.client.list_collections()) == sorted(self.models)
         for model in self.models.values():
             assert sorted(self.client.list_partitions(model.name)) == sorted(model.partitions)
             state = self.client.get_load_state(model.name)["state"]
             assert state.name == ("Loaded" if model.loaded else "NotLoad")
             if model.loaded:
-                everything = "id >= 0" if not model.text_keys else f"id >= {quoted('')}"
-                found = self.client.query(model.name, everything, output_fields=["*"])
-                assert plain(found) == model.matching(None, [])
+                self.compare_rows(model)
+
+    def compare_rows(self, model: Model) -> None:
+        least = quoted("" if model.text_keys else 0)
+        found = self.client.query(model.name, f"id >= {least}", output_fields=["*"])
+        assert plain(found) == model.matching(None, [])
 
     def teardown(self) -> None:
         try:

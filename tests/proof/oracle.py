@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,15 @@ conditions = st.recursive(
 )
 
 
+def moment_text(milliseconds: int) -> str:
+    """The second that a time lies in, as fields of times are shown."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def milliseconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp()) * 1000
+
+
 def keys_in(keys: Iterable[Key]) -> Condition:
     wanted = list(keys)
     return Condition(f"id in [{', '.join(map(quoted, wanted))}]", lambda row: row["id"] in wanted)
@@ -145,7 +155,14 @@ class Model:
     forgets: bool = False
     """Deleted rows may go at once: the past cannot be relied on."""
     ages: bool = False
-    """Rows expire."""
+    """Rows expire some time after they were written."""
+    expires: bool = False
+    """Rows expire when their field `until` says."""
+    clustered: bool = False
+    """`number` is the clustering key."""
+    makes_keys: bool = False
+    made: list[Key] = field(default_factory=list)
+    """Keys that inserts were given, where the engine makes them."""
     loaded: bool = True
     moments: list[Moment] = field(default_factory=list)
     snapshots: dict[str, Model] = field(default_factory=dict)
@@ -159,7 +176,7 @@ class Model:
     def put(self, rows: Iterable[Row], partition: str) -> None:
         """The last of several rows of one key counts."""
         for row in rows:
-            full = {"word": None, "tags": None, **self.added, **row}
+            full = {"word": None, "tags": None, **({"until": None} if self.expires else {}), **self.added, **row}
             self.rows[row["id"]] = Kept(full, partition or "_default")
 
     def change(self, rows: Iterable[Row]) -> None:
@@ -172,6 +189,11 @@ class Model:
         before = len(self.rows)
         self.rows = {key: kept for key, kept in self.rows.items() if not gone(kept)}
         return before - len(self.rows)
+
+    def expire(self, now_ms: int) -> None:
+        """Rows whose time has come are gone from that millisecond on."""
+        if self.expires:
+            self.remove(lambda kept: kept.values["until"] is not None and milliseconds(kept.values["until"]) <= now_ms)
 
     def remember(self, timestamp: int, now_ms: int) -> None:
         self.moments = [*self.moments[-7:], Moment(timestamp, copy.deepcopy(self.rows), now_ms)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from tests.proof.machine import CAPACITY, NAMES, Machine, keys, names, numbers, partitions, plain, vectors, within
-from tests.proof.oracle import Condition, Key, Model, Row, conditions, quoted
+from tests.proof.oracle import Condition, Key, Model, Row, conditions
 
 import redkite
 
@@ -37,8 +38,7 @@ class WiderMachine(Machine):
         model, chance = self.loaded(name), Random(seed)
         for _ in range(count):
             self._churn_once(model, chance)
-        found = self.client.query(model.name, f"id >= {quoted(self.key(model, 0))}", output_fields=["*"])
-        assert plain(found) == model.matching(None, [])
+        self.compare_rows(model)
 
     def _churn_once(self, model: Model, chance: Random) -> None:
         some = chance.sample(range(14), chance.randint(1, 4))
@@ -115,6 +115,15 @@ class WiderMachine(Machine):
         finally:
             iterator.close()
 
+    @contextmanager
+    def _unless_forgotten(self, model: Model) -> Iterator[None]:
+        """Where deleted rows may go at once, a compaction may end what is read by pages."""
+        try:
+            yield
+        except self.door.module.MilvusException as refused:
+            if not (model.forgets and "no longer kept" in refused.message):
+                raise
+
     def _changing(self, model: Model, number: int, partition: str) -> Callable[[], None]:
         """A write that a reader of pages must not see."""
         key = self.key(model, number)
@@ -136,10 +145,11 @@ class WiderMachine(Machine):
             model.name, batch_size=size, filter=condition.text, output_fields=["*"]
         )  # fmt: skip
         found = []
-        for page in self._pages(iterator, self._changing(model, number, partition)):
-            assert len(page) <= size
-            found += plain(page)
-        assert found == expected
+        with self._unless_forgotten(model):
+            for page in self._pages(iterator, self._changing(model, number, partition)):
+                assert len(page) <= size
+                found += plain(page)
+            assert found == expected
 
     @rule(name=names, asked=vectors, places=within, size=st.integers(1, 40), number=numbers, partition=partitions)
     def turn_pages_of_hits(
@@ -155,13 +165,14 @@ class WiderMachine(Machine):
             model.name, data=[[float(x) for x in asked]], batch_size=size, partition_names=places
         )  # fmt: skip
         pages = self._pages(iterator, self._changing(model, number, partition))
-        found = [(hit["distance"], hit["id"]) for page in pages for hit in page]
-        assert sorted(key for _, key in found) == sorted(scores)
-        near = 1e-5 if model.metric == "COSINE" else 0.0
-        sign = 1 if model.metric == "L2" else -1
-        assert all(abs(score - scores[key]) <= near for score, key in found)
-        ordered = [sign * score for score, _ in found]
-        assert all(a <= b + near for a, b in pairwise(ordered))
+        with self._unless_forgotten(model):
+            found = [(hit["distance"], hit["id"]) for page in pages for hit in page]
+            assert sorted(key for _, key in found) == sorted(scores)
+            near = 1e-5 if model.metric == "COSINE" else 0.0
+            sign = 1 if model.metric == "L2" else -1
+            assert all(abs(score - scores[key]) <= near for score, key in found)
+            ordered = [sign * score for score, _ in found]
+            assert all(a <= b + near for a, b in pairwise(ordered))
 
     @precondition(lambda self: self.door.knows_time)
     @rule(name=names, choice=st.integers(0, 7), size=st.integers(1, 40), asked=vectors)
@@ -234,6 +245,7 @@ class WiderMachine(Machine):
         rows = [self._row(model, number, data) for number in some]
         self.client.upsert(ALIAS, [dict(row) for row in rows])
         model.put(rows, "")
+        self.expire()
 
     @invariant()
     def the_alias_stands_for_its_collection(self) -> None:

@@ -54,7 +54,7 @@ class Oracle:
 @pytest.fixture(scope="module", params=["standard library", "Debian"])
 def texts(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "standard library":
-        return [text.text for text in read_corpus()]
+        return [text.text for text in read_corpus()[::2]]
     if shutil.which("apt-cache") is None:
         pytest.skip("there are no package descriptions here")
     told = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=False).stdout

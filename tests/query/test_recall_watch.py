@@ -32,7 +32,7 @@ DENSE: list[tuple[str, dict[str, Any]]] = [
     ("HNSW_SQ", GRAPH),
     ("HNSW_SQ", {**GRAPH, "sq_type": "SQ4U"}),
     ("HNSW_PQ", {**GRAPH, "m": 8, "nbits": 6}),
-    ("HNSW_PRQ", {**GRAPH, "m": 4, "nbits": 6}),
+    ("HNSW_PRQ", {**GRAPH, "m": 4, "nbits": 5}),
     ("DISKANN", {}),
     ("ANNOY", {}),
     ("AUTOINDEX", {}),

@@ -51,6 +51,9 @@ def busy(tmp_path: Path) -> Iterator[ThreadServer]:
     client.search("docs", [[1.0, 2.0, 3.0, 4.0]] * 3, limit=5)
     client.search("docs", [[1.0, 2.0, 3.0, 4.0]], limit=100)
     client.query("docs", "id < 10")
+    client.query("docs", "id < 10")
+    client.query("docs", "id < {most}", filter_params={"most": 20})
+    client.delete("docs", ids=[1, 2, 3])
     with pytest.raises(redkite.MilvusException):
         client.query("docs", "id <")
     (tmp_path / "more.json").write_text('[{"id": 9999, "vector": [1, 2, 3, 4]}]')
@@ -67,7 +70,7 @@ def test_what_a_server_has_done_is_under_the_names_that_are_scraped(busy: Thread
     node = 'node_id="1"'
     reads = f'milvus_querynode_sq_req_count{{{node},query_type="%s",status="%s"}}'
     assert found[reads % ("search", "total")] == found[reads % ("search", "success")] == 2
-    assert found[reads % ("query", "total")] == 1, "the wrong filter never came to a query node"
+    assert found[reads % ("query", "total")] == 3, "the wrong filter never came to a query node"
     assert found[f"milvus_querynode_search_nq_sum{{{node}}}"] == 4
     assert found[f'milvus_querynode_search_nq_bucket{{{node},le="2"}}'] == 1
     assert found[f'milvus_querynode_search_nq_bucket{{{node},le="4"}}'] == 2
@@ -95,6 +98,12 @@ def test_what_a_server_has_done_is_under_the_names_that_are_scraped(busy: Thread
     waited = f'milvus_proxy_req_in_queue_latency_count{{{node},function_name="CreateCollection"}}'
     assert found[waited] == 1, "it waited for a thread, however shortly"
     assert found[f"milvus_querynode_disk_used_size{{{node}}}"] * (1 << 20) > 4_000 * DIM * 4
+    loads = f"milvus_querynode_load_segment_latency_count{{{node}}}"
+    assert found[loads] >= 3, "two flushed, and one made of both"
+    parsed = f"milvus_proxy_parse_expr_latency_count{{{node}}}"
+    assert found[parsed] == 2, "what is known already is not read again, and what cannot be read is no time"
+    assert found[f"milvus_querynode_delete_buffer_row_num{{{node}}}"] == 3
+    assert found[f"milvus_querynode_delete_buffer_size{{{node}}}"] == 96
     (size,) = (v for k, v in found.items() if k.startswith("milvus_querynode_entity_size") and "Sealed" in k)
     assert size > 4_000 * DIM * 4
     assert not any(name.startswith("milvus_rootcoord_quota_states") for name in found), "nothing is denied"

@@ -138,3 +138,72 @@ def test_a_request_is_answered_though_the_headers_of_the_next_do_not_come(peer: 
     begun = time.monotonic()
     assert peer.recv(65_536) == b""
     assert time.monotonic() - begun < 20
+
+
+class Noting(asyncio.Transport):
+    """Keeps what is written, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
+async def pieces(scope: Any, receive: Any, send: Any) -> None:
+    """An answer in as many pieces as the path says, each the body that came."""
+    body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(int(scope["path"][1:])):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _written(request: bytes) -> list[bytes]:
+    transport, protocol = Noting(), Http1(pieces).connect()
+    protocol.connection_made(transport)
+    protocol.data_received(request)
+    while asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.sleep(0)
+    protocol.connection_lost(None)
+    return transport.written
+
+
+def test_the_head_of_an_answer_goes_out_with_the_first_of_its_body() -> None:
+    kept = b"/1 HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n"
+    (whole, *rest) = asyncio.run(_written(b"POST " + kept + b"\r\nab"))
+    assert whole.startswith(b"HTTP/1.1 200") and whole.endswith(b"2\r\nab\r\n") and rest == [b"0\r\n\r\n"]
+    (whole, *rest) = asyncio.run(_written(b"POST " + kept + b"connection: close\r\n\r\nab"))
+    assert whole.endswith(b"ab\r\n") and len(rest) == 1
+    go_on, whole, _ = asyncio.run(_written(b"POST " + kept + b"expect: 100-continue\r\n\r\nab"))
+    assert go_on == b"HTTP/1.1 100 Continue\r\n\r\n" and whole.endswith(b"ab\r\n")
+
+
+def test_an_answer_without_a_body_goes_out_too() -> None:
+    (head,) = asyncio.run(_written(b"HEAD /0 HTTP/1.1\r\nhost: x\r\n\r\n"))
+    assert head.startswith(b"HTTP/1.1 200") and head.endswith(b"\r\n\r\n")
+    first, second = asyncio.run(_written(2 * b"HEAD /0 HTTP/1.1\r\nhost: x\r\n\r\n"))
+    assert first == second == head
+
+
+def test_a_large_answer_is_not_copied_to_its_head() -> None:
+    size = http1._JOINED_BYTES + 1
+    request = b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"a" * size
+    head, large, _ = asyncio.run(_written(request))
+    assert head.endswith(b"\r\n\r\n") and len(large) > size

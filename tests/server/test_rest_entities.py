@@ -329,3 +329,82 @@ def test_the_past_is_read_as_of_a_timestamp(rest: Rest, quick: str) -> None:
         assert {row["id"] for row in rows} == {hit["id"] for hit in hits} == there
     rows = rest.ok("entities/get", {"collectionName": quick, "id": [1, 3], "asOf": then})
     assert {row["id"] for row in rows} == {1, 3}
+
+
+def test_a_row_whose_key_is_zero_is_read_by_it(rest: Rest, typed: str) -> None:
+    where = {"collectionName": typed}
+    rest.ok("entities/insert", {**where, "data": {**ROW, "id": 0}})
+    assert rest.ok("entities/get", {**where, "id": 0, "outputFields": ["text"]}) == [{"id": 0, "text": "hello"}]
+    assert rest.ok("entities/get", {**where, "id": []}) == []
+    code, text = rest.error("entities/get", {**where, "id": None})
+    assert code == 1802 and "'CollectionIDReq.ID'" in text
+
+
+def test_keys_of_more_than_64_bits_are_named(rest: Rest, typed: str) -> None:
+    for number in (2**63, -(2**63) - 1, 2**80):
+        code, text = rest.error("entities/get", {"collectionName": typed, "id": [number]})
+        assert code == 1806 and str(number) in text
+        code, text = rest.error("entities/search", {"collectionName": typed, "ids": [number], "limit": 1})
+        assert code == 1806 and str(number) in text
+
+
+def test_a_number_of_any_size_in_a_text_field_is_its_digits(rest: Rest, typed: str) -> None:
+    where = {"collectionName": typed}
+    rest.ok("entities/insert", {**where, "data": {**ROW, "id": 3, "text": 2**80}})
+    assert rest.ok("entities/get", {**where, "id": 3, "outputFields": ["text"]}) == [{"id": 3, "text": str(2**80)}]
+
+
+@pytest.mark.parametrize("digits", [1.5, True, "x", [1]])
+def test_digits_of_distances_are_a_whole_number(rest: Rest, typed: str, digits: Any) -> None:
+    body = {"collectionName": typed, "data": [[0.0, 1.0]], "limit": 1, "searchParams": {"round_decimal": digits}}
+    code, text = rest.error("entities/search", body)
+    assert code == 1100 and "should be a whole number" in text
+
+
+def test_single_rows_are_written_as_rows_in_lists_are(rest: Rest, name: str) -> None:
+    fields = [
+        {"fieldName": "key", "dataType": "VarChar", "isPrimary": True, "elementTypeParams": {"max_length": 9}},
+        *(field for field in TYPES[1:7]),
+    ]
+    index = [{"fieldName": "v", "metricType": "L2"}]
+    rest.ok("collections/create", {"collectionName": name, "schema": {"fields": fields}, "indexParams": index})
+    rest.ok("partitions/create", {"collectionName": name, "partitionName": "other"})
+    row = {"v": [0.5, 1], "small": 5, "flag": True, "float": 0.1, "double": 0.1, "text": "hello"}
+    where = {"collectionName": name}
+    given: list[dict[str, Any]] = [{"key": f"k{n}", **row, "small": n - 3, "text": "ä" * n} for n in range(6)]
+    for one in given[:2]:
+        assert rest.ok("entities/insert", {**where, "data": one}) == {"insertCount": 1, "insertIds": [one["key"]]}
+    assert rest.ok("entities/insert", {**where, "data": [given[2]], "partitionName": "other"})["insertCount"] == 1
+    rest.ok("entities/insert", {**where, "data": given[3:]})
+    rows = rest.ok("entities/query", {**where, "filter": "key != ''", "consistencyLevel": "Strong"})
+    assert sorted(rows, key=lambda found: str(found["key"])) == given
+    assert len(rest.ok("entities/query", {**where, "filter": "key != ''", "partitionNames": ["other"]})) == 1
+    for wrong in ({"small": 200}, {"text": "x" * 101}, {"v": [1]}, {"v": [1, 1e300]}, {"flag": 1}, {"more": 1}):
+        code, text = rest.error("entities/insert", {**where, "data": {**given[0], **wrong}})
+        assert code in (1100, 1804), text
+    missing = {**where, "data": given[0], "partitionName": "nosuch"}
+    assert rest.error("entities/insert", missing) == (200, "partition not found[partition=nosuch]")
+
+
+def test_the_key_of_a_single_row_is_answered_as_a_text_where_texts_are_wanted(rest: Rest, quick: str) -> None:
+    for row in ({"id": 7, "vector": [1, 2]}, {"id": 7, "vector": [1, 2], "color": "red"}):
+        body = {"collectionName": quick, "data": row}
+        assert rest.ok("entities/insert", body)["insertIds"] == [7]
+        assert rest.ok("entities/insert", body, Accept_Type_Allow_Int64="false")["insertIds"] == ["7"]
+
+
+@pytest.mark.parametrize("rows", [3, 100], ids=["one by one", "by columns"])
+def test_arrays_of_floats_are_shown_in_as_few_digits_as_floats_are(rest: Rest, name: str, rows: int) -> None:
+    fields = [
+        *TYPES[:2],
+        {"fieldName": "many", "dataType": "Array", "elementDataType": "Float", "nullable": True,
+         "elementTypeParams": {"max_capacity": 3}},
+    ]  # fmt: skip
+    index = [{"fieldName": "v", "metricType": "L2"}]
+    rest.ok("collections/create", {"collectionName": name, "schema": {"fields": fields}, "indexParams": index})
+    rest.ok(
+        "entities/insert",
+        {"collectionName": name, "data": [{"id": at, "v": [0, 1], "many": [0.1, at]} for at in range(rows)]},
+    )
+    found = rest.ok("entities/query", {"collectionName": name, "outputFields": ["many"], "filter": ""})
+    assert [row["many"]["Data"]["FloatData"]["data"] for row in found] == [[0.1, at] for at in range(rows)]

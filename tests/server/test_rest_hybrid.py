@@ -120,6 +120,8 @@ def test_groups(rest: Rest, pairs: str) -> None:
     assert len({row["n"] for row in found}) == 5
     code, text = rest.error("entities/hybrid_search", body | {"groupSize": 11})
     assert (code, "exceeds configured max group size" in text) == (1100, True)
+    code, text = rest.error("entities/hybrid_search", body | {"groupingField": ""})
+    assert (code, "has no effect without group_by_field" in text) == (1100, True)
 
 
 def test_no_hit_at_all(rest: Rest, pairs: str) -> None:

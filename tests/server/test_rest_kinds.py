@@ -65,6 +65,9 @@ def test_groups(rest: Rest, shop: str) -> None:
     rows = rest.ok("entities/search", body | {"searchParams": params})
     assert {row["id"] % 2 for row in rows} == {0, 1}
     assert rest.error("entities/search", body | {"groupingField": "nope"})[0] == 1700
+    for alone in ({"groupSize": 2}, {"strictGroupSize": True}, {"searchParams": {"group_size": 2}}):
+        code, text = rest.error("entities/search", body | alone)
+        assert (code, "has no effect without group_by_field" in text) == (1100, True), text
 
 
 def test_an_order(rest: Rest, shop: str) -> None:

@@ -47,3 +47,24 @@ def test_signatures_are_found_by_their_bands(rest: Rest, name: str) -> None:
     rest.ok("entities/insert", {"collectionName": name, "data": [{"id": i, "v": t} for i, t in enumerate(texts)]})
     hits = rest.ok("entities/search", {"collectionName": name, "data": texts[:1], "annsField": "v", "limit": 5})
     assert [(hit["id"], hit["distance"]) for hit in hits] == [(0, 1), (1, 0.75)]
+
+
+@pytest.mark.parametrize("twice", [{"indices": [1, 1], "values": [0.5, 0.7]}, {"1": 0.5, "01": 0.7}])
+def test_an_index_that_comes_twice_is_refused_rather_than_dropped(
+    rest: Rest, name: str, twice: dict[str, object]
+) -> None:
+    make(rest, name, {"fieldName": "v", "dataType": "SparseFloatVector"}, {"metricType": "IP"})
+    code, text = rest.error("entities/insert", {"collectionName": name, "data": {"id": 1, "v": twice}})
+    assert code == 1804 and text.endswith("a sparse vector of field v has an index twice")
+    code, text = rest.error("entities/search", {"collectionName": name, "data": [twice], "annsField": "v"})
+    assert code == 1801 and text.endswith("a sparse vector of field v has an index twice")
+
+
+@pytest.mark.parametrize("text", ["é===", "A", "A A="])
+def test_bytes_that_are_no_base64_are_told(rest: Rest, name: str, text: str) -> None:
+    field = {"fieldName": "v", "dataType": "BinaryVector", "elementTypeParams": {"dim": 8}}
+    make(rest, name, field, {"metricType": "HAMMING"})
+    code, said = rest.error("entities/insert", {"collectionName": name, "data": {"id": 1, "v": text}})
+    assert code == 1804 and "the vector of field v is not base64" in said
+    code, said = rest.error("entities/search", {"collectionName": name, "data": [text], "annsField": "v"})
+    assert code == 1801 and "the vector of field v is not base64" in said

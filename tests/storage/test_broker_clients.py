@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from redkite.env import Env
 from redkite.errors import InvalidParameter, Unavailable
 from redkite.storage.broker import LEAST_MESSAGE_BYTES
-from redkite.storage.kafka import KafkaSettings, _Tail
+from redkite.storage.kafka import KafkaBroker, KafkaSettings, _Tail
 from redkite.storage.pulsar import PulsarBroker, PulsarSettings
+
+confluent_kafka = pytest.importorskip("confluent_kafka")
+KINDS = confluent_kafka.KafkaError
+STALE = (KINDS._NOENT, KINDS.FENCED_LEADER_EPOCH, KINDS.UNKNOWN_LEADER_EPOCH)
 
 
 @pytest.mark.parametrize("settings", [KafkaSettings, PulsarSettings])
@@ -26,6 +32,47 @@ def test_messages_without_room_for_a_record_are_refused(settings):
 @pytest.mark.parametrize("option", ["sasl.password", "sasl.oauthbearer.client.secret", "ssl.keystore.password"])
 def test_options_that_are_secret_are_not_shown(option):
     assert "hunter2" not in repr(KafkaSettings(options={option: "hunter2"}))
+
+
+class StaleAdmin:
+    """As the library is when it looked at a topic just as that was being made, or before its broker was away: it goes
+    on believing what it saw, until all topics are looked at anew."""
+
+    def __init__(self, code: int) -> None:
+        self.has_looked, self._code = False, code
+
+    def list_topics(self, timeout: float) -> None:
+        self.has_looked = True
+
+    def list_offsets(self, asked: dict[object, object], request_timeout: float) -> dict[object, Future[object]]:
+        answer: Future[object] = Future()
+        if self.has_looked:
+            answer.set_result(SimpleNamespace(offset=7))
+        else:
+            lost = confluent_kafka.KafkaError(self._code, "as it was seen")
+            answer.set_exception(confluent_kafka.KafkaException(lost))
+        return dict.fromkeys(asked, answer)
+
+
+@pytest.fixture
+def kafka():
+    broker = KafkaBroker(KafkaSettings(servers=("127.0.0.1:1",), timeout_seconds=0.1), Env.real())
+    yield broker
+    broker.close()
+
+
+@pytest.mark.parametrize("code", STALE)
+def test_a_topic_that_was_looked_at_too_early_is_looked_at_anew(kafka, code):
+    kafka._admin = StaleAdmin(code)
+    assert kafka.bounds("t") == (7, 7)
+
+
+@pytest.mark.parametrize("code", STALE)
+def test_that_nobody_leads_a_topic_is_a_matter_of_time(kafka, monkeypatch, code):
+    admin = kafka._admin = StaleAdmin(code)
+    monkeypatch.setattr(admin, "list_topics", lambda timeout: None)
+    with pytest.raises(Unavailable, match="as it was seen"):
+        kafka.bounds("t")
 
 
 class Message:

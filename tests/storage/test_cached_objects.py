@@ -327,3 +327,18 @@ def test_whatever_is_done_bytes_are_right_and_the_books_are_kept(actions: Sequen
         assert figures.held_bytes == sum(env.files.size(f"/cache/objects/{file}") for file in kept)
         assert figures.held_bytes <= 5_000
         assert figures.objects == len(kept)
+
+
+def test_room_on_the_disk_is_noticed_by_what_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = simulated_env(1)
+    cache = CachedObjects(Far(env, "/far"), env, "/cache", 100_000)
+
+    def full(_path: str) -> AppendFile:
+        raise DiskLimitExceeded("No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(type(env.files), "append", lambda _, path: full(path))
+        cache.put("a", [b"x" * 300])
+        assert "keeps nothing new" in cache.health()[0]
+    cache.put("b", [b"x" * 300])
+    assert cache.health() == ()

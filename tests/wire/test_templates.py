@@ -45,6 +45,15 @@ def test_bytes_and_mixed_lists_keep_their_types() -> None:
     assert read == {"b": b"\x00", "m": [1, "a", {"k": [True]}], "n": [1.0, 2.5], "t": [1, 2]}
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1])
+def test_whole_numbers_beside_others_stay_what_they_are(number: int) -> None:
+    message = milvus.QueryRequest()
+    write_templates(message.expr_template_values, {"x": [number, 0.5]})
+    (read,) = read_templates(message.expr_template_values).values()
+    assert read == [number, 0.5]
+    assert list(map(type, read)) == [int, float]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -17,6 +17,7 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.errors import CollectionNotFound, DatabaseNotFound, InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.decoding import from_msgpack
 from redkite.model.inspection import BackupJobs, ListBackupJobs
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.node.topology import Topology
@@ -57,7 +58,7 @@ class Backups:
 
     def resume(self) -> None:
         """Do what another process was about to do."""
-        self.jobs.take_over(lambda kind, request: self._work(msgspec.msgpack.decode(request, type=_KINDS[kind])))
+        self.jobs.take_over(lambda kind, request: self._work(from_msgpack(request, _KINDS[kind])))
 
     def delete(self, request: rq.DeleteBackup) -> rs.Done:
         place = resolve(request.destination, self._root)

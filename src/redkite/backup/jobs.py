@@ -13,6 +13,7 @@ from redkite.coordinator.jobs import KEPT_JOBS, JobRecords, why
 from redkite.env import Executor
 from redkite.errors import Corruption, InvalidParameter, MilvusException, Unavailable
 from redkite.logs import get_logger
+from redkite.model.decoding import from_msgpack
 from redkite.model.request import Request
 from redkite.model.results import BackupInfo, BackupJobInfo, SnapshotExport
 from redkite.model.types import JobState
@@ -181,6 +182,6 @@ def _code(error: Exception) -> int:
 
 def _decoded(record: bytes) -> tuple[BackupJobInfo, _Asked]:
     try:
-        return msgspec.msgpack.decode(record, type=BackupJobInfo), msgspec.msgpack.decode(record, type=_Asked)
+        return from_msgpack(record, BackupJobInfo), from_msgpack(record, _Asked)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"catalog entry is no record of a backup job: {error}") from error

@@ -14,6 +14,7 @@ import msgspec
 
 from redkite.env import Env
 from redkite.errors import Conflict, InvalidParameter, ObjectNotFound, PathLocked
+from redkite.model.decoding import from_json
 from redkite.storage.lock import lock_path
 from redkite.storage.objects import FolderObjects, ObjectStore
 
@@ -115,7 +116,7 @@ def _leased(env: Env, store: ObjectStore, place: str) -> Iterator[tuple[ObjectSt
 def _take(env: Env, store: ObjectStore, place: str) -> str:
     etag: str | None = None
     try:
-        found = msgspec.json.decode(store.get(_LEASE), type=_Lease)
+        found = from_json(store.get(_LEASE), _Lease)
         etag = store.info(_LEASE).etag
     except ObjectNotFound:
         found = None

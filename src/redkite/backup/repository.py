@@ -20,6 +20,7 @@ from redkite.backup.pieces import Piece, pieces_of
 from redkite.coordinator.snapshots import CollectionImage
 from redkite.errors import BackupNotFound, Conflict, Corruption, InvalidParameter, ObjectNotFound, StorageError
 from redkite.logs import get_logger
+from redkite.model.decoding import from_json, from_msgpack
 from redkite.model.results import BackupInfo
 from redkite.storage.objects import ObjectStore
 
@@ -63,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
     def from_bytes(data: bytes, what: str) -> Manifest:
         first, _, rest = data.partition(b"\n")
         try:
-            seal = msgspec.json.decode(first, type=_Seal)
+            seal = from_json(first, _Seal)
             if seal.redkite_backup > FORMAT:
                 raise StorageError(
                     f"{what} has format {seal.redkite_backup}, written by a newer Redkite; this one reads {FORMAT}"
@@ -71,8 +72,8 @@ class Manifest(msgspec.Struct, frozen=True):
             if hashlib.sha256(rest).hexdigest() != seal.sha256:
                 raise Corruption(f"{what} does not match its checksum")
             info, _, body = rest.partition(b"\n")
-            decoded = msgspec.msgpack.decode(body, type=_Body)
-            return Manifest(msgspec.json.decode(info, type=BackupInfo), decoded.images, decoded.databases)
+            decoded = from_msgpack(body, _Body)
+            return Manifest(from_json(info, BackupInfo), decoded.images, decoded.databases)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corruption(f"{what} cannot be read: {error}") from error
 

@@ -23,7 +23,7 @@ from redkite.model.types import ConsistencyLevel, DataType
 from redkite.proxy.rules.column_rules import check_values
 from redkite.proxy.rules.struct_columns import check_structs
 
-_BITS = frozenset({0, 1})
+_BITS = (0, 1)
 _TOGETHER = 1_024
 """Single rows are put together when there are so many."""
 
@@ -80,7 +80,7 @@ class Buffer:
             row = _merged(dict(row))
         for field in self._binary:
             bits = row.get(field.name)
-            if isinstance(bits, list) and len(bits) == field.dim and set(bits) <= _BITS:
+            if isinstance(bits, list) and len(bits) == field.dim and all(bit in _BITS for bit in bits):
                 row = {**row, field.name: np.packbits(np.array(bits, np.uint8)).tobytes()}
         return row
 

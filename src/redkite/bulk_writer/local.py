@@ -64,6 +64,8 @@ class LocalBulkWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._worker: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
+        self._late: Exception | None = None
+        """What went wrong in the background, and nobody was told of yet."""
         self._unwritten: list[pa.RecordBatch] = []
         """What a commit that failed did not write."""
 
@@ -72,19 +74,26 @@ class LocalBulkWriter:
         """Take one row. Raises DataNotMatchException and its kin for what does not fit the schema."""
         if not isinstance(row, Mapping):
             raise ParamError(f"The input row must be a dict object, not {type(row).__name__}")
-        with self._lock:
-            self._took(self._buffer.append(row))
+        self._take(row)
 
     def append_batch(self, rows: pa.RecordBatch | pa.Table | Mapping[str, Any] | list[Any] | Any) -> None:
         """Take many rows at once: an Arrow batch or table, a data frame, a dict of columns (lists, numpy arrays), or a
         list of dicts. All of them, or with an error none."""
-        with self._lock:
-            self._took(self._buffer.append(rows))
+        self._take(rows)
 
-    def _took(self, rows: int) -> None:
-        self._total += rows
-        if self._buffer.bytes >= self._chunk_size:
-            self.commit(_async=True)
+    def _take(self, given: Any) -> None:
+        """What went wrong in the background is raised before anything is taken: who hears of it may give them again."""
+        with self._lock:
+            if self._late is not None or (self._pending is not None and self._pending.done()):
+                self._wait()
+            self._total += self._buffer.append(given)
+            if self._buffer.bytes >= self._chunk_size:
+                try:
+                    self._wait()
+                except Exception as error:  # noqa: BLE001  these rows were taken: the next call tells
+                    self._late = error
+                else:
+                    self.commit(_async=True)
 
     # -- files ----------------------------------------------------------------------------------
     def commit(self, _async: bool = False, call_back: CallBack | None = None) -> None:
@@ -108,7 +117,10 @@ class LocalBulkWriter:
             self._pending = self._worker.submit(self._write, rows, stem, call_back)
 
     def _wait(self) -> None:
-        """Until nothing is being written."""
+        """Until nothing is being written. Raises what went wrong in the background, once."""
+        late, self._late = self._late, None
+        if late is not None:
+            raise late
         pending, self._pending = self._pending, None
         if pending is not None:
             try:

@@ -145,7 +145,23 @@ def template(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise wrong_type("filter_params", dict, value)
-    return {key: plain(item) for key, item in value.items()}
+    for key in value:
+        if not isinstance(key, str):
+            raise ParamError(f"a name in filter_params is a str, not {type(key).__name__}: {key!r:.80}")
+    return {key: _plain_values(item) for key, item in value.items()}
+
+
+def _plain_values(value: Any) -> Any:
+    """A value, or many in a list or set of any depth, as plain Python."""
+    if isinstance(value, set | frozenset):
+        value = list(value)
+    if isinstance(value, list | tuple):
+        kinds = set(map(type, value))
+        return value if kinds <= _PLAIN else list(map(_plain_values, value))
+    return plain(value)
+
+
+_PLAIN = {int, float, str, bool, bytes}
 
 
 def plain(value: Any) -> Any:

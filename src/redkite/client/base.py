@@ -127,13 +127,17 @@ class ClientBase(ABC):
         return params
 
 
+_FOR_EVER = 99_999_999.0
+"""Three years: the most that a call can tell a server."""
+
+
 def _seconds(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     given: Any = timeout
-    if isinstance(given, bool) or not isinstance(given, int | float) or given <= 0:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
         raise ParamError(f"`timeout` value {timeout} is illegal")
-    return timeout
+    return None if timeout >= _FOR_EVER else timeout
 
 
 def closed() -> MilvusException:

@@ -282,7 +282,7 @@ def _cast(field: FieldSchema, values: pa.Array) -> pa.Array:
         return values
     loose = field.data_type in (DataType.FLOAT, DataType.DOUBLE, DataType.FLOAT_VECTOR)
     numbers_to_text = field.data_type.is_string and not _is_text(values.type)
-    if numbers_to_text or (pa.types.is_floating(values.type) and field.data_type.is_integer):
+    if numbers_to_text or any(test(values.type) for test in _MISTAKEN.get(field.data_type, ())):
         raise _arrow_mismatch(field, values.type)
     try:
         return values.cast(target, safe=not loose)
@@ -292,6 +292,17 @@ def _cast(field: FieldSchema, values: pa.Array) -> pa.Array:
         raise _arrow_mismatch(field, values.type) from error
     except pa.ArrowNotImplementedError as error:
         raise _arrow_mismatch(field, values.type) from error
+
+
+_NO_NUMBERS = (pa.types.is_boolean, pa.types.is_temporal)
+_MISTAKEN = {
+    DataType.BOOL: (pa.types.is_integer, pa.types.is_floating),
+    **dict.fromkeys((DataType.FLOAT, DataType.DOUBLE), _NO_NUMBERS),
+    **dict.fromkeys(
+        (DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64), (*_NO_NUMBERS, pa.types.is_floating)
+    ),
+}
+"""What Arrow would cast without a word, and lists of the same values are refused for."""
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,14 +1,13 @@
 """What reads and writes return: views on Arrow columns that become Python objects only where they are looked at.
 
-They behave as Milvus's SDK's lists and dicts do, and also give `.to_arrow()`, `.to_numpy()` and `.to_pandas()`.
+They are lists and dicts as Milvus's SDK has them, and also give `.to_arrow()`, `.to_numpy()` and `.to_pandas()`, of
+what was read: changes of the list do not show there.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,9 @@ import pyarrow as pa
 
 from redkite.client import display
 from redkite.client.values import arrow_columns, is_matrix, kind_of, numpy_column, python_values, row_dicts
+from redkite.client.views import View
 from redkite.model.explain import Explanation
+from redkite.model.reach import Reach
 from redkite.model.results import Hits, Rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from redkite.client.aggregation import AggregationBucket
 
-T = TypeVar("T")
 SHOWN = 10
 """Rows that a repr shows."""
 
@@ -40,46 +40,6 @@ class OmitZeroDict(dict[str, Any]):
         return sum(map(bool, self.values()))
 
 
-class _View(Sequence[T]):
-    """A read-only list that is made when it is first looked into, and compares equal to a list of its items."""
-
-    __slots__ = ("_items",)
-
-    def __init__(self) -> None:
-        self._items: list[T] | None = None
-
-    @abstractmethod
-    def _make(self) -> list[T]:
-        """The items."""
-
-    def _list(self) -> list[T]:
-        items = self._items
-        if items is None:
-            items = self._items = self._make()
-        return items
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        return self._list()[index]
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._list())
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sequence) and not isinstance(other, str | bytes):
-            return self._list() == list(other)
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # holds dicts: not hashable
-
-    def materialize(self) -> None:
-        """Make every Python object now."""
-        self._list()
-
-
 class Hit(dict[str, Any]):
     """One hit: `{<primary key's name>: id, "distance": score, "entity": {field: value}}`; of a search among the
     elements of an array also `"offset"`, where in its row the one that was found stands.
@@ -90,7 +50,9 @@ class Hit(dict[str, Any]):
     __slots__ = ("_primary",)
 
     def __init__(self, primary: str, key: Any, distance: float, entity: dict[str, Any]) -> None:
-        super().__init__({primary: key, "distance": distance, "entity": entity})
+        self[primary] = key
+        self["distance"] = distance
+        self["entity"] = entity
         self._primary = primary
 
     def __missing__(self, key: str) -> Any:
@@ -165,35 +127,51 @@ class Values(list[Any]):
         return list(self)
 
 
-class HybridHits(_View[Hit]):
+def _extra(reach: Reach | None) -> dict[str, Any]:
+    return OmitZeroDict({} if reach is None else reach.said)
+
+
+class HybridHits(View[Hit]):
     """The hits of one query vector, closest first."""
 
     __slots__ = ("_hits", "_round", "_start", "_stop")
 
     def __init__(self, hits: Hits, start: int, stop: int, round_decimal: int) -> None:
-        super().__init__()
+        super().__init__(stop - start)
         self._hits = hits
         self._start = start
         self._stop = stop
         self._round = round_decimal
 
-    def __len__(self) -> int:
-        return self._stop - self._start
+    def _origin(self) -> tuple[Any, ...]:
+        return self._hits, self._start, self._stop, self._round
 
     @property
     def ids(self) -> Values:
         """Primary keys."""
-        return Values(python_values(self._hits.ids.slice(self._start, len(self))))
+        return Values(self._keys())
 
     @property
     def distances(self) -> Values:
         """Distances or similarities."""
+        return Values(self._distances())
+
+    def _keys(self) -> list[Any]:
+        ids, count = self._hits.ids, self._stop - self._start
+        return python_values(ids if count == len(ids) else ids.slice(self._start, count))
+
+    def _distances(self) -> list[float]:
         scores: list[float] = self._hits.scores[self._start : self._stop].tolist()
-        return Values(round(score, self._round) for score in scores) if self._round > 0 else Values(scores)
+        return [round(score, self._round) for score in scores] if self._round > 0 else scores
+
+    @property
+    def reach(self) -> Reach | None:
+        """None: every row was looked at. Else how much was, where a cluster may leave rows out."""
+        return self._hits.reach
 
     def _make(self) -> list[Hit]:
         hits = self._hits
-        count = len(self)
+        count = self._stop - self._start
         if hits.rows.num_columns:
             entities = row_dicts(hits.rows.slice(self._start, count), hits.output_fields)
         else:
@@ -201,7 +179,7 @@ class HybridHits(_View[Hit]):
         primary = hits.primary_field
         made = [
             Hit(primary, key, distance, entity)
-            for key, distance, entity in zip(self.ids, self.distances, entities, strict=True)
+            for key, distance, entity in zip(self._keys(), self._distances(), entities, strict=True)
         ]
         if hits.element_indices is not None:
             for hit, offset in zip(made, hits.element_indices[self._start : self._stop].tolist(), strict=True):
@@ -219,7 +197,7 @@ class HybridHits(_View[Hit]):
         return display.rows_html(display.hits_rows(self[:SHOWN]), len(self), "hits")
 
 
-class SearchResult(_View[HybridHits]):
+class SearchResult(View[HybridHits]):
     """The answer to a search: one `HybridHits` for each query vector.
 
     Attributes:
@@ -229,13 +207,13 @@ class SearchResult(_View[HybridHits]):
     __slots__ = ("_hits", "_round", "extra")
 
     def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
-        super().__init__()
+        super().__init__(len(hits.topks))
         self._hits = hits
         self._round = round_decimal
-        self.extra: dict[str, Any] = OmitZeroDict()
+        self.extra = _extra(hits.reach)
 
-    def __len__(self) -> int:
-        return len(self._hits.topks)
+    def _origin(self) -> tuple[Any, ...]:
+        return self._hits, self._round
 
     def _make(self) -> list[HybridHits]:
         bounds = accumulate(self._hits.topks.tolist(), initial=0)
@@ -255,6 +233,11 @@ class SearchResult(_View[HybridHits]):
     def explanation(self) -> Explanation | None:
         """How it was answered, or would be, when the search asked to explain or analyze; `print` it."""
         return self._hits.explanation
+
+    @property
+    def reach(self) -> Reach | None:
+        """None: every row was looked at. Else how much was, where a cluster may leave rows out."""
+        return self._hits.reach
 
     @property
     def agg_buckets(self) -> list[list[AggregationBucket]]:
@@ -302,7 +285,7 @@ class SearchResult(_View[HybridHits]):
         return "".join(shown) + more
 
 
-class QueryResult(_View[dict[str, Any]]):
+class QueryResult(View[dict[str, Any]]):
     """The answer to a query: one dict for each row.
 
     Attributes:
@@ -312,13 +295,12 @@ class QueryResult(_View[dict[str, Any]]):
     __slots__ = ("_rows", "extra")
 
     def __init__(self, rows: Rows) -> None:
-        super().__init__()
+        super().__init__(rows.rows.num_rows)
         self._rows = rows
-        self.extra: dict[str, Any] = OmitZeroDict()
+        self.extra = _extra(rows.reach)
 
-    def __len__(self) -> int:
-        count: int = self._rows.rows.num_rows
-        return count
+    def _origin(self) -> tuple[Any, ...]:
+        return (self._rows,)
 
     def _make(self) -> list[dict[str, Any]]:
         return row_dicts(self._rows.rows, self._rows.output_fields, listed=True)
@@ -332,6 +314,11 @@ class QueryResult(_View[dict[str, Any]]):
     def explanation(self) -> Explanation | None:
         """How it was answered, or would be, when the query asked to explain or analyze; `print` it."""
         return self._rows.explanation
+
+    @property
+    def reach(self) -> Reach | None:
+        """None: every row was looked at. Else how much was, where a cluster may leave rows out."""
+        return self._rows.reach
 
     @property
     def batch(self) -> pa.RecordBatch:

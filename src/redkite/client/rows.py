@@ -285,9 +285,12 @@ def is_empty(data: Any) -> bool:
     return len(data) == 0
 
 
+_ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
 def quoted(text: str) -> str:
     """A text as a literal of the filter language."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    return f'"{text.translate(_ESCAPED)}"'
 
 
 def _tells_column(field: FieldSchema, value: Any) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,11 @@ class SchemaCache:
         with self._lock:
             self._plans.pop(key, None)
 
+    def forget_holder(self) -> None:
+        """In a forked child, where the thread that had the lock is not."""
+        self._lock = Lock()
+
 
 SHARED = SchemaCache()
 """The cache of this process."""
+os.register_at_fork(after_in_child=SHARED.forget_holder)

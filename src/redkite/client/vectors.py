@@ -188,8 +188,14 @@ def queries(data: Any, anns_field: str) -> Queries:
     The kind of vector follows from what is given, as in Milvus: numbers and float32/float64 arrays are float vectors;
     float16, int8, uint8 arrays, bytes (binary) and dicts (sparse) name their own kind.
     """
-    if type(data) is list and data and type(data[0]) is list:
-        return _list_queries(data, anns_field)
+    if type(data) is list and data:
+        kind = type(data[0])
+        if kind is list:
+            return _list_queries(data, anns_field)
+        if kind is str:
+            return _raw_queries(data, anns_field)
+        if kind is np.ndarray:
+            return _matrix_queries(_query_stack(data, anns_field), anns_field)
     if isinstance(data, EmbeddingList):
         data = [data]
     if isinstance(data, list | tuple) and data and isinstance(data[0], EmbeddingList):

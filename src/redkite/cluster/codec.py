@@ -28,6 +28,7 @@ from redkite.cluster.shapes import class_named, is_shaped, shape_named, shape_of
 from redkite.env import Buffer
 from redkite.errors import MilvusException, Unexpected, WireError
 from redkite.filter import Filter, compile_filter
+from redkite.model.decoding import MAKING
 from redkite.model.limits import Limits
 from redkite.model.one_row import OneRow, RowLayout
 from redkite.model.schema import CollectionSchema
@@ -44,6 +45,8 @@ MOST_KEPT = 2048
 """Plans, schemas and filters that each side remembers; then it begins anew."""
 LARGEST_KEPT = 64 * 1024
 """Bytes of one that is remembered."""
+KEPT_BYTES = 16 << 20
+"""About, of all that each side remembers."""
 SMALL = 4096
 """Bytes of a buffer that is not worth a place of its own."""
 _FEW_HITS = 256
@@ -75,6 +78,7 @@ class Codec:
         self._sent: dict[int, tuple[object, bytes]] = {}
         """By identity: what was encoded, which is held so that the identity stays its own."""
         self._received: dict[bytes, Any] = {}
+        self._sent_bytes = self._received_bytes = 0
 
     def encode(self, value: Any) -> bytes:
         """One frame. Raises TypeError for what cannot be sent, WireError for a value that has no bytes: an integer of
@@ -111,9 +115,10 @@ class Codec:
             return known[1]
         frame = self.encode(parts(value))
         if len(frame) <= LARGEST_KEPT:
-            if len(self._sent) >= MOST_KEPT:
-                self._sent = {}
+            if len(self._sent) >= MOST_KEPT or self._sent_bytes + len(frame) > KEPT_BYTES:
+                self._sent, self._sent_bytes = {}, 0
             self._sent[id(value)] = value, frame
+            self._sent_bytes += len(frame)
         return frame
 
     def kept(self, data: memoryview, made: Callable[[Any], Any]) -> Any:
@@ -123,9 +128,10 @@ class Codec:
         if found is None:
             found = made(self._decode(frame))
             if len(frame) <= LARGEST_KEPT:
-                if len(self._received) >= MOST_KEPT:
-                    self._received = {}
+                if len(self._received) >= MOST_KEPT or self._received_bytes + len(frame) > KEPT_BYTES:
+                    self._received, self._received_bytes = {}, 0
                 found = self._received.setdefault(frame, found)
+                self._received_bytes += len(frame)
         return found
 
 
@@ -193,7 +199,7 @@ class _Writing:
         """What a node finds, as most searches find it: few rows, known by their numbers alone."""
         ids, rows = value.ids, value.rows
         is_plain = ids.type == _INT64 and not ids.null_count and not rows.num_columns and rows.num_rows == len(ids)
-        if is_plain and value.groups is None and not value.reports and len(ids) <= _FEW_HITS:
+        if is_plain and value.groups is value.reach is None and not value.reports and len(ids) <= _FEW_HITS:
             counts, scores = value.topks, value.scores
             if counts.dtype == np.int64 and scores.dtype == np.float32 and len(scores) == len(ids):
                 head = _HITS_HEAD.pack(len(counts), len(ids))
@@ -472,7 +478,8 @@ def _error_named(name: str) -> type[MilvusException]:
 def _decoder_of(wire_type: Any) -> msgspec.msgpack.Decoder[Any]:
     found = _DECODERS.get(wire_type)
     if found is None:
-        found = _DECODERS[wire_type] = msgspec.msgpack.Decoder(wire_type, ext_hook=_ext)
+        with MAKING:
+            found = _DECODERS[wire_type] = msgspec.msgpack.Decoder(wire_type, ext_hook=_ext)
     return found
 
 

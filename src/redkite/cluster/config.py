@@ -104,17 +104,18 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of this host for what `redkite cluster` notes: process ids, logs, and the data of parts it starts
     itself."""
     cache_path: str = ""
-    """Folder of this host in which query nodes keep copies of objects. By default, a folder in `state`."""
+    """Folder of this host in which query and streaming nodes keep copies of objects, where `objects` is no folder
+    itself. By default, a folder in `state`."""
     cache_bytes: int = 10 * GIB
-    """How much each query node keeps there at most."""
+    """How much each of these nodes keeps there at most."""
     read_seconds: float = 10.0
     """How long a read looks for a query node that answers for its segments, before it is an error."""
     hedged_reads: bool = True
     """Ask a second replica when the first is slower than most answers of late."""
     required_data_ratio: float = 1.0
     """The part of the sealed rows that a read has to reach. At 1 a read that cannot reach some is an error; below, it
-    leaves them out where no query node serves them; the metric `redkite_reads_partial_total` of the node that owns the
-    shard counts such reads, and its log names each."""
+    leaves them out where no query node serves them, and its answer says how many; the metric
+    `redkite_reads_partial_total` of the node that owns the shard counts such reads, and its log names each."""
     coordinators: int = 2
     """Nodes that may lead: one does, the others stand by."""
     streaming: int = 2
@@ -177,6 +178,19 @@ def load(
     return _configured(path, variables, arguments or {}, _raise)
 
 
+def over(before: ClusterConfig, given: ClusterConfiguration, origin: str) -> ClusterConfiguration:
+    """The config of a cluster that there is, with what variables and arguments say now. `origin`: where `before` is
+    from. Raises ConfigError for values that exclude each other."""
+    settings = {key.split(".")[1] for key in given.sources if key.startswith(f"{_SETTINGS}.")}
+    changed = {key: getattr(given.config, key) for key in given.sources if key in _TYPES}
+    below = {name: getattr(given.config.settings, name) for name in settings}
+    whole = msgspec.structs.replace(before, **changed, settings=msgspec.structs.replace(before.settings, **below))
+    known = dict.fromkeys([*_TYPES, *(f"{_SETTINGS}.{name}" for name in Settings.__struct_fields__)], origin)
+    sources = known | dict(given.sources)
+    _check_whole(whole, sources)
+    return ClusterConfiguration(whole, sources)
+
+
 def mistakes(file: str) -> list[str]:
     """What is wrong in a config file, one line for each mistake. Raises ConfigError for a file that cannot be read."""
     found: list[str] = []
@@ -205,6 +219,9 @@ def _configured(
     if not isinstance(section, dict):
         wrong(ConfigError(f"[{_SETTINGS}] in {path} must be a section"))
         section = {}
+    for key in [key for key in section if not isinstance(key, str)]:
+        wrong(ConfigError(f"[{_SETTINGS}] in {path} has the key {key!r}, which is no name"))
+        del section[key]
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
     layers = [
@@ -330,6 +347,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 def _convert(key: str, raw: object, source: str) -> object:
     if key not in _TYPES:
         raise ConfigError(f"unknown setting '{key}' ({source}){_unknown_hint(key)}")
+    if isinstance(raw, str) and not engine.is_text(raw):
+        raise ConfigError(f"{key} ({source}): it is no text in UTF-8")
     if isinstance(raw, str) and key == "etcd":
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     try:

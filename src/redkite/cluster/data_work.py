@@ -201,6 +201,8 @@ class SharedDataNode(DataNode):
             else:
                 if reply is not None and not reply.is_stopped:
                     return reply
+            finally:
+                self._take_back(node_id)
         return None
 
     def _least_busy(self, tried: set[int]) -> tuple[int, str] | None:
@@ -213,27 +215,28 @@ class SharedDataNode(DataNode):
             self._given[chosen[0]] = self._given.get(chosen[0], 0) + 1
             return chosen
 
+    def _take_back(self, node_id: int) -> None:
+        """It has one piece less of our work."""
+        with self._lock:
+            self._given[node_id] -= 1
+            if not self._given[node_id]:
+                del self._given[node_id]
+
     def _asked(self, remote: Remote, node_id: int, message: Any, wanted: Callable[[], bool]) -> Any:
         """None when it is not wanted any more."""
         reply = remote.ask_soon(message, WORK_SECONDS)
-        try:
-            while True:
-                try:
-                    return reply.result(LOOK_SECONDS)
-                except TimeoutError:
-                    if reply.done():
-                        raise
-                if self._closing or not wanted():
-                    remote.ask_soon(StopWork(work_id=message.work_id))
-                    return None
-                if all(one[0] != node_id for one in self._data_nodes()):
-                    remote.ask_soon(StopWork(work_id=message.work_id))
-                    raise Unanswered(f"node {node_id} is gone or gives up its work")
-        finally:
-            with self._lock:
-                self._given[node_id] -= 1
-                if not self._given[node_id]:
-                    del self._given[node_id]
+        while True:
+            try:
+                return reply.result(LOOK_SECONDS)
+            except TimeoutError:
+                if reply.done():
+                    raise
+            if self._closing or not wanted():
+                remote.ask_soon(StopWork(work_id=message.work_id))
+                return None
+            if all(one[0] != node_id for one in self._data_nodes()):
+                remote.ask_soon(StopWork(work_id=message.work_id))
+                raise Unanswered(f"node {node_id} is gone or gives up its work")
 
 
 def _index_name(meta: SegmentMeta, index: IndexMeta, number: int) -> str:

@@ -16,6 +16,7 @@ from redkite.cluster.network import Network, Remote
 from redkite.env import Env, Timer
 from redkite.errors import ConnectionClosed, Corruption, MilvusException
 from redkite.logs import get_logger
+from redkite.model.decoding import from_json
 from redkite.storage.coordination import Coordination, Fence, Lease
 
 log = get_logger(__name__)
@@ -38,7 +39,7 @@ def leader_in(present: Mapping[str, bytes]) -> LeaderRecord | None:
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=LeaderRecord)
+        return from_json(data, LeaderRecord)
     except msgspec.MsgspecError as error:
         raise Corruption(f"the record of the leader cannot be read: {error}") from error
 

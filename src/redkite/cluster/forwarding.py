@@ -18,7 +18,7 @@ from redkite.cluster.deciding import ONCE
 from redkite.cluster.network import Handler, Message, NotReached, Remote, Unanswered
 from redkite.cluster.retries import Retries
 from redkite.env import Env, Executor
-from redkite.errors import MilvusException, NotReady, UnknownOutcome
+from redkite.errors import MilvusException, NotReady, Unavailable, UnknownOutcome
 from redkite.model import analysis as an
 from redkite.model import placement as pl
 from redkite.model import requests as rq
@@ -137,6 +137,9 @@ class Forwarder:
         except NotReached as error:
             self._failed(message, deadline, answer, error)
             return
+        except Exception as error:  # noqa: BLE001  what cannot be sent at all: it is the answer
+            answer.set_exception(error)
+            return
         asked.add_done_callback(partial(self._arrived, message, deadline, answer))
 
     def _arrived(self, message: Forward, deadline: float, answer: Future[rs.Result], asked: Future[Forwarded]) -> None:
@@ -147,8 +150,11 @@ class Forwarder:
         reply = asked.result()
         if reply.revision <= self._catalog.revision:
             answer.set_result(reply.result)
-        else:
+            return
+        try:
             self._waiters.submit(self._reach, reply, answer)
+        except Unavailable:  # closed just now: it was done, and nobody asks here what came of it
+            answer.set_result(reply.result)
 
     def _reach(self, reply: Forwarded, answer: Future[rs.Result]) -> None:
         try:

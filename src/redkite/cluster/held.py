@@ -135,12 +135,14 @@ class HeldState(msgspec.Struct, frozen=True):
 class _Kept:
     """One segment that is held, or about to be."""
 
-    __slots__ = ("cost", "opened", "opening", "orphaned", "owners")
+    __slots__ = ("cost", "opened", "opening", "orphaned", "owners", "waiting")
 
     def __init__(self, cost: int) -> None:
         self.cost = cost
         self.owners: dict[int, int] = {}
         """Owner -> the number under which it was opened."""
+        self.waiting = 0
+        """Orders to open it that nobody has begun to carry out."""
         self.opened = False
         self.opening: Future[list[IndexFile]] | None = None
         self.orphaned = 0.0
@@ -201,6 +203,7 @@ class HeldService:
                 kept = self._kept[meta.segment_id] = _Kept(cost_of(meta))
             kept.owners[message.by] = max(message.at, kept.owners.get(message.by, 0))
             kept.orphaned = 0.0
+            kept.waiting += 1
             if kept.opening is not None and not kept.opened:
                 waiting = kept.opening  # two owners at once: the later one brings what it knows when that is done
                 return self._loaders.submit(self._after, waiting, message, kept)
@@ -212,10 +215,15 @@ class HeldService:
 
     def _after(self, waiting: Future[list[IndexFile]], message: OpenSegment, kept: _Kept) -> list[IndexFile]:
         waiting.exception()
+        with self._lock:
+            if not kept.opened:  # the first one has failed: it is still about to be opened, for this owner
+                self._coming[message.meta.segment_id] = message.meta
         return self._open(message, kept)
 
     def _open(self, message: OpenSegment, kept: _Kept) -> list[IndexFile]:
         meta, marks = message.meta, message.marks
+        with self._lock:
+            kept.waiting -= 1
         if kept.opened and self._is_same(meta, message.schema):
             self._bring(message)
             return []
@@ -225,7 +233,10 @@ class HeldService:
             with self._lock:
                 self._coming.pop(meta.segment_id, None)
                 if not kept.opened and self._kept.get(meta.segment_id) is kept:
-                    del self._kept[meta.segment_id]
+                    if kept.owners.get(message.by) == message.at:
+                        del kept.owners[message.by]
+                    if not kept.waiting:  # else another owner's order is next
+                        del self._kept[meta.segment_id]
             raise
         with self._lock:
             self._coming.pop(meta.segment_id, None)

@@ -20,9 +20,8 @@ from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import LOOKING, WAITING, Forward, Forwarded, NotLeading, Reach
 from redkite.cluster.membership import NodeRecord
 from redkite.cluster.network import Unanswered
-from redkite.cluster.peers import serving_nodes
 from redkite.cluster.roles.node import AskingRole
-from redkite.cluster.seen import SeenQueryNodes
+from redkite.cluster.seen import SeenQueryNodes, serving_nodes
 from redkite.cluster.shard_leaders import with_owners
 from redkite.cluster.shards.admitting import RemoteAdmission
 from redkite.cluster.shards.compacting import DistantCompactor, compaction_policy, no_shard

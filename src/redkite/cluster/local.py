@@ -193,7 +193,7 @@ def _topology(
     data = DataCoordinator(catalog, lambda: root.oracle.allocate_ids(1), limits)
     scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
     cache_bytes = memory.cache_bytes(CACHE_BYTES, query_nodes)
-    querying = tuple(QueryNode(number, store, scans, cache_bytes) for number in range(1, query_nodes + 1))
+    querying = tuple(QueryNode(number, store, scans, env.clock, cache_bytes) for number in range(1, query_nodes + 1))
     loads = QueryCoordinator(catalog, [node.node_id for node in querying], lambda: root.oracle.allocate_ids(1))
     peers: dict[int, QueryPeer] = {node.node_id: node for node in querying}
     data_node = DataNode(1, env, store, threads or os.cpu_count() or 1, memory)

@@ -19,6 +19,7 @@ from redkite.cluster.frames import PROTOCOL
 from redkite.env import Env, Executor, Timer
 from redkite.errors import Conflict, ConnectionClosed, Corruption, MilvusException, ServiceError, Unavailable
 from redkite.logs import get_logger
+from redkite.model.decoding import from_json
 from redkite.model.version import VERSION
 from redkite.storage.catalog import Catalog
 from redkite.storage.coordination import Coordination, Fence, Lease, Watched
@@ -96,12 +97,12 @@ def machine_memory() -> int:
 
 def _read(data: bytes) -> NodeRecord:
     try:
-        return msgspec.json.decode(data, type=NodeRecord)
+        return from_json(data, NodeRecord)
     except msgspec.MsgspecError as error:
         raise Corruption(f"the record of a node cannot be read: {error}") from error
 
 
-def _readable(present: Mapping[str, bytes]) -> Iterator[NodeRecord]:
+def readable(present: Mapping[str, bytes]) -> Iterator[NodeRecord]:
     """Records that make sense here; who wrote another is of another version, and is asked nothing."""
     for key, data in present.items():
         try:
@@ -161,6 +162,9 @@ class Membership:
             if term is None:
                 raise Unavailable(f"node {record.node_id} is still taken for alive: its record is there")
             fence = self._coordination.fence(record.key, term)
+            while (newer := self._entered(record, lease, fence)) is not None:
+                self._coordination.put(newer.key, msgspec.json.encode(newer), lease)
+                record = newer
         except BaseException as error:
             is_over = not lease.is_held
             lease.close()
@@ -168,10 +172,20 @@ class Membership:
                 self._enter(record, tries - 1)
                 return
             raise
-        with self._lock:
-            self._record, self._lease, self._fence = record, lease, fence
-            self._nodes = {**self._nodes, record.node_id: record}
         lease.when_lost(lambda: self._lost(lease))
+
+    def _entered(self, said: NodeRecord, lease: Lease, fence: Fence) -> NodeRecord | None:
+        """Take a lease for this node's own, if what its record says holds. Else, and nothing is taken then, what it is
+        to say: it began to drain while it came in. Raises ConnectionClosed when it was closed meanwhile."""
+        with self._lock:
+            if self._closed:
+                raise ConnectionClosed(f"node {self.node_id} has left the cluster")
+            known = self._record
+            if known is not None and known.draining and not said.draining:
+                return known
+            self._record, self._lease, self._fence = said, lease, fence
+            self._nodes = {**self._nodes, said.node_id: said}
+            return None
 
     def _check_versions(self) -> None:
         for data in self._coordination.present(_NODES).values():
@@ -213,7 +227,8 @@ class Membership:
             log.warning("node %d is not taken for alive: %s", self.node_id, error.message)
             return
         with self._lock:
-            self._again = None
+            if self._again is again:  # else it was lost once more already, and another timer tries
+                self._again = None
             self._back_at = self._env.clock.monotonic()
         again.cancel()
 
@@ -260,7 +275,7 @@ class Membership:
 
     # -- all of them ----------------------------------------------------------------------------
     def _changed(self, present: Mapping[str, bytes]) -> None:
-        found = list(_readable(present))
+        found = list(readable(present))
         with self._lock:
             self._nodes = {record.node_id: record for record in found if record.protocol == PROTOCOL}
             self._strangers = {record.node_id: record for record in found if record.protocol != PROTOCOL}

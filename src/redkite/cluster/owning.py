@@ -158,6 +158,7 @@ class Owning:
         with self._lock:
             lost = [name for name, record in self._records.items() if not _is_same(mine.get(name), record)]
             lost += [name for name in self._owned if name not in lost and self._has_failed(name)]
+            self._troubles = {name: why for name, why in [*self._troubles.items()] if name in mine}
             since = self._clock.monotonic() - HELD_BACK_SECONDS
             self._held_back = {name: at for name, at in self._held_back.items() if name in mine and at > since}
             wanted = [
@@ -188,12 +189,14 @@ class Owning:
             return
         try:
             self._try_to_take(channel)
-            self._troubles.pop(name, None)
+            with self._lock:
+                self._troubles.pop(name, None)
         except Conflict:
             self._give_up(name)
         except MilvusException as error:
             log.warning("channel %s could not be taken: %s", name, error.message)
-            self._troubles[name] = error.message
+            with self._lock:
+                self._troubles[name] = error.message
             self._give_up(name)
         except BaseException:
             self._give_up(name)

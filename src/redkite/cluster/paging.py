@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from redkite.cluster.membership import Membership
 from redkite.cluster.network import Message, Network, NotReached, Unanswered
+from redkite.cluster.shards.reading import READ_SECONDS
 from redkite.env import Tasks
 from redkite.logs import get_logger
 from redkite.model import requests as rq
@@ -63,7 +64,7 @@ class Paging:
             found.add_done_callback(lambda done: _pass_on(done, answer))
 
         try:
-            asked = self._network.connect(record.address).ask_soon(NextPage(request=request))
+            asked = self._network.connect(record.address).ask_soon(NextPage(request=request), READ_SECONDS)
         except NotReached as error:
             gone(error)
         else:

@@ -6,7 +6,7 @@ beat. So a write never waits for a query node, and no read misses a delete that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
@@ -29,13 +29,13 @@ from redkite.cluster.held import (
 )
 from redkite.cluster.membership import NodeRecord
 from redkite.cluster.network import Message, Network, NotReached, Unanswered
+from redkite.cluster.seen import serving_nodes
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.placing import Piece, balanced
 from redkite.env import Env, away
 from redkite.errors import MilvusException, SegmentGone, Timeout, Unavailable
 from redkite.index.base import Vectors
 from redkite.logs import get_logger
-from redkite.model.placement import NodeInfo
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
 from redkite.node.asked import AnyHeld, CountHeld, Held, QueryHeld, SearchHeld
@@ -60,6 +60,9 @@ LOST_SECONDS: Final = 2.0
 BALANCE_BEATS: Final = 20
 MOVES: Final = 8
 """Segments of one collection that are moved in one round of balance."""
+PLACERS: Final = 8
+"""Shards that are placed at a time: each waits until its segments are open, and others should not wait for those. More
+would have so much opened at once that the last came too late."""
 MANY_MARKS: Final = 64
 Stamps = npt.NDArray[np.uint64]
 
@@ -74,7 +77,7 @@ class RemotePeer:
         self.is_failing = False
         self.pruned = 0
         self.heard = env.clock.monotonic()
-        """When it last answered a beat."""
+        """When it had answered every beat."""
         self._env = env
         self._remote = network.connect(address)
         self._abandon = network.abandon
@@ -398,7 +401,9 @@ class QueryNodes(DistantPeers):
         """Nodes that others take for alive and that do not answer here."""
         self._placing: dict[int, Future[None]] = {}
         """By the identity of the shards."""
-        self._work = env.tasks.executor("placing", 2)
+        self._work = env.tasks.executor("placing", PLACERS)
+        self._balancing: Future[int] | None = None
+        """The last round of balance."""
         self._beats = 0
         self._closed = False
         self._timer = env.tasks.every(BEAT_SECONDS, self._beat, "query nodes")
@@ -510,17 +515,19 @@ class QueryNodes(DistantPeers):
         for peer in self.peers:
             self._beat_one(peer)
         self._beats += 1
-        if self._beats % BALANCE_BEATS == 0:
+        if self._beats % BALANCE_BEATS == 0 and (self._balancing is None or self._balancing.done()):
             with suppress(MilvusException):  # this node is about to close
-                self._work.submit(self.balance)
+                self._balancing = self._work.submit(self.balance)
 
     def _beat_one(self, peer: RemotePeer) -> None:
-        if self.env.clock.monotonic() - peer.heard > self._lease_seconds:
+        beaten, now = peer.beaten, self.env.clock.monotonic()
+        if beaten is None or (beaten.done() and beaten.exception() is None):
+            peer.heard = now  # nothing is waited for, however late this beat is
+        elif now - peer.heard > self._lease_seconds:
             peer.is_failing = True
             self._take_down(peer, f"nothing was heard of it for {self._lease_seconds:g} s")
-        if peer.beaten is None or peer.beaten.done():
-            asked = peer.beat()
-            asked.add_done_callback(partial(self._heard, peer, peer.beaten_at))
+        if beaten is None or beaten.done():
+            peer.beat().add_done_callback(partial(self._heard, peer, peer.beaten_at))
 
     def _heard(self, peer: RemotePeer, at: int, asked: Future[HeldState]) -> None:
         error = asked.exception()
@@ -587,12 +594,3 @@ class QueryNodes(DistantPeers):
         for peer in self.peers:
             peer.give_up("this node is being closed")
         self._work.shutdown(wait=False)
-
-
-def serving_nodes(records: Collection[NodeRecord]) -> tuple[NodeInfo, ...]:
-    """Query nodes, as others speak of them."""
-    return tuple(
-        NodeInfo(node_id=r.node_id, address=r.address, hostname=r.host, labels=r.labels)
-        for r in records
-        if r.role == "query"
-    )

@@ -214,7 +214,7 @@ def open_for_reading(
         numbers = itertools.count(1)
         data = DataCoordinator(catalog, lambda: -next(numbers), limits)
         scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
-        querying = QueryNode(1, store, scans)
+        querying = QueryNode(1, store, scans, env.clock)
         loads = QueryCoordinator(catalog, [querying.node_id])
         peers: dict[int, QueryPeer] = {querying.node_id: querying}
         memory = MemoryBudget(env)

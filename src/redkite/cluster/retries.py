@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final
 
 from redkite.env import Tasks, Timer
+from redkite.logs import get_logger
+
+log = get_logger(__name__)
 
 RETRY_SECONDS: Final = 0.05
 
@@ -42,8 +45,7 @@ class Retries:
                 timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        for again in waiting:
-            again()
+        _each(waiting)
 
     @property
     def is_closed(self) -> bool:
@@ -57,5 +59,12 @@ class Retries:
             timer.cancel()
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        for again in waiting:
+        _each(waiting)
+
+
+def _each(waiting: Iterable[Callable[[], None]]) -> None:
+    for again in waiting:
+        try:
             again()
+        except Exception:  # theirs: the others have to be tried all the same, or nobody would ever answer them
+            log.exception("what was to be tried again failed")

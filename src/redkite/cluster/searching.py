@@ -14,6 +14,7 @@ from redkite.index.base import Queries
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import ConsistencyLevel
+from redkite.node.face import moment_after
 from redkite.node.topology import Topology
 from redkite.proxy.kinds import PLAIN, Asked
 from redkite.proxy.lapses import lapse_of
@@ -38,6 +39,7 @@ class _Arrived(Asked):
         super().__init__((), None)
         self.timestamp = max(stamp for stamp, _ in answers)
         self._partials = [partial for _, found in answers for partial in found]
+        self._reached(self._partials)
 
     def __call__(self, plan: SearchPlan, queries: Queries) -> list[SearchPartial]:  # noqa: ARG002  they were asked
         return self._partials
@@ -96,7 +98,10 @@ class Searching:
                 return
             found.add_done_callback(lambda found: _pass_on(found, answer))
 
-        moment: Future[int] = when_all(self._tasks, heard, lambda: max(self._now(), request.guarantee_timestamp))
+        def choice() -> int:
+            return moment_after([one.result() for one in heard], self._now(), request.guarantee_timestamp)
+
+        moment: Future[int] = when_all(self._tasks, heard, choice)
         moment.add_done_callback(chosen)
         return answer
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import overload
 
 import msgspec
 
-from redkite.cluster.membership import Membership
+from redkite.cluster.membership import Membership, NodeRecord
+from redkite.model.placement import NodeInfo
 
 
 class SeenQueryNode(msgspec.Struct, frozen=True):
@@ -41,3 +42,12 @@ class SeenQueryNodes(Sequence[SeenQueryNode]):
 
     def __iter__(self) -> Iterator[SeenQueryNode]:
         return iter(self._now())
+
+
+def serving_nodes(records: Collection[NodeRecord]) -> tuple[NodeInfo, ...]:
+    """Query nodes, as others speak of them."""
+    return tuple(
+        NodeInfo(node_id=r.node_id, address=r.address, hostname=r.host, labels=r.labels)
+        for r in records
+        if r.role == "query"
+    )

@@ -179,7 +179,10 @@ class ClusterService:
         def done(write: Future[rs.Result]) -> None:
             error = write.exception()
             if isinstance(error, MilvusException) and _may_be_old(error):
-                self._again.submit(self._run_newer, request, error, known, answer)
+                try:
+                    self._again.submit(self._run_newer, request, error, known, answer)
+                except Unavailable:  # closed just now
+                    answer.set_exception(error)
             else:
                 _pass_on(write, answer)
 

@@ -16,6 +16,7 @@ from redkite.coordinator.passwords import NOBODYS_HASH, hashed, is_hash, key_dig
 from redkite.env import Env
 from redkite.errors import Corruption, InvalidParameter, NotAuthenticated, NotPermitted
 from redkite.model.access import AccessState, ApiKey, Grant, PrivilegeGroup, Role, RowPolicy, User
+from redkite.model.decoding import from_json
 from redkite.model.limits import LIMITS, Limits
 from redkite.model.privileges import (
     ADMIN,
@@ -158,7 +159,7 @@ class AccessCoordinator:
 
     def _read(self, prefix: str, kind: type[T]) -> list[T]:
         try:
-            return [msgspec.json.decode(value, type=kind) for _, value in self._catalog.scan(prefix)]
+            return [from_json(value, kind) for _, value in self._catalog.scan(prefix)]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corruption(f"the catalog's entries under {prefix} cannot be read: {error}") from error
 

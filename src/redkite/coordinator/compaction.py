@@ -15,6 +15,7 @@ import msgspec
 
 from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
 from redkite.errors import Corruption
+from redkite.model.decoding import from_msgpack
 from redkite.model.segments import SegmentMeta
 from redkite.model.upkeep import CompactionKind, PlanState
 
@@ -317,7 +318,7 @@ def _encode(plans: Iterable[CompactionPlan]) -> bytes:
 
 def _decoded(record: bytes) -> list[CompactionPlan]:
     try:
-        return msgspec.msgpack.decode(record, type=list[CompactionPlan])
+        return from_msgpack(record, list[CompactionPlan])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"catalog entry is no record of compaction plans: {error}") from error
 

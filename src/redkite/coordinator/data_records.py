@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from redkite.errors import Corruption
+from redkite.model.decoding import from_json
 from redkite.model.segments import ChannelState, IndexMeta, SegmentMeta
 from redkite.storage.catalog import Catalog
 from redkite.storage.followed import FollowedCatalog
@@ -214,7 +215,7 @@ def _decoded(key: str, value: bytes) -> Record:
         SegmentMeta if key.startswith(SEGMENT) else IndexMeta if key.startswith(INDEX) else ChannelState
     )
     try:
-        return msgspec.json.decode(value, type=kind)
+        return from_json(value, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         prefix = key.partition("/")[0]
         raise Corruption(f"the catalog's entries under {prefix}/ cannot be read: {error}") from error

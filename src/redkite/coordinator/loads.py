@@ -13,6 +13,7 @@ import msgspec
 from redkite.coordinator.placing import Nodes, divided
 from redkite.coordinator.resource_groups import ResourceGroups
 from redkite.errors import Corruption, InvalidParameter, NodesNotEnough
+from redkite.model.decoding import from_json
 from redkite.model.placement import NodeInfo
 from redkite.model.schema import DEFAULT_RESOURCE_GROUP
 from redkite.model.segments import LoadEntry, ReplicaRecord
@@ -335,6 +336,6 @@ class QueryCoordinator:
 
 def _entry(value: bytes) -> LoadEntry:
     try:
-        return msgspec.json.decode(value, type=LoadEntry)
+        return from_json(value, LoadEntry)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the catalog's entries under load/ cannot be read: {error}") from error

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from redkite.errors import Corruption, PartitionNotFound
+from redkite.model.decoding import from_msgpack
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import ConsistencyLevel
 
@@ -22,7 +23,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_bytes(cls: type[M], data: bytes) -> M:
         try:
-            return msgspec.msgpack.decode(data, type=cls)
+            return from_msgpack(data, cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corruption(f"catalog entry is not a valid {cls.__name__}: {error}") from error
 

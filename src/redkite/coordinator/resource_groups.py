@@ -26,6 +26,7 @@ from redkite.errors import (
     ResourceGroupNotFound,
     TooManyResourceGroups,
 )
+from redkite.model.decoding import from_json
 from redkite.model.placement import NodeInfo, ResourceGroupConfig
 from redkite.model.schema import DEFAULT_RESOURCE_GROUP
 from redkite.storage.catalog import Catalog
@@ -49,7 +50,7 @@ class ResourceGroups:
     def reload(self) -> None:
         """Read everything from the catalog. Nodes that are gone are in no group, new ones where they are wanted."""
         try:
-            found = [msgspec.json.decode(value, type=Group) for _, value in self._catalog.scan(_PREFIX)]
+            found = [from_json(value, Group) for _, value in self._catalog.scan(_PREFIX)]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corruption(f"the catalog's entries under {_PREFIX} cannot be read: {error}") from error
         groups = {group.name: group for group in found}

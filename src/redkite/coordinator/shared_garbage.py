@@ -18,6 +18,7 @@ from redkite.coordinator.garbage import GRACE_SECONDS, Garbage
 from redkite.env import Env, Timer
 from redkite.errors import ConnectionClosed, Corruption, MilvusException
 from redkite.logs import get_logger
+from redkite.model.decoding import from_json
 from redkite.storage.catalog import Catalog
 from redkite.storage.coordination import Coordination, Lease
 from redkite.storage.objects import ObjectStore
@@ -49,7 +50,7 @@ class Released(msgspec.Struct, frozen=True):
 
 def _notes(catalog: Catalog) -> dict[str, Discarded]:
     try:
-        return {key: msgspec.json.decode(value, type=Discarded) for key, value in catalog.scan(PREFIX)}
+        return {key: from_json(value, Discarded) for key, value in catalog.scan(PREFIX)}
     except msgspec.MsgspecError as error:
         raise Corruption(f"the catalog's entries under {PREFIX} cannot be read: {error}") from error
 
@@ -100,7 +101,7 @@ class SharedGarbage(Garbage):
                 with self._lock:
                     self._unsaid = [*names, *self._unsaid]
                     if self._again is None and not self._closed:
-                        self._again = self._env.tasks.every(LOOK_SECONDS, self._say, "useless objects")
+                        self._again = self._env.tasks.every(LOOK_SECONDS, self._say, "useless objects", alone=True)
 
     @property
     def held(self) -> frozenset[str]:
@@ -169,7 +170,8 @@ class Releasing:
         self._lease: Lease | None = None
         self._said: Released | None = None
         self._lock = Lock()
-        self._timer = env.tasks.every(LOOK_SECONDS, self.look, "objects in use")
+        # It waits while etcd is away, which nothing else of this node shall.
+        self._timer = env.tasks.every(LOOK_SECONDS, self.look, "objects in use", alone=True)
 
     def look(self) -> None:
         """Say it anew where it has changed."""
@@ -221,8 +223,8 @@ class Collector:
         """Objects that nobody names, and since when."""
         self._lock = Lock()
         self._timers = [
-            env.tasks.every(max(LOOK_SECONDS, min(30.0, grace_seconds / 2)), self._round, "garbage"),
-            env.tasks.every(SWEEP_SECONDS, self._sweep, "orphans"),
+            env.tasks.every(max(LOOK_SECONDS, min(30.0, grace_seconds / 2)), self._round, "garbage", alone=True),
+            env.tasks.every(SWEEP_SECONDS, self._sweep, "orphans", alone=True),
         ]
 
     def _round(self) -> None:
@@ -260,7 +262,7 @@ class Collector:
         free: frozenset[str] | None = None
         for node in self._readers():
             data = said.get(f"{_RELEASED}{node}")
-            notes = frozenset(msgspec.json.decode(data, type=Released).notes) if data is not None else frozenset()
+            notes = frozenset(from_json(data, Released).notes) if data is not None else frozenset()
             free = notes if free is None else free & notes
         return frozenset(_notes(self._catalog)) if free is None else free
 

@@ -13,6 +13,7 @@ import msgspec
 
 from redkite.env import Tasks
 from redkite.errors import Conflict, Corruption, StandbyMode, Unavailable
+from redkite.model.decoding import from_msgpack
 from redkite.model.replication import Checkpoint, ReplicateConfiguration
 from redkite.storage.change_notes import ChangeNotes
 
@@ -140,6 +141,6 @@ class Standing:
 
 def _decoded(raw: bytes) -> State:
     try:
-        return msgspec.msgpack.decode(raw, type=State)
+        return from_msgpack(raw, State)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the catalog's entry {STATE} cannot be read: {error}") from error

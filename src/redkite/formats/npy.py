@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +22,7 @@ class NpyFile:
             version = npy_format.read_magic(handle)
             header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             shape, is_fortran, dtype = header(handle)
-        except (ValueError, OSError, UnicodeDecodeError) as error:
+        except (ValueError, SyntaxError, OSError, UnicodeDecodeError, tokenize.TokenError, RecursionError) as error:
             raise BadFile(f"it is no NumPy file: {str(error)[:200]}") from error
         if dtype.hasobject:
             raise BadFile("it holds Python objects, which are not read: save texts as numpy.str_, nulls not at all")
@@ -39,9 +40,10 @@ class NpyFile:
         if len(data) != count * self.row_bytes:
             raise BadFile("it ends before its last row")
         values = np.frombuffer(data, self._dtype)
-        if self._width:
-            return _vectors(values, self._width)
-        return _scalars(values)
+        try:
+            return _vectors(values, self._width) if self._width else _scalars(values)
+        except pa.ArrowNotImplementedError as error:  # numbers of 128 bits, times in years
+            raise BadFile(f"values of {self._dtype} are not known") from error
 
 
 def _vectors(values: npt.NDArray[Any], width: int) -> pa.Array:

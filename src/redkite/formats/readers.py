@@ -118,7 +118,8 @@ class _arrow_errors:  # noqa: N801  reads like a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, pa.ArrowException) and not isinstance(error, pa.ArrowCancelled):
+        broken = isinstance(error, pa.ArrowException) and not isinstance(error, pa.ArrowCancelled)
+        if broken or (type(error) is OSError and error.errno is None):  # Arrow's own name for bytes that lie
             raise BadFile(str(error).partition("\n")[0]) from error
 
 

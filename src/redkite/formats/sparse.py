@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from redkite.model.batch import list_starts
 from redkite.model.sparse import MAX_INDEX
 
 _PAIR = np.dtype([("index", "<u4"), ("value", "<f4")])
+_WHOLE = re.compile(r"-?[0-9]+")
 Mask = npt.NDArray[np.bool_]
 
 
@@ -55,6 +57,10 @@ def _check_numbers(owner: npt.NDArray[np.int64], index: npt.NDArray[Any], value:
     if outside.any():
         at = int(np.argmax(outside))
         raise BadCell(int(owner[at]), f"the index {index[at]} of the sparse vector is not within [0, {MAX_INDEX}]")
+    broken = index != np.floor(index)
+    if broken.any():
+        at = int(np.argmax(broken))
+        raise BadCell(int(owner[at]), f"the index {index[at]} of the sparse vector is not a whole number")
     bad = ~(np.isfinite(value) & (value >= 0))
     if bad.any():
         at = int(np.argmax(bad))
@@ -75,10 +81,9 @@ def sparse_rows(rows: Sequence[dict[str, Any] | None]) -> pa.Array:
             index, value = row["indices"], row["values"]
             if not isinstance(value, list) or len(index) != len(value):
                 raise BadCell(at, "indices and values of the sparse vector must be lists of one length")
-        try:
-            keys += map(int, index)
-        except (TypeError, ValueError):
-            raise BadCell(at, "an index of the sparse vector is not a whole number") from None
+        if not all(map(_is_whole, index)):
+            raise BadCell(at, "an index of the sparse vector is not a whole number")
+        keys += map(int, index)
         if any(isinstance(n, bool) or not isinstance(n, int | float) for n in value):
             raise BadCell(at, "a value of the sparse vector is not a number")
         numbers += value
@@ -91,6 +96,11 @@ def sparse_rows(rows: Sequence[dict[str, Any] | None]) -> pa.Array:
         raise BadCell(row_of, f"the index {keys[big]} of the sparse vector is not within [0, {MAX_INDEX}]") from None
     valid = np.fromiter((row is not None for row in rows), np.bool_, len(rows))
     return pairs_column(lengths, indexes, np.array(numbers, np.float64), valid)
+
+
+def _is_whole(index: Any) -> bool:
+    """Keys of JSON objects are texts."""
+    return _WHOLE.fullmatch(index) is not None if isinstance(index, str) else type(index) is int
 
 
 def sparse_structs(values: pa.Array) -> pa.Array:

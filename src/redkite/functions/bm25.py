@@ -15,17 +15,20 @@ import pyarrow as pa
 
 from redkite.errors import InvalidParameter
 from redkite.functions.base import Local
+from redkite.functions.counting import MAX_PAIRS, TermCounter
 from redkite.functions.memo import HashMemo, TermMemo
+from redkite.functions.registry import QUICK_BYTES
 from redkite.model.reading import Queries
 from redkite.model.schema import CollectionSchema, FunctionSchema
-from redkite.model.sparse import PAIR_BYTES, SparseRows
+from redkite.model.sparse import SparseRows
 from redkite.model.types import DataType
 from redkite.text.analyzer import Analyzer, Pipeline
 from redkite.text.specs import NONE, field_analyzer, field_analyzers
+from redkite.text.texts import texts_of
 from redkite.text.tokens import Tokens
 
-_MOST_PAIRS = (1 << 31) // PAIR_BYTES - 1
-"""Of one write: more do not fit one column."""
+LITTLE = 1024
+"""Bytes of texts up to which words are looked up one by one."""
 
 
 class Bm25Function:
@@ -42,11 +45,14 @@ class Bm25Function:
         self._analyzer: Analyzer | None = None
         self._memo: TermMemo | None = None
         self._hashes: HashMemo | None = None
+        self._counter: TermCounter | None = None
         self._inputs: tuple[str, ...] = (name,)
         if self._languages is None:
             self._analyzer = analyzer = field_analyzer(field, resources)
             if isinstance(analyzer, Pipeline):
                 self._hashes = HashMemo(analyzer)
+                if analyzer.letters is not None:
+                    self._counter = TermCounter(analyzer, analyzer.letters)
             if analyzer.parts_at_spaces:
                 self._memo = TermMemo(analyzer.analyze)
         else:
@@ -60,7 +66,10 @@ class Bm25Function:
         if self._languages is not None:
             return term_frequencies(self._languages.analyze(inputs[0], inputs[1].to_pylist())).to_arrow()
         if self._hashes is not None:
-            return frequencies(*self._hashes.hashed(inputs[0])).to_arrow()
+            texts = texts_of(inputs[0])
+            if self._counter is not None and len(texts.data) > (LITTLE if self._counter.is_ready else QUICK_BYTES):
+                return self._counter.column(texts)
+            return frequencies(*self._hashes.hashed(texts)).to_arrow()
         assert self._analyzer is not None, "without languages there is one analyzer"
         return term_frequencies(self._analyzer.analyze(inputs[0])).to_arrow()
 
@@ -109,8 +118,8 @@ def frequencies(starts: npt.NDArray[Any], codes: npt.NDArray[Any], hashes: npt.N
     first[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
     places = np.flatnonzero(first)
-    if len(places) > _MOST_PAIRS:
-        raise InvalidParameter(f"the texts of one write have {len(places)} words, more than {_MOST_PAIRS}")
+    if len(places) > MAX_PAIRS:
+        raise InvalidParameter(f"the texts of one write have {len(places)} words, more than {MAX_PAIRS}")
     found = keys[places]
     begins = np.searchsorted(found, np.arange(texts + 1, dtype=np.int64) << bits)
     counts = np.diff(places, append=len(keys)).astype(np.float32)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from redkite.model.sparse import SparseRows
 from redkite.text.analyzer import Pipeline
+from redkite.text.texts import Texts
 from redkite.text.tokens import Tokens, token_hashes
 
 MAX_WORDS = 1 << 18
@@ -82,7 +82,7 @@ class HashMemo:
         self._analyzer = analyzer
         self._known: dict[str, int | tuple[int, ...]] = {}
 
-    def hashed(self, texts: pa.Array | Sequence[str | None]) -> tuple[Codes, Codes, Hashes]:
+    def hashed(self, texts: Texts) -> tuple[Codes, Codes, Hashes]:
         """Where the words of each text begin (and the last end), which each of them is, and the hashes of all."""
         raw = self._analyzer.cut(texts)
         vocabulary = raw.vocabulary

@@ -140,10 +140,10 @@ def _number_directly(indices: Array, begin: Number, end: Number, largest: Number
 
 
 @helper
-def _place_of(keys: Array, dim: Number, bits: Number) -> Number:
-    """Where a dimension is in a hash table, or would be."""
+def _place_of(held: Array, dim: Number, bits: Number) -> Number:
+    """Where a dimension is in a hash table, or would be. An item is a dimension above its number plus one; 0: none."""
     place = _slot(dim, 64 - bits)
-    while keys[place] != _EMPTY and keys[place] != dim:
+    while held[place] != 0 and np.uint32(held[place] >> np.uint64(32)) != dim:
         place = (place + 1) & ((1 << bits) - 1)
     return place
 
@@ -159,26 +159,23 @@ def number_dims(starts: Array, indices: Array) -> tuple[Array, Array]:
         return _number_directly(indices, begin, end, largest)
     numbers = np.empty(end - begin, np.uint32)
     bits = 12
-    keys = np.full(1 << bits, _EMPTY, np.uint32)
-    held = np.empty(1 << bits, np.uint32)
+    held = np.zeros(1 << bits, np.uint64)
     seen = np.empty(1 << (bits - 1), np.uint32)
     count = 0
     for at in range(begin, end):
         dim = indices[at]
-        place = _place_of(keys, dim, bits)
-        if keys[place] == _EMPTY:
+        place = _place_of(held, dim, bits)
+        if held[place] == 0:
             if count == len(seen):
                 bits += 1
                 seen = np.concatenate((seen, np.empty(count, np.uint32)))
-                keys = np.full(1 << bits, _EMPTY, np.uint32)
-                held = np.empty(1 << bits, np.uint32)
+                held = np.zeros(1 << bits, np.uint64)
                 for i in range(count):
-                    place = _place_of(keys, seen[i], bits)
-                    keys[place], held[place] = seen[i], i
-                place = _place_of(keys, dim, bits)
-            keys[place], held[place], seen[count] = dim, count, dim
+                    held[_place_of(held, seen[i], bits)] = np.uint64(seen[i]) << np.uint64(32) | np.uint64(i + 1)
+                place = _place_of(held, dim, bits)
+            held[place], seen[count] = np.uint64(dim) << np.uint64(32) | np.uint64(count + 1), dim
             count += 1
-        numbers[at - begin] = held[place]
+        numbers[at - begin] = np.uint32(held[place]) - np.uint32(1)
     return seen[:count].copy(), numbers
 
 

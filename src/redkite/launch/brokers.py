@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from redkite.errors import Unavailable
-from redkite.launch.parts import READY_SECONDS, Part, jars_folder
+from redkite.launch.parts import READY_SECONDS, Server, jars_folder
 
 
-class JavaPart(Part):
+class JavaPart(Server):
     """A broker that runs on Java, from jars that Maven fetches once."""
 
     artifacts: ClassVar[tuple[str, ...]] = ()
@@ -110,9 +110,11 @@ class Kafka(JavaPart):
         path = self.write_settings("server.properties", self.properties())
         if not (self.folder / "data" / "meta.properties").exists():
             formatting = self.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", path)
-            done = subprocess.run(formatting, capture_output=True, timeout=READY_SECONDS, check=False)
-            if done.returncode:
-                raise Unavailable(f"Kafka's folder could not be formatted: {done.stderr.decode(errors='replace')}")
+            try:
+                subprocess.run(formatting, capture_output=True, timeout=READY_SECONDS, check=True)
+            except (OSError, subprocess.SubprocessError) as error:
+                said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+                raise Unavailable(f"Kafka's folder {self.folder} could not be formatted: {said or error}") from error
 
     def command(self) -> Sequence[str]:
         return self.java("kafka.Kafka", self.folder / "server.properties")

@@ -26,7 +26,7 @@ LOOK_SECONDS: Final = 5.0
 def folders_of(config: ClusterConfig, role: Role) -> dict[str, str]:
     """The folders of this host that a node of a role writes to, by the setting that names each."""
     found = {"state": config.state}
-    if role == "query":
+    if role in ("query", "streaming") and not is_folder(config.objects):
         found["cache_path"] = cache_folder(config)
     if is_folder(config.objects) and role != "proxy":
         found["objects"] = config.objects
@@ -34,7 +34,7 @@ def folders_of(config: ClusterConfig, role: Role) -> dict[str, str]:
 
 
 def cache_folder(config: ClusterConfig) -> str:
-    """Where query nodes of this host keep copies of objects."""
+    """Where nodes of this host keep copies of objects."""
     return config.cache_path or f"{config.state.rstrip('/')}/cache"
 
 
@@ -81,7 +81,8 @@ class Watch:
         self._backends, self._network = backends, network
         self._folders = folders_of(config, role)
         self._reasons: tuple[str, ...] = ()
-        self._timer: Timer = env.tasks.every(LOOK_SECONDS, self.look, "health")
+        # It waits for who does not answer, which nothing else of this node shall.
+        self._timer: Timer = env.tasks.every(LOOK_SECONDS, self.look, "health", alone=True)
 
     def look(self) -> None:
         """Look now."""

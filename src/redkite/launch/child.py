@@ -30,13 +30,14 @@ class ProcessId(msgspec.Struct, frozen=True):
 
     pid: int
     began: int
+    """0 of one that had ended before it was looked at."""
 
     @property
     def is_alive(self) -> bool:
         """Whether it runs, or is paused; not when it has ended and nobody has asked how."""
         with suppress(ChildProcessError):  # a child of another process
             os.waitpid(self.pid, os.WNOHANG)
-        return began_at(self.pid) == self.began
+        return self.began != 0 and began_at(self.pid) == self.began
 
     def tell(self, number: int) -> bool:
         """Whether it was there to be told."""
@@ -87,9 +88,13 @@ def start(
     folder: Path | None = None,
     descriptors: Sequence[int] = (),
 ) -> ProcessId:
-    """Start a process that goes on when this one ends. What it says goes to the end of `output`."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("ab") as log:
+    """Start a process that goes on when this one ends. What it says goes to the end of `output`. Raises Unavailable."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        log = output.open("ab")
+    except OSError as error:
+        raise Unavailable(f"cannot start {command[0]}: {output} cannot be written: {error.strerror}") from error
+    with log:
         try:
             process = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,16 @@ from typing import Final, cast
 import msgspec
 
 from redkite.cluster.backends import open_backends
-from redkite.cluster.config import ClusterConfig, Role, decode, load, mistakes
+from redkite.cluster.config import (
+    FILE_VARIABLE,
+    ClusterConfig,
+    ClusterConfiguration,
+    Role,
+    decode,
+    load,
+    mistakes,
+    over,
+)
 from redkite.cluster.tls import Certificates
 from redkite.env import Env
 from redkite.errors import InvalidParameter, StorageError, Unavailable
@@ -27,6 +36,7 @@ from redkite.launch.local import resolve
 from redkite.launch.local_runtime import LocalRuntime
 from redkite.launch.parts import RayHead
 from redkite.launch.runtime import Placed, Runtime
+from redkite.launch.signals import Signals
 from redkite.launch.state import Runs, RuntimeKind, State
 from redkite.launch.status import watching
 from redkite.launch.supervisor import supervise as look_after
@@ -49,6 +59,8 @@ def up(parsed: argparse.Namespace) -> int:
         raise InvalidParameter("--ray-address goes with --runtime ray")
     if parsed.log and not parsed.local:
         raise InvalidParameter("--log goes with --local; elsewhere the config says where the log is")
+    if parsed.objects and not parsed.local:
+        raise InvalidParameter("--objects goes with --local; elsewhere the config says where the objects are")
     state, config, parts = _resolved(parsed, ray_head=kind == "ray" and not parsed.ray_address)
     if not parsed.local:
         _reach(config)
@@ -95,7 +107,7 @@ def _resolved(parsed: argparse.Namespace, *, ray_head: bool) -> tuple[State, Clu
     if parsed.state:
         arguments["state"] = parsed.state
     configuration = load(file=parsed.config or None, arguments=arguments)
-    config = configuration.config
+    config = _as_before(parsed, configuration)
     if parsed.port is not None:
         if not 0 < parsed.port < 1 << 16:
             raise InvalidParameter(f"--port {parsed.port}: expected 1 to 65535")
@@ -112,6 +124,14 @@ def _resolved(parsed: argparse.Namespace, *, ray_head: bool) -> tuple[State, Clu
         RayHead(state.part("ray")).keep_ports()
         parts = (*parts, "ray")
     return state, config, parts
+
+
+def _as_before(parsed: argparse.Namespace, configuration: ClusterConfiguration) -> ClusterConfig:
+    """Without a config file a cluster that there is stays as it is, but for what is said."""
+    state = State(configuration.config.state)
+    if parsed.config or os.environ.get(FILE_VARIABLE) or not state.exists:
+        return configuration.config
+    return over(state.config(), configuration, str(state.config_path)).config
 
 
 def _changes(words: Sequence[str]) -> dict[str, object]:
@@ -141,11 +161,9 @@ def _greeting(config: ClusterConfig, placed: dict[str, Placed]) -> str:
 
 
 def _wait_for_signal() -> None:
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    while not told.wait(1.0):
-        continue  # signals are seen between two waits
+    told = Signals(signal.SIGTERM, signal.SIGINT)
+    while told.next(1.0) is None:
+        continue
 
 
 # -- looking ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Role(Protocol):
         ...
 
     def drain(self) -> None:
-        """Hand over what it has; then nothing is asked of it."""
+        """Hand over what it has; then nothing is asked of it. Raises MilvusException when it cannot."""
         ...
 
     def close(self) -> None: ...
@@ -117,6 +117,9 @@ class Presence:
         except MilvusException as error:
             self._drain_error = error.message
             log.warning("node %d could not hand over everything: %s", self.node_id, error.message)
+        except Exception as error:  # whoever waits must not take it for the end
+            self._drain_error = f"{type(error).__name__}: {error}"
+            log.exception("node %d could not hand over everything", self.node_id)
         finally:
             self._drained.set()
 

@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-import msgspec
-
 from redkite.cluster.frames import PROTOCOL
-from redkite.cluster.membership import NodeRecord
+from redkite.cluster.membership import NodeRecord, readable
 from redkite.cluster.network import Network, NotReached, WrongPeer
 from redkite.errors import MilvusException
 from redkite.launch.facts import AskFacts
@@ -54,10 +52,7 @@ def _refused(others: Sequence[NodeRecord], network: Network) -> str:
 
 def _others(present: Mapping[str, bytes]) -> Iterator[NodeRecord]:
     """Those that speak as this one does; of others membership says so."""
-    for data in present.values():
-        record = msgspec.json.decode(data, type=NodeRecord)
-        if record.protocol == PROTOCOL:
-            yield record
+    return (record for record in readable(present) if record.protocol == PROTOCOL)
 
 
 def _ask(network: Network, record: NodeRecord) -> Future[Any] | MilvusException:

@@ -11,7 +11,6 @@ import os
 import platform
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -32,6 +31,7 @@ from redkite.launch.checks import Watch, before_start
 from redkite.launch.facts import NodeFacts, Presence, PresentNetwork, Role
 from redkite.launch.greeting import NODES, greet
 from redkite.launch.pages import Pages
+from redkite.launch.signals import Signals
 from redkite.logs import get_logger
 from redkite.model.version import VERSION
 from redkite.server.process import begin_process
@@ -113,16 +113,22 @@ def own_host(config: ClusterConfig) -> str:
     """The address of this host that others are told."""
     if config.host != "auto":
         return config.host
-    reached = config.etcd[0].rpartition(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((reached[0], int(reached[2])))  # sends nothing: the system only says which way it would go
-            return str(probe.getsockname()[0])
-        except OSError as error:
-            raise Unavailable(
-                f"host = 'auto': the address of this host cannot be told, as etcd at {config.etcd[0]} is not to be "
-                f"reached ({error.strerror}); set `host` to it"
-            ) from None
+    host, _, port = config.etcd[0].rpartition(":")
+    reason = "its name is not known"
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM):
+            with socket.socket(family, kind) as probe:
+                try:
+                    probe.connect(address)  # sends nothing: the system only says which way it would go
+                    return str(probe.getsockname()[0])
+                except OSError as error:
+                    reason = error.strerror or str(error)
+    except socket.gaierror as error:
+        reason = error.strerror or reason
+    raise Unavailable(
+        f"host = 'auto': the address of this host cannot be told, as etcd at {config.etcd[0]} is not to be reached "
+        f"({reason}); set `host` to it"
+    )
 
 
 # -- a process ----------------------------------------------------------------------------------
@@ -148,25 +154,17 @@ class _Ending:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._told = threading.Event()
-        self._at_once = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._tell)
-
-    def _tell(self, number: int, _frame: object) -> None:
-        if number == signal.SIGINT or self._told.is_set():
-            self._at_once.set()
-        self._told.set()
+        self._signals = Signals(signal.SIGTERM, signal.SIGINT)
 
     def wait(self) -> None:
         """Until a signal, and with SIGTERM until everything is handed over."""
-        while not self._told.wait(_TOLD_SECONDS * 5):
-            continue  # signals are seen by this thread between two waits
-        if self._at_once.is_set():
+        while (number := self._signals.next(_TOLD_SECONDS * 5)) is None:
+            continue
+        if number == signal.SIGINT:
             return
         self._node.presence.drain()
         deadline = time.monotonic() + DRAIN_SECONDS
-        while not self._at_once.is_set() and time.monotonic() < deadline:
+        while self._signals.next(0) is None and time.monotonic() < deadline:
             if self._node.presence.wait_drained(_TOLD_SECONDS):
                 return
         log.warning("node %d ends before everything was handed over", self._node.node_id)
@@ -253,7 +251,7 @@ async def _proxy(config: ClusterConfig, address: str, report: str) -> int:
 def _metrics_port(config: ClusterConfig) -> int:
     """The one that is set, or a free one where another proxy of this host has it."""
     wanted = config.settings.metrics_port
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in config.settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.settings.host, wanted))

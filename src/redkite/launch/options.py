@@ -58,8 +58,8 @@ def _up(up: argparse.ArgumentParser) -> None:
     _shared(up, ray=True)
     up.add_argument("--local", action="store_true", help="all on this machine, also parts that the config leaves out")
     up.add_argument("--log", choices=("kafka", "pulsar"), default="", help="with --local: which broker to start")
-    up.add_argument("--objects", choices=("folder", "s3"), default="folder",
-                    help="with --local: where objects are kept (default: %(default)s)")  # fmt: skip
+    up.add_argument("--objects", choices=("folder", "s3"), default="",
+                    help="with --local: where objects are kept (default: where they are; at first folder)")  # fmt: skip
     up.add_argument("--port", type=int, help="port of gRPC and REST (default: 19530)")
     up.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
                     help="a key of the config; repeatable")  # fmt: skip

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from redkite.config import BROKERS_VARIABLE
-from redkite.errors import Unavailable
+from redkite.errors import Corruption, Unavailable
 from redkite.launch.child import ProcessId, began_at, start, tail, wait_until
 
 READY_SECONDS: Final = 90.0
@@ -58,36 +59,44 @@ class _Notes(msgspec.Struct):
     process: ProcessId | None = None
 
 
-class Part:
-    """One server. Its data and its ports stay when it ends, so that it can be started again where it was."""
+class Part(ABC):
+    """What a cluster stands on, run here. Its data and its ports stay when it ends, so that it can be started again
+    where it was."""
 
     name: ClassVar[str] = ""
     port_count: ClassVar[int] = 1
     host: str = HOST
     """Where it listens."""
-    begun_by: tuple[str, ...] = ()
-    """Words before its command, of a program that becomes it: `ip netns exec NAME`."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is the part's own."""
+        """`folder` is the part's own. Raises Corruption when what was noted there cannot be read."""
         self.folder = folder
         self.for_nodes: Mapping[str, str] = {}
         """What nodes need in their environment, for a part that starts them: the others' credentials."""
         self._notes = self._read() or _Notes(tuple(free_ports(self.port_count)))
 
     # -- what each says -------------------------------------------------------------------------
+    @abstractmethod
     def missing(self) -> list[str]:
         """What has to be on the machine for it and is not, and how to get it: one line for each."""
-        raise NotImplementedError
 
-    def prepare(self) -> None:
-        """Before it is started: settings, formatting, what is to be fetched."""
+    @abstractmethod
+    def launch(self) -> None:
+        """Start it unless it runs. Raises Unavailable."""
 
-    def command(self) -> Sequence[str]:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether it is there, whether it answers or not."""
 
-    def environment(self) -> Mapping[str, str]:
-        return {}
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, str]:
+        """What the config of a cluster that uses it says."""
+
+    @abstractmethod
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Let it end in good order."""
 
     @property
     def credentials(self) -> Mapping[str, str]:
@@ -97,11 +106,6 @@ class Part:
     def is_ready(self) -> bool:
         """Whether it answers."""
         return answers_at(self.port, self.host)
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """What the config of a cluster that uses it says."""
-        raise NotImplementedError
 
     @property
     def place(self) -> str:
@@ -122,14 +126,6 @@ class Part:
         """What it has said."""
         return self.folder / "output.log"
 
-    @property
-    def process(self) -> ProcessId | None:
-        return self._notes.process
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.is_alive
-
     def keep_ports(self) -> None:
         """Have the same ones whenever it is started from this folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -140,8 +136,58 @@ class Part:
         self.launch()
         self.wait_ready(seconds)
 
+    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Raises Unavailable when it does not answer in time, or has ended."""
+        came = wait_until(lambda: self.is_ready() or not self.is_running, seconds, 0.05)
+        if not came or not self.is_running:
+            what = "did not answer in time" if came is False else "ended"
+            raise Unavailable(f"{self.name} {what}; {self.output} ends with: {tail(self.output) or 'nothing'}")
+
+    def _read(self) -> _Notes | None:
+        path = self.folder / _NOTES
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=_Notes)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            raise Corruption(
+                f"{path} cannot be read: {error}; it says at which ports {self.name or 'it'} is: end the cluster, then "
+                "remove it"
+            ) from None
+
+    def _write(self) -> None:
+        """Whole, or not at all."""
+        part = self.folder / f"{_NOTES}.{os.getpid()}"
+        part.write_bytes(msgspec.json.encode(self._notes))
+        part.replace(self.folder / _NOTES)
+
+
+class Server(Part):
+    """A part that is a process."""
+
+    begun_by: tuple[str, ...] = ()
+    """Words before its command, of a program that becomes it: `ip netns exec NAME`."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """What is run, in its folder."""
+
+    def prepare(self) -> None:
+        """Before it is started: settings, formatting, what is to be fetched. Raises Unavailable."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Beside what there is already."""
+        return {}
+
+    @property
+    def process(self) -> ProcessId | None:
+        return self._notes.process
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.is_alive
+
     def launch(self) -> None:
-        """Start it unless it runs."""
         if self.is_running:
             return
         lacking = self.missing()
@@ -152,15 +198,7 @@ class Part:
         self._notes.process = start((*self.begun_by, *self.command()), self.output, self.environment(), self.folder)
         self._write()
 
-    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
-        """Raises Unavailable when it does not answer in time, or has ended."""
-        came = wait_until(lambda: self.is_ready() or not self.is_running, seconds, 0.05)
-        if not came or not self.is_running:
-            what = "did not answer in time" if came is False else "ended"
-            raise Unavailable(f"{self.name} {what}; {self.output} ends with: {tail(self.output) or 'nothing'}")
-
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Let it end in good order."""
         if self.process is not None:
             self.process.end(seconds)
 
@@ -178,16 +216,8 @@ class Part:
         if self.process is not None:
             self.process.kill()
 
-    def _read(self) -> _Notes | None:
-        with suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode((self.folder / _NOTES).read_bytes(), type=_Notes)
-        return None
 
-    def _write(self) -> None:
-        (self.folder / _NOTES).write_bytes(msgspec.json.encode(self._notes))
-
-
-class Etcd(Part):
+class Etcd(Server):
     """One member."""
 
     name = "etcd"
@@ -244,12 +274,15 @@ class FolderObjects(Part):
     def wait_ready(self, seconds: float = 0.0) -> None:
         """It is."""
 
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """A folder stays."""
+
     @property
     def is_running(self) -> bool:
         return self.folder.is_dir()
 
 
-class S3Gateway(Part):
+class S3Gateway(Server):
     """versitygw: S3 over a folder, with conditional puts."""
 
     name = "S3"
@@ -292,7 +325,7 @@ class S3Gateway(Part):
         return {"objects": f"s3://{self.bucket}?endpoint=http://{self.host}:{self.port}&region=us-east-1"}
 
 
-class RayHead(Part):
+class RayHead(Server):
     """Ray on this machine, without its dashboard. Several processes, which are told by the folder that they share; one
     that ends does not end the others, and nodes among them go on."""
 

@@ -48,7 +48,7 @@ class RayRuntime:
                 ignore_reinit_error=True,
             )  # fmt: skip
         except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-            raise Unavailable(f"Ray at {address} cannot be reached: {str(error).splitlines()[0]}") from error
+            raise Unavailable(f"Ray at {address} cannot be reached: {first_line(error)}") from error
         self._leaving: set[str] = set()
 
     def placed(self) -> dict[str, Placed]:
@@ -112,6 +112,11 @@ def namespace(cluster: str) -> str:
     return f"redkite-{cluster}"
 
 
+def first_line(error: Exception) -> str:
+    """Of what Ray says, which may be pages, or nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def _is_place(name: str) -> bool:
     try:
         role_of(name)
@@ -166,9 +171,7 @@ class RayNode:
         node = Node(self._config, self._role, f"{host}:0")
         try:
             if self._role == "proxy":
-                doors = Doors(node)
-                self._await(doors.open())
-                self._doors = doors
+                self._doors = self._opened(node)
             else:
                 if self._role == "data":
                     from redkite.launch.ray_work import ray_place
@@ -179,6 +182,15 @@ class RayNode:
             node.close()
             raise
         self._node = node
+
+    def _opened(self, node: Node) -> Doors:
+        doors = Doors(node)
+        try:
+            self._await(doors.open())
+        except BaseException:
+            self._await(doors.close())  # some of the ports may be open
+            raise
+        return doors
 
     def _await(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

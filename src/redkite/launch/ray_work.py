@@ -13,6 +13,7 @@ from redkite.cluster.config import ClusterConfig, Resources, decode, encode
 from redkite.cluster.data_work import BuildIndex, BuiltIndex, CompactedThere, CompactSegments, WorkNode, Workplace
 from redkite.env import Env
 from redkite.errors import MilvusException, Unavailable
+from redkite.launch.ray_runtime import first_line
 from redkite.node.memory import MemoryBudget
 
 TRIES: Final = 3
@@ -42,7 +43,7 @@ def ray_place(config: ClusterConfig) -> Workplace:
         try:
             reply: Any = codec.decode(ray.get(reference))
         except ray.exceptions.RayError as error:
-            raise Unavailable(f"Ray could not do it: {str(error).splitlines()[0]}") from error
+            raise Unavailable(f"Ray could not do it: {first_line(error)}") from error
         if isinstance(reply, MilvusException):
             raise reply
         found: BuiltIndex | CompactedThere = reply

@@ -4,7 +4,7 @@ cluster.json     the config, as it was resolved; with its secrets, so for its ow
 runs.json        what runs the nodes: processes of this machine, or Ray
 wanted.json      which parts and nodes there are to be: written by commands
 placed.json      which there are: written by the supervisor
-supervisor.lock  held by the supervisor, with its process id
+supervisor.lock  held by the supervisor, whose process id is in placed.json
 nodes/           what each node says when it is ready
 logs/            what each has said
 parts/           etcd, a broker …: the data of parts that run on this machine

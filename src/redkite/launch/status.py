@@ -18,7 +18,7 @@ from redkite.cluster.backends import etcd_settings
 from redkite.cluster.config import ROLES, ClusterConfig
 from redkite.cluster.frames import PROTOCOL
 from redkite.cluster.grpc_network import GrpcNetwork
-from redkite.cluster.membership import NodeRecord
+from redkite.cluster.membership import NodeRecord, readable
 from redkite.cluster.network import Network
 from redkite.coordinator.pchannels import PREFIX, PChannel
 from redkite.env import Env
@@ -99,8 +99,7 @@ class Watcher:
 
     def records(self) -> list[NodeRecord]:
         """Every node that lives, by its number."""
-        present = self._coordination.present(_NODES).values()
-        return sorted((msgspec.json.decode(data, type=NodeRecord) for data in present), key=lambda r: r.node_id)
+        return sorted(readable(self._coordination.present(_NODES)), key=lambda record: record.node_id)
 
     def leader(self) -> int:
         """Node id; 0: nobody."""

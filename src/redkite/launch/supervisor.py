@@ -24,6 +24,7 @@ from redkite.launch.facts import NodeFacts
 from redkite.launch.node import DRAIN_SECONDS
 from redkite.launch.parts import Part, part_named
 from redkite.launch.runtime import Placed
+from redkite.launch.signals import Signals
 from redkite.launch.state import Present, State, Wanted, Watched
 from redkite.logs import get_logger
 
@@ -58,10 +59,25 @@ class Supervisor:
         """Parts that have answered since they were started."""
         self._me = ProcessId(os.getpid(), began_at(os.getpid()))
         self._written: bytes = b""
+        self._trouble = ""
+        """Why nothing can be noted."""
 
     def begin(self) -> None:
         """Say that somebody looks after the folder now."""
         self._write()
+
+    def look(self) -> bool:
+        """A round, which may find the disk full: then nothing can be noted, and the next one goes on."""
+        try:
+            goes_on = self.round()
+        except OSError as error:
+            said = error.strerror or str(error)
+            if said != self._trouble:
+                log.error("%s cannot be kept: %s", self._state.folder, said)
+            self._trouble = said
+            return True
+        self._trouble = ""
+        return goes_on
 
     def round(self) -> bool:
         """Look once; False when everything has ended that was to end."""
@@ -83,8 +99,8 @@ class Supervisor:
     def _look_after_parts(self, wanted: Wanted) -> bool:
         """Whether all of them answer."""
         for name in wanted.parts:
-            part = self._part(name)
             try:
+                part = self._part(name)
                 if not part.is_running:
                     self._answering.discard(name)
                     part.for_nodes = self._credentials(wanted)
@@ -139,6 +155,7 @@ class Supervisor:
             name=name, role=role, stage="starting", where=f"process {process.pid}", restarts=restarts, error=error
         )
         self._nodes[name] = Watched(placed=placed, process=process, began_ms=self._now())
+        self._write()  # now: the next supervisor would start another one where this one was not noted
 
     def _see_whether_ready(self, name: str, known: Watched) -> None:
         try:
@@ -218,13 +235,15 @@ def supervise(state: State, stop: threading.Event | None = None) -> int:
         if not mine:
             log.warning("another supervisor looks after %s", state.folder)
             return 1
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: ended.set())
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = Signals(signal.SIGTERM, signal.SIGINT) if is_main else None
         supervisor = Supervisor(state)
         supervisor.begin()
-        while not ended.is_set() and state.exists and supervisor.round():
-            ended.wait(LOOK_SECONDS)
+        while not ended.is_set() and state.exists and supervisor.look():
+            if signals is None:
+                ended.wait(LOOK_SECONDS)
+            elif signals.next(LOOK_SECONDS) is not None:
+                break
     return 0
 
 

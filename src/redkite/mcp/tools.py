@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from redkite.client import AnnSearchRequest, AsyncMilvusClient, RRFRanker
+from redkite.client.results import Hit
 from redkite.errors import MilvusException, ParamError
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.model.types import DataType
@@ -70,12 +71,14 @@ class Tools:
         Args:
             collection_name: Name of the collection.
             filter_expr: The filter.
-            output_fields: Fields to show; all by default.
+            output_fields: Fields to show; all by default. ["count(*)"] counts the rows.
             limit: Rows at most.
         """
+        most = _count(limit)
         rows = await self._client.query(
-            collection_name, filter=filter_expr, output_fields=output_fields or ["*"], limit=_count(limit)
-        )
+            collection_name, filter=filter_expr, output_fields=output_fields or ["*"],
+            limit=None if output_fields == ["count(*)"] else most,
+        )  # fmt: skip
         return _rows(f"Query results for '{filter_expr}' in collection '{collection_name}'", rows)
 
     async def milvus_text_search(
@@ -257,6 +260,8 @@ class Tools:
             other_kwargs: Further arguments of create_collection, such as {"consistency_level": "Strong"}.
         """
         options: dict[str, Any] = dict(other_kwargs or {})
+        if index_params and not field_schema:
+            raise ParamError("index_params go with field_schema; without it, metric_type says how to compare")
         if not field_schema:
             await self._client.create_collection(
                 collection_name, dimension=dimension, primary_field_name=primary_field_name,
@@ -350,9 +355,9 @@ def _range(radius: float | None, range_filter: float | None) -> dict[str, float]
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _data_type(name: str) -> DataType:
+def _data_type(name: object) -> DataType:
     try:
-        return DataType[name.upper()]
+        return DataType[str(name).upper()]
     except KeyError:
         known = ", ".join(kind.name for kind in DataType if not kind.name.startswith("_"))
         raise ParamError(f"there is no field type {name}; known are {known}") from None
@@ -381,5 +386,13 @@ def _rows(title: str, rows: Iterable[Mapping[str, Any]]) -> str:
     return f"{title}:\n\n" + "\n\n".join(lines) if lines else f"{title}: none."
 
 
-def _hits(title: str, hits: Iterable[Any]) -> str:
-    return _rows(title, ({"id": hit["id"], "distance": hit["distance"], **hit["entity"]} for hit in hits))
+def _hits(title: str, hits: Iterable[Hit]) -> str:
+    return _rows(title, map(_shown_hit, hits))
+
+
+def _shown_hit(hit: Hit) -> dict[str, Any]:
+    """Key and score, and the fields beside them; below them, where fields of other values are called so."""
+    own: dict[str, Any] = {"id": hit.id, "distance": hit.distance}
+    if all(hit.fields.get(name, value) == value for name, value in own.items()):
+        return {**own, **hit.fields}
+    return {**own, "entity": hit.fields}

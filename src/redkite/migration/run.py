@@ -213,6 +213,7 @@ class _Job:
             # A write may have been acknowledged that was not noted any more. Without keys the count tells.
             self._client.load_collection(found.name) if self._client.list_indexes(found.name) else None
             rows, place = self._rows_without_key(found, place)
+            self._state.note(found.name, place, rows)  # there may be no further portion that would
         for portion in self._source.portions(found, place, self._batch):
             write = self._client.upsert if resumed else self._client.insert
             write(found.name, portion.rows, partition_name=portion.partition)

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from redkite.errors import InvalidParameter
+from redkite.model.decoding import from_msgpack
 from redkite.model.request import Request
 from redkite.model.results import Result
 
@@ -87,7 +88,7 @@ class FeedPosition(msgspec.Struct, frozen=True, array_like=True):
             data, crc = raw[:-4], raw[-4:]
             if len(raw) < 6 or data[0] != _VERSION or zlib.crc32(data).to_bytes(4, "big") != crc:
                 raise ValueError
-            return msgspec.msgpack.decode(data[1:], type=cls)
+            return from_msgpack(data[1:], cls)
         except (ValueError, binascii.Error, msgspec.DecodeError) as error:
             raise InvalidParameter(
                 "this is not the position of a change feed",

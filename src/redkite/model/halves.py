@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 def to_bfloat16(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     """The bits of the nearest bfloat16, ties to even; NaN stays NaN."""
-    floats = np.ascontiguousarray(numbers, np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, which no vector may hold
+        floats = np.ascontiguousarray(numbers, np.float32)
     bits = floats.view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     return np.where(np.isnan(floats), bits >> 16 | 0x40, rounded).astype(np.uint16)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.errors import InvalidParameter
 from redkite.model.highlighting import Highlighter
 from redkite.model.request import Request
 from redkite.model.scoring import FunctionChain, FunctionScore
@@ -57,6 +58,13 @@ class Grouping(msgspec.Struct, frozen=True, kw_only=True):
     """What the values at a path are cast to: `Int8` to `Int64`, `Bool`, `VarChar`; empty: nothing."""
     strict_cast: bool = False
     """A value of another type counts as null; without it, one that can be converted is."""
+
+
+def check_ungrouped(size: int, strict: bool) -> None:
+    """A search that names no field to group by must ask nothing of groups. Raises InvalidParameter."""
+    if size not in (0, 1) or strict:
+        asked = "strict_group_size" if strict else f"group_size [{size}]"
+        raise InvalidParameter(f"{asked} has no effect without group_by_field: name the field, or leave it out")
 
 
 class Ordering(msgspec.Struct, frozen=True, kw_only=True):

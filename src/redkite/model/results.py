@@ -10,6 +10,7 @@ import pyarrow as pa
 from redkite.model.buckets import Bucket
 from redkite.model.explain import Explanation
 from redkite.model.highlighting import Highlighted
+from redkite.model.reach import Reach
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import ConsistencyLevel, IndexState, JobState, LoadState
 from redkite.model.upkeep import CompactionPlanInfo, CompactionState, SegmentInfo
@@ -210,6 +211,8 @@ class Hits(Result, frozen=True):
     """Of a search that marks words: each field's, for all hits."""
     element_indices: npt.NDArray[np.int64] | None = None
     """Of a search among the elements of an array: where in its row the one of each hit stands."""
+    reach: Reach | None = None
+    """None: of every row. Else rows were left out that no node served."""
 
 
 class Rows(Result, frozen=True):
@@ -221,6 +224,8 @@ class Rows(Result, frozen=True):
     collection: str
     session_timestamp: int
     explanation: Explanation | None = None
+    reach: Reach | None = None
+    """As `Hits.reach`."""
 
 
 # -- compaction and segments --------------------------------------------------------------------

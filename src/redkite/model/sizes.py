@@ -8,6 +8,7 @@ from typing import Final
 from redkite.errors import InvalidParameter
 
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TOO_MUCH: Final = 2.0**63
 _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -22,4 +23,7 @@ def parse_size(value: int | str) -> int:
     if found is None:
         raise InvalidParameter(f"{value!r} is no size: expected bytes, or a text such as '512MB' or '1.5GB'")
     number, unit = found.groups()
-    return int(float(number) * _UNITS[unit.upper()])
+    size = float(number) * _UNITS[unit.upper()]
+    if size >= _TOO_MUCH:
+        raise InvalidParameter(f"'{number[:40]}{unit}' is more than any disk or memory has")
+    return int(size)

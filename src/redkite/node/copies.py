@@ -20,6 +20,7 @@ import msgspec
 from redkite.env import Env, away
 from redkite.errors import MilvusException, SegmentGone, Timeout, Unavailable
 from redkite.logs import get_logger
+from redkite.model.reach import Reach
 from redkite.model.segments import LoadEntry, SegmentMeta
 from redkite.node.asked import Held, P
 from redkite.node.latencies import Latencies
@@ -45,7 +46,11 @@ class ReadPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Ask a second copy when the first is slower than usual."""
     required_ratio: float = 1.0
     """The part of the rows asked for that has to be answered for. Below 1 a read may leave out what no node serves, and
-    says so in the log and in a counter; at 1 that is an error."""
+    says so in its answer, in the log and in a counter; at 1 that is an error."""
+
+    def ratio_of(self, plan: SearchPlan | QueryPlan) -> float:
+        """What it is for one read."""
+        return 1.0 if isinstance(plan, QueryPlan) and plan.whole else self.required_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +143,12 @@ class DistantPeers(Mapping[int, DistantPeer]):
 class _Routes:
     """The segments that one plan concerns, and who may be asked for them."""
 
-    __slots__ = ("copied", "missing", "plan", "rows", "ways")
+    __slots__ = ("copied", "missing", "plan", "rows", "total", "ways")
 
     def __init__(self, plan: SearchPlan | QueryPlan, metas: Sequence[SegmentMeta], nodes: Mapping[int, Peers]) -> None:
         self.plan = plan
         self.rows = {m.segment_id: m.rows for m in metas}
+        self.total = sum(self.rows.values())
         self.missing = tuple(i for i in self.rows if not nodes[i])
         most = max((len(nodes[i]) for i in self.rows), default=0)
         self.copied = most > 1
@@ -397,10 +403,17 @@ class Begun(Generic[P]):
         for peer, ids in _grouped(pairs):
             self._send(ids, peer, part.tried)
 
+    @property
+    def reach(self) -> Reach | None:
+        """What the answers are of, when there are all of them; None where nothing may be left out."""
+        if self._peers.policy.ratio_of(self._routes.plan) >= 1:
+            return None
+        return Reach(self._routes.total, sum(self._routes.rows[i] for i in self._lost), len(self._lost))
+
     def _check_ratio(self) -> None:
         rows = self._routes.rows
-        every, lost = sum(rows.values()), sum(rows[i] for i in self._lost)
-        ratio = self._peers.policy.required_ratio
+        every, lost = self._routes.total, sum(rows[i] for i in self._lost)
+        ratio = self._peers.policy.ratio_of(self._routes.plan)
         if ratio >= 1 or (every - lost) < ratio * every:
             raise NotServed(f"{len(self._lost)} of {len(rows)} segments are served by no node just now")
         self._peers.partial += 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from redkite.index.base import Vectors
 from redkite.node.asked import CountHeld
-from redkite.node.face import Answer
+from redkite.node.face import Answer, Heard
 from redkite.node.serving import Serving
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
 from redkite.query.text_counts import count_segments
@@ -34,9 +34,9 @@ class Counting(Serving):
     def lenient(self, lapse: float) -> Self:  # noqa: ARG002  nobody else can own it
         return self
 
-    def hear_soon(self) -> Answer[None]:
+    def hear_soon(self) -> Answer[Heard]:
         """Its clock is the one here."""
-        return lambda: None
+        return lambda: Heard(newest=self.view.timestamp, under_way=None)
 
     def search_soon(
         self, plan: SearchPlan, queries: Vectors, timestamp: int | None = None

@@ -48,6 +48,16 @@ class ServedSegments(msgspec.Struct, frozen=True):
     segment_ids: tuple[int, ...]
 
 
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner of a shard says of the time there."""
+
+    newest: int
+    """Every write up to it can be read."""
+    under_way: int | None
+    """No write that is logged and cannot be read yet, nor one that comes, has a smaller timestamp; 0 where that cannot
+    be said, None when there is none."""
+
+
 class ShardFace(Protocol):
     """A shard of a collection."""
 
@@ -91,7 +101,7 @@ class ShardFace(Protocol):
         """Wait until every write that has its timestamp by now is applied; nothing where `settles_reads`."""
         ...
 
-    def hear_soon(self) -> Answer[Any]:
+    def hear_soon(self) -> Answer[Heard]:
         """Have the clock of this process see every timestamp that the owner has given by now: answers carry them."""
         ...
 
@@ -252,9 +262,29 @@ class ServingNode(Protocol):
 def time_of_all(shards: Iterable[ShardFace], now: Callable[[], int]) -> int:
     """A timestamp that no write exceeds which any of the shards has answered by now. The clocks of their owners may be
     ahead of the one here until they are heard of."""
-    for heard in [shard.hear_soon() for shard in shards]:
-        heard()
+    _each_heard(shards)
     return now()
+
+
+def _each_heard(shards: Iterable[ShardFace]) -> list[Heard]:
+    return [heard() for heard in [shard.hear_soon() for shard in shards]]
+
+
+def moment_of_all(shards: Iterable[ShardFace], now: Callable[[], int], least: int) -> int:
+    """The moment that reads at Strong read all shards at; see `moment_after`."""
+    heard = _each_heard(shards)
+    return moment_after(heard, now(), least)
+
+
+def moment_after(heard: Iterable[Heard], now: int, least: int) -> int:
+    """A moment behind everything that the shards have answered by the time they were heard, and not before `least`.
+    Before what is under way, where that can be: so nobody waits for a log that is slow, or away. `now`: of a clock that
+    has observed theirs."""
+    told = [*heard]
+    open_since = min((one.under_way for one in told if one.under_way is not None), default=None)
+    if open_since is not None and open_since > max([least, *(one.newest for one in told)]):
+        return open_since - 1
+    return max(now, least)
 
 
 def newest_of_all(shards: Sequence[ShardFace], now: int) -> int | None:

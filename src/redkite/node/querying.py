@@ -9,13 +9,14 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from redkite.env import Executor
+from redkite.env import Clock, Executor
 from redkite.errors import Corruption, SegmentGone, Unimplemented
 from redkite.index.base import Queries
 from redkite.logs import get_logger
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
 from redkite.node.face import Answer
+from redkite.node.tallies import Durations
 from redkite.query.allowed import CACHE_BYTES, AllowedCache
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
@@ -41,13 +42,17 @@ DELETE_BYTES = 32
 class QueryNode:
     """Reads may come from any thread. Segments come and go by replacing one dict."""
 
-    def __init__(self, node_id: int, store: ObjectStore, scans: Executor, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, node_id: int, store: ObjectStore, scans: Executor, clock: Clock, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.node_id = node_id
         self._store = store
         self._scans = scans
         self._lock = Lock()
         self._cache = AllowedCache(cache_bytes)
         self._segments: dict[int, SealedSegment] = {}
+        self.loading = Durations(clock)
+        """Of segments: until a read can look at them."""
         self.pruned = 0
         """Segments that reads passed over because of their ranges; about, when reads run side by side."""
 
@@ -60,6 +65,16 @@ class QueryNode:
         indexes: Iterable[IndexMeta],
     ) -> list[IndexFile]:
         """Map a segment and the indexes built over it so far; returns the index files that are damaged."""
+        with self.loading.timed():
+            return self._load(meta, schema, deleted, indexes)
+
+    def _load(
+        self,
+        meta: SegmentMeta,
+        schema: CollectionSchema,
+        deleted: tuple[RowNumbers, Stamps],
+        indexes: Iterable[IndexMeta],
+    ) -> list[IndexFile]:
         segment = SealedSegment(self._store, meta, schema, Deletes.from_entries(*deleted, meta.rows))
         segment.cache = self._cache
         segment.warm()
@@ -143,13 +158,17 @@ class QueryNode:
         segment = self._segments.get(segment_id)
         return segment is not None and segment.index(field) is not None
 
+    @property
+    def deleted_rows(self) -> int:
+        """Rows of its segments that are deleted and not compacted away yet."""
+        return sum(s.deletes.count for s in self._segments.values())
+
     def private_bytes(self) -> int:
         """Memory that is not mapped from files, about: what the cache keeps, and of each segment the deletes, what is
         known of its words, and columns that were not to stay mapped."""
-        deleted = sum(s.deletes.count for s in self._segments.values())
         words = sum(s.word_bytes() for s in self._segments.values())
         columns = sum(s.column_bytes for s in self._segments.values())
-        return self._cache.held + self._cache.derived.held + deleted * DELETE_BYTES + words + columns
+        return self._cache.held + self._cache.derived.held + self.deleted_rows * DELETE_BYTES + words + columns
 
     # -- reads ----------------------------------------------------------------------------------
     @traced("query node")

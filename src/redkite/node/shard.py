@@ -42,6 +42,7 @@ from redkite.node.feed import Feeding
 from redkite.node.holdings import Holding, Holdings
 from redkite.node.indexing import Indexing
 from redkite.node.peers import QueryPeer
+from redkite.node.under_way import UnderWay
 from redkite.node.view import ShardImage, ShardView
 from redkite.node.written import Written
 from redkite.query.execute import query_segments, search_segments
@@ -100,10 +101,8 @@ class Shard(Indexing, Counting, Admitting, Feeding):
         self._sealed = Holdings(store, data, loads, peers)
         self._dropped = self._is_left = False
         self.written = Written()
-        self._stamping = False
+        self._under_way = UnderWay()
         self._mending = False
-        self._last: Future[Any] | None = None
-        """Of the newest record; when it is done, all are."""
         self._state = data.channel_state(channel)
         self._end = self._state.checkpoint
         self._recover()
@@ -178,12 +177,9 @@ class Shard(Indexing, Counting, Admitting, Feeding):
             if self._topic.unapplied:
                 self._mend()
             if settled:
-                self._wait(self._last)
-            self._stamping = True
-            try:
+                self._wait(self._under_way.last)
+            with self._under_way:
                 yield
-            finally:
-                self._stamping = False
 
     @traced("shard insert")
     def insert(
@@ -204,12 +200,9 @@ class Shard(Indexing, Counting, Admitting, Feeding):
             if self._topic.unapplied:
                 self._mend()
             check_made(schema, self.collection.schema)
-            self._stamping = True
-            try:
+            with self._under_way:
                 timestamp = allocate()
                 return self.log_rows(parts, rows, timestamp, schema, keys, body, partial(answer, timestamp))
-            finally:
-                self._stamping = False
 
     def log_rows(
         self,
@@ -246,8 +239,8 @@ class Shard(Indexing, Counting, Admitting, Feeding):
         answer: Callable[[], Any] | None,
         room: Room | None,
     ) -> Future[Any]:
-        logged = self._last = self._topic.append(records.with_header(header, body), apply, answer, room)
-        return followed("log append", logged)
+        append = partial(self._topic.append, records.with_header(header, body), apply, answer, room)
+        return followed("log append", self._under_way.log(header.timestamp, append))
 
     def _no_collection(self) -> CollectionNotFound | NotOwner:
         if self._is_left:
@@ -257,17 +250,21 @@ class Shard(Indexing, Counting, Admitting, Feeding):
     @property
     def is_settled(self) -> bool:
         """Whether every write that has its timestamp is applied."""
-        if self._stamping:
-            return False
-        last = self._last  # looked at second: who has left its turn has put its write here before
-        return last is None or last.done()
+        return self._under_way.is_over
 
-    def settle(self) -> None:
-        """Wait until every write that has its timestamp by now is applied."""
-        if not self.is_settled:
-            with self._order:
-                last = self._last
-            self._wait(last)
+    @property
+    def under_way(self) -> int | None:
+        """See `face.Heard`."""
+        return self._under_way.first
+
+    def settle(self, until: int | None = None) -> None:
+        """Wait until every write that has its timestamp by now, or one up to `until`, is applied."""
+        first = self._under_way.first
+        if first is None or (until is not None and first > until):
+            return
+        with self._order:
+            last = self._under_way.last
+        self._wait(last)
 
     @staticmethod
     def _wait(last: Future[Any] | None) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from redkite.errors import InvalidParameter
 from redkite.model.segments import LoadEntry, SegmentMeta
 from redkite.node.asked import Held, P
@@ -76,7 +78,12 @@ class ShardView:
         if isinstance(placements, Copies):
             begun: Begun[P] = placements.begin(plan, lambda ids: there(ids, at), at_once=bool(growing))
             partials = [here(growing, at)] if growing else []
-            return at, partials + begun.answers()
+            partials += begun.answers()
+            reach = begun.reach
+            if reach is not None:
+                partials = partials or [here([], at)]
+                partials[0] = msgspec.structs.replace(partials[0], reach=reach)
+            return at, partials
         partials = [here(growing, at)] if growing else []
         for placement in placements:
             segments = placement.within(plan.partitions)

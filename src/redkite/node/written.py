@@ -17,6 +17,9 @@ from redkite.errors import UnknownOutcome
 from redkite.node.records import WRITE_ID, RecordHeader
 
 MOST_REMEMBERED: Final = 16_384
+"""Beside those whose writers still wait."""
+_LOOKS: Final = 8
+"""At so many of the oldest it is looked, for each that comes, whether they can be forgotten."""
 
 
 class Logged(NamedTuple):
@@ -91,7 +94,9 @@ class Written:
             self._known.pop(write_id, None)
 
     def _put(self, write_id: int, sent: int, found: Logged | Future[Any]) -> None:
-        while len(self._known) >= MOST_REMEMBERED:
+        for _ in range(_LOOKS):  # not for ever: while the log stands still all of them may wait
+            if len(self._known) < MOST_REMEMBERED:
+                break
             oldest, (when, what) = self._known.popitem(last=False)
             if isinstance(what, Future) and not what.done():
                 self._known[oldest] = when, what  # it goes to the end: its writer still waits

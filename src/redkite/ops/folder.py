@@ -15,6 +15,7 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.snapshots import SnapshotMeta
 from redkite.env import Env
 from redkite.errors import Corruption, MilvusException, StorageError
+from redkite.model.decoding import from_json
 from redkite.model.segments import ChannelState, IndexMeta, LoadEntry, SegmentMeta
 from redkite.ops.report import Finding, Kind
 from redkite.storage.catalog import Catalog, open_catalog
@@ -28,7 +29,7 @@ QUARANTINE = "quarantine"
 
 
 def _json(kind: type[T]) -> Callable[[bytes], T]:
-    return lambda value: msgspec.json.decode(value, type=kind)
+    return lambda value: from_json(value, kind)
 
 
 _ENTRIES: dict[str, Callable[[bytes], Any]] = {

@@ -22,6 +22,7 @@ from redkite.env import Timer
 from redkite.errors import ChangesGone, Corruption, InvalidParameter, LimitReached, MilvusException, Unavailable
 from redkite.logs import get_logger
 from redkite.model.changes import ChannelPlace, FeedInfo, FeedPosition
+from redkite.model.decoding import from_json
 from redkite.model.timestamps import physical_ms
 from redkite.node.feed import FeedFace
 from redkite.node.topology import Topology
@@ -109,7 +110,7 @@ class Keeping:
     def _load(self) -> Iterator[FeedRecord]:
         for key, data in self._catalog.scan(_FEEDS):
             try:
-                yield msgspec.json.decode(data, type=FeedRecord)
+                yield from_json(data, FeedRecord)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise Corruption(f"the catalog's entry {key} cannot be read: {error}") from error
 

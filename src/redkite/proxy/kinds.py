@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ from redkite.model import results as rs
 from redkite.model.batch import arrow_field, arrow_to_numbers, list_starts, matrix_of
 from redkite.model.explain import SegmentReport, WordStatistics
 from redkite.model.limits import Limits
+from redkite.model.reach import Reach, reach_of_all, shorter
 from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
 from redkite.model.structs import elements_of
 from redkite.model.types import DataType, Metric
@@ -28,7 +29,7 @@ from redkite.proxy.words import terms_of, told_of, weighed
 from redkite.query.buckets import BucketPlan, buckets_of
 from redkite.query.grouping import groups_of, merge_groups, no_groups, skip_groups, take_hits
 from redkite.query.ordering import order_hits
-from redkite.query.plan import QueryPlan, SearchPartial, SearchPlan, SortKey, TextCounts
+from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, SortKey, TextCounts
 from redkite.query.reduce import concat_rows, empty_hits, empty_rows, merge_hits, merge_rows
 from redkite.segment.growing import rows_only
 
@@ -43,6 +44,8 @@ class Asked:
         self.reports: list[SegmentReport] = []
         self.statistics: list[WordStatistics] = []
         """Of plans that explain."""
+        self.reach: Reach | None = None
+        """Where rows were left out: of the time when most were."""
 
     def __call__(self, plan: SearchPlan, queries: Queries) -> list[SearchPartial]:
         moment = self._moment or self.timestamp or None
@@ -51,7 +54,11 @@ class Asked:
             self.timestamp = max(self.timestamp, stamp)
             partials += answers
             self.reports += [report for answer in answers for report in answer.reports]
+        self._reached(partials)
         return partials
+
+    def _reached(self, partials: Iterable[SearchPartial | QueryPartial | TextCounts]) -> None:
+        self.reach = shorter(self.reach, reach_of_all(part.reach for part in partials))
 
     def weighed(self, plan: SearchPlan, queries: Queries) -> tuple[SearchPlan, Queries]:
         """The plan and the queries of a search by words, with what all shards know about these; any other as it is."""
@@ -63,6 +70,7 @@ class Asked:
         for stamp, found in count_words_all(self._shards, plan, terms, moment):
             self.timestamp = max(self.timestamp, stamp)
             counts += found
+        self._reached(counts)
         known, weights = weighed(plan, queries, counts)
         if plan.explain:
             self.statistics.append(told_of(known, len(terms), weights))
@@ -72,6 +80,7 @@ class Asked:
         """The rows of a plain query."""
         moment = self._moment or self.timestamp or None
         partials = [part for _, answers in query_all(self._shards, plan, moment) for part in answers]
+        self._reached(partials)
         rows = merge_rows(partials, plan).rows if partials else None
         return empty_rows(plan.schema, plan.columns) if rows is None else rows
 
@@ -205,7 +214,7 @@ def shown_groups(found: SearchPartial, plan: SearchPlan) -> pa.RecordBatch | Non
     return pa.RecordBatch.from_arrays(found.groups.columns, schema=pa.schema(fields))
 
 
-def bucketed(found: SearchPartial, plan: BucketPlan, request: rq.Search, primary: str, timestamp: int) -> rs.Hits:
+def bucketed(found: SearchPartial, plan: BucketPlan, request: rq.Search, primary: str, asked: Asked) -> rs.Hits:
     """The answer of a search that aggregates: buckets, and no hits."""
     if request.round_decimal >= 0:
         found = msgspec.structs.replace(found, scores=np.round(found.scores, request.round_decimal))
@@ -217,7 +226,8 @@ def bucketed(found: SearchPartial, plan: BucketPlan, request: rq.Search, primary
         output_fields=plan.shown,
         primary_field=primary,
         collection=request.collection,
-        session_timestamp=timestamp,
+        session_timestamp=asked.timestamp,
+        reach=asked.reach,
         buckets=buckets_of(found, plan),
     )
 

@@ -306,6 +306,7 @@ class Rankings:
             primary_field=meta.schema.primary.name,
             collection=request.collection,
             session_timestamp=snapshot.ask.timestamp,
+            reach=snapshot.ask.reach,
             groups=None if wanted.group is None else shown_groups(won, parts[0].plan),
             explanation=None if watch is None else watch.explanation(
                 "search" if isinstance(request, rq.Search) else "hybrid", meta.name, [part.plan for part in parts],
@@ -348,6 +349,7 @@ class Rankings:
             limit=None,
             columns=(primary, *(name for name in columns if name != primary)),
             expiry=snapshot.expiry,
+            whole=True,
         )
         partials: list[QueryPartial] = []
         for _, answers in query_all(snapshot.shards, plan, snapshot.moment or snapshot.ask.timestamp):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import tzinfo
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,18 +17,21 @@ from redkite.errors import (
     IndexNotFound,
     InvalidParameter,
 )
-from redkite.filter import Filter, compile_filter, match_calls
+from redkite.filter import Filter, match_calls
+from redkite.functions.base import FieldFunction
 from redkite.functions.registry import Functions
 from redkite.index.base import Queries
 from redkite.index.registry import needs_build
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import needs_types, numbers_to_arrow, typed_rows
-from redkite.model.schema import OFFSET_FIELD, CollectionSchema, FieldSchema
+from redkite.model.reach import reach_of_all, shorter
+from redkite.model.schema import OFFSET_FIELD, FieldSchema
 from redkite.model.types import ConsistencyLevel, Metric
-from redkite.node.face import ShardFace, newest_of_all, query_all, time_of_all
+from redkite.node.face import ShardFace, moment_of_all, newest_of_all, query_all, time_of_all
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
+from redkite.proxy.conditions import Conditions
 from redkite.proxy.explaining import Stopwatch, measured
 from redkite.proxy.kinds import (
     PLAIN,
@@ -103,6 +105,8 @@ class Planned(msgspec.Struct, frozen=True):
     kind: Kind = PLAIN
     lone: Shard | None = None
     """Of a plain search, which may go the straight way: the only shard."""
+    words: FieldFunction | None = None
+    """What reads the texts of a search in a field that a function fills."""
 
 
 class Reads:
@@ -118,7 +122,7 @@ class Reads:
         self.pages = Pages(topology.env)
         self.live = LiveQueries()
         self._tuner = Tuner(self.live)
-        self._filters: dict[tuple[int, str, tzinfo], tuple[CollectionSchema, Filter]] = {}
+        self.conditions = Conditions(topology)
 
     def forget_plans(self) -> None:
         """Called when indexes or load states change."""
@@ -170,7 +174,8 @@ class Reads:
         shard, asked = planned.lone, request.queries
         if shard is None or request.as_of or request.page or request.collection_id:
             return None
-        if asked.vectors is None and not is_text(asked):
+        words = planned.words if is_text(asked) else None
+        if words is None and (asked.vectors is None or planned.plan.scoring is not None):
             return None
         now = self._root.oracle.now()
         if request.guarantee_timestamp:
@@ -179,7 +184,8 @@ class Reads:
         way = shard.view.straight(planned.plan, loaded) if shard.is_settled else None
         if way is None:
             return None
-        queries = comparable(planned.field, self._given(planned.meta, planned.field, request))
+        given = asked if words is None else words.queries(read_texts(asked), split_analyzer(request.params)[0])
+        queries = comparable(planned.field, given)
         found = way.search(queries, now)
         if found is None:
             return None
@@ -230,10 +236,12 @@ class Reads:
         """Ask, merge, and put the answer together."""
         merged = arranged(gathered(plan, queries, asked), plan, planned.kind, request.offset)
         if planned.kind.buckets is not None:
-            return bucketed(merged, planned.kind.buckets, request, planned.primary, asked.timestamp)
+            return bucketed(merged, planned.kind.buckets, request, planned.primary, asked)
         hits = self._shown(request, planned, merged, asked.timestamp)
         if plan.elements:
             hits = with_offsets(hits)
+        if asked.reach is not None:
+            hits = msgspec.structs.replace(hits, reach=asked.reach)
         if request.page is None and plan.grouping is None:
             return hits
         page = None if request.page is None else self.pages.end(request.page, merged)
@@ -283,6 +291,7 @@ class Reads:
             partitions=self._partitions(meta, ()),
             limit=None,
             columns=(primary, field.name),
+            whole=True,
         )
         plan = self.expiring(plan, meta, request.as_of)
         rows = _merged_rows([p for _, answers in query_all(shards, plan, moment) for p in answers], plan)
@@ -385,6 +394,7 @@ class Reads:
         return Planned(
             meta, plan, field, shown, meta.schema.primary.name, needs_types(meta.schema, columns),
             self.times_of(meta, columns, request), kind, _lone(shards),
+            self._functions.of(meta.schema).get(field.name),
         )  # fmt: skip
 
     def _partitions(self, meta: CollectionMeta, names: tuple[str, ...]) -> frozenset[int] | None:
@@ -404,20 +414,8 @@ class Reads:
         return wanted
 
     def condition(self, meta: CollectionMeta, text: str, params: dict[str, Any]) -> Filter | None:
-        """The compiled filter, None when every row passes; kept by its text."""
-        if not text:
-            return None
-        if params:
-            condition = compile_filter(text, meta.schema, params, zone=self._root.zone_of(meta))
-            return None if condition.always_true else condition
-        zone = self._root.zone_of(meta)
-        known = self._filters.get((meta.collection_id, text, zone))
-        if known is None or known[0] is not meta.schema:
-            if len(self._filters) >= MAX_PLANS:
-                self._filters = {}
-            known = (meta.schema, compile_filter(text, meta.schema, limits=self._limits, zone=zone))
-            self._filters[meta.collection_id, text, zone] = known
-        return None if known[1].always_true else known[1]
+        """The compiled filter, None when every row passes."""
+        return self.conditions.of(meta, text, params)
 
     # -- query ----------------------------------------------------------------------------------
     def query(self, request: rq.Query) -> rs.Rows:
@@ -480,6 +478,7 @@ class Reads:
             primary_field=meta.schema.primary.name,
             collection=request.collection,
             session_timestamp=timestamp,
+            reach=shorter(None, reach_of_all(part.reach for part in partials)),
             explanation=None
             if watch is None
             else watch.explanation(
@@ -513,6 +512,7 @@ class Reads:
             limit=limit,
             columns=columns,
             expiry=expiry_at(meta.properties, self._root.oracle.now()),
+            whole=True,
         )
         return _merged_rows([p for _, answers in query_all(shards, plan, None) for p in answers], plan)
 
@@ -551,7 +551,7 @@ class Reads:
         if level is ConsistencyLevel.Eventually or (far and level is ConsistencyLevel.Bounded):
             return newest_of_all(shards, now)  # each has what was answered, and waits for no write under way
         if far:
-            return max(time_of_all(shards, self._root.oracle.now), request.guarantee_timestamp)
+            return moment_of_all(shards, self._root.oracle.now, request.guarantee_timestamp)
         # One of these writes may have its place before one that this reader knows of.
         for shard in shards:
             shard.settle()

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from redkite.filter import Filter
 from redkite.model.explain import SegmentReport
+from redkite.model.reach import Reach
 from redkite.model.schema import CollectionSchema
 from redkite.model.tuning import Explain
 from redkite.model.types import Metric
@@ -139,6 +140,9 @@ class QueryPlan(msgspec.Struct, frozen=True, kw_only=True):
     ignore_growing: bool = False
     expiry: Expiry | None = None
     """What has expired at the moment of this read; None: nothing does."""
+    whole: bool = False
+    """Of a read by which something is decided: rows that cannot be reached are an error, whatever reads of users may
+    leave out."""
 
 
 class SearchPartial(msgspec.Struct, frozen=True):
@@ -152,6 +156,8 @@ class SearchPartial(msgspec.Struct, frozen=True):
     """Of a search by groups: the group of each hit, one column for each source."""
     reports: tuple[SegmentReport, ...] = ()
     """Of a plan that explains."""
+    reach: Reach | None = None
+    """Of all nodes of its shard, told by one of them; None: nothing may be left out."""
 
 
 class TextCounts(msgspec.Struct, frozen=True):
@@ -163,6 +169,8 @@ class TextCounts(msgspec.Struct, frozen=True):
     """In all of them."""
     having: npt.NDArray[np.int64]
     """In how many of them each of the terms is that were asked for."""
+    reach: Reach | None = None
+    """As `SearchPartial.reach`."""
 
 
 class QueryPartial(msgspec.Struct, frozen=True):
@@ -174,3 +182,5 @@ class QueryPartial(msgspec.Struct, frozen=True):
     """Of a plan with aggregates: what was gathered of each group, without `ids`."""
     reports: tuple[SegmentReport, ...] = ()
     """Of a plan that explains."""
+    reach: Reach | None = None
+    """As `SearchPartial.reach`."""

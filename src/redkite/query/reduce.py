@@ -38,13 +38,14 @@ class Found(NamedTuple):
 
 
 # -- searches -----------------------------------------------------------------------------------
-def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
-    """The answer when one segment is all there is."""
+def hits_of_one(found: Found, plan: SearchPlan, *, by_key: bool = False) -> SearchPartial:
+    """The answer when one segment is all there is. `by_key`: equal scores are in the order of keys already."""
     segment, scores, rows = found
     if len(rows) == 1 and rows[0, -1] >= 0:
         topks = _alone(rows.shape[1])
         flat_rows, flat_scores = rows[0], scores[0]
-        flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
+        if not by_key:
+            flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
         taken = take_columns(segment, flat_rows, plan.columns) if plan.columns else rows_only(rows.shape[1])
         return SearchPartial(topks, segment.keys(flat_rows), flat_scores, taken)
     present = rows != NO_ROW

@@ -43,6 +43,8 @@ class WordWay:
         self._lists = lists.dims, lists.starts, lists.rows, lists.values, norms.lengths
         self._formula = counts.rows, scoring.k1, norms.base, norms.slope
         self._wanted = min(plan.limit, lists.count)
+        # Equal scores are in the order of rows: where keys ascend, in that of keys.
+        self._by_key = _keys_ascend(segment, lists.count)
 
     def stands(self) -> bool:
         """Whether the segment has still this index, and nothing deleted."""
@@ -54,16 +56,30 @@ class WordWay:
         if timestamp < self._newest:
             return None
         scores = np.zeros((len(queries), self._wanted), np.float32)
-        rows = np.full((len(queries), self._wanted), NO_ROW, np.int64)
+        rows = np.empty((len(queries), self._wanted), np.int64)
+        rows.fill(NO_ROW)
         for at in range(len(queries)):
-            self._best(*queries.row(at), scores[at], rows[at])
-        return hits_of_one(Found(self._segment, scores, rows), self.plan)
+            found = self._best(*queries.row(at), scores[at], rows[at])
+        if len(queries) == 1 and 0 < found < self._wanted:
+            scores, rows = scores[:, :found], rows[:, :found]
+        return hits_of_one(Found(self._segment, scores, rows), self.plan, by_key=self._by_key)
 
     def _best(
         self, dims: npt.NDArray[np.uint32], frequencies: Scores, scores: Scores, rows: npt.NDArray[np.int64]
-    ) -> None:
-        found = self._search(*self._lists, dims, frequencies, *self._formula, scores, rows)
+    ) -> int:
+        """Fill one query's best rows in; how many there are."""
+        found: int = self._search(*self._lists, dims, frequencies, *self._formula, scores, rows)
         self._sort(scores, rows, found)
+        return found
+
+
+def _keys_ascend(segment: Segment, rows: int) -> bool:
+    """Whether the rows of a segment lie in the order of integer keys."""
+    primary = segment.schema.primary
+    if not primary.data_type.is_integer:
+        return False
+    keys, _ = segment.columns(rows).numbers(primary.name)
+    return bool(np.greater_equal(keys[1:], keys[:-1]).all())
 
 
 def word_way(segment: Segment, plan: SearchPlan) -> WordWay | None:

@@ -19,6 +19,7 @@ from typing import Final
 from redkite.coordinator.meta import CollectionMeta
 from redkite.model.timestamps import LOGICAL_BITS
 from redkite.model.version import PROTOCOL_VERSION
+from redkite.node.querying import DELETE_BYTES, QueryNode
 from redkite.node.tallies import Durations, Tallies
 from redkite.node.topology import Topology
 from redkite.server.exposition import NODE, Labels, Sample
@@ -164,6 +165,27 @@ def _served(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
             yield Sample("milvus_querynode_entity_size", text, size, labels)
     text = "Megabytes of files that reads look at: sealed segments and their indexes."
     yield Sample("milvus_querynode_disk_used_size", text, mapped / (1 << 20), (NODE,))
+    for node in topology.querying:
+        if isinstance(node, QueryNode):
+            yield from _opened(node)
+
+
+def _opened(node: QueryNode) -> Iterator[Sample]:
+    """The segments of one query node."""
+    prefix, labels = "milvus_querynode_", (("node_id", str(node.node_id)),)
+    text = "Milliseconds until a segment, with its indexes, was mapped and could be read."
+    yield from _durations(f"{prefix}load_segment_latency", text, node.loading, labels)
+    rows = node.deleted_rows
+    text = "Deleted rows of sealed segments that are not compacted away yet."
+    yield Sample(f"{prefix}delete_buffer_row_num", text, rows, labels)
+    text = "Bytes of memory that they take, about."
+    yield Sample(f"{prefix}delete_buffer_size", text, rows * DELETE_BYTES, labels)
+
+
+def parse_samples(parsing: Durations) -> Iterator[Sample]:
+    """Of the filters of searches and queries that this process had to read."""
+    text = "Milliseconds of reading a filter and binding it to its collection; those that are remembered take none."
+    yield from _durations("milvus_proxy_parse_expr_latency", text, parsing, (NODE,))
 
 
 def _stored(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:

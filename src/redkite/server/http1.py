@@ -26,6 +26,9 @@ _TICK, _SHORTEST_TICK = 2.0, 0.02
 _UPGRADE = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 """A wish for another protocol, as Java's client has with every first request. It may be ignored, but the parser, which
 would take the body for the other protocol, cannot be told to: so it reads a name that means nothing."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_JOINED_BYTES = 65_536
+"""What is larger goes out behind its head, not copied to it."""
 _TOO_LARGE = f"The headers are larger than {MAX_HEADER_BYTES} bytes."
 
 
@@ -68,6 +71,58 @@ class Http1:
             connection.transport.abort()
 
 
+class _Joining(asyncio.Transport):
+    """Holds the head of an answer back until the first piece of its body: one packet, and one call of the system, for
+    both. Whatever else is asked of it is asked of the transport."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._to = transport
+        self._head = b""
+        self._is_begun = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._is_begun:
+            head, self._head = self._head, b""
+            if head and len(data) <= _JOINED_BYTES:
+                data = head + data
+            elif head:
+                self._to.write(head)
+            self._to.write(data)
+        elif data == _CONTINUE:
+            self._to.write(data)
+        else:
+            self._head, self._is_begun = bytes(data), True
+
+    def end(self) -> None:
+        """The answer is whole, also one that is a head alone."""
+        head, self._head, self._is_begun = self._head, b"", False
+        if head:
+            self._to.write(head)
+
+    def close(self) -> None:
+        self.end()
+        self._to.close()
+
+    def abort(self) -> None:
+        self._to.abort()
+
+    def is_closing(self) -> bool:
+        return self._to.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._to.get_extra_info(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        return self._to.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        self._to.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._to.resume_reading()
+
+
 class _Connection(HttpToolsProtocol):
     """A connection that waits for nobody for ever: for the headers of a request, the next request, the rest of a body
     that nobody reads any more, or for a client to take its answer."""
@@ -84,7 +139,8 @@ class _Connection(HttpToolsProtocol):
         self._header_bytes = self._raw_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)
         self._wait(self._seconds)
         self._timer = self.loop.call_later(self._tick, self._look)
 
@@ -126,8 +182,12 @@ class _Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._joining.end()
         self._is_running = bool(self.pipeline)  # the next one, of which `_is_whole` may speak already
-        super().on_response_complete()
+        if self._is_running or self.transport.is_closing():
+            super().on_response_complete()
+        else:  # without the timer of each request that would wait for the next one: `_look` does
+            self.flow.resume_reading()
         if self._is_running:
             self._wait(None)
         elif self._in_headers:

@@ -17,11 +17,12 @@ from redkite.model.requests import CheckHealth, GetCollectionStatistics, ListDat
 from redkite.model.results import Collections, Databases, Health, RowCount
 from redkite.model.service import Service
 from redkite.node.topology import Topology
+from redkite.proxy.service import Proxy
 from redkite.server import tracing
 from redkite.server.audit import AuditLog
 from redkite.server.calls import Calls
 from redkite.server.exposition import Sample, exposition
-from redkite.server.gauges import engine_samples, process_samples
+from redkite.server.gauges import engine_samples, parse_samples, process_samples
 from redkite.server.limits import limit_samples, queue_samples, state_samples
 from redkite.server.metrics import Counted, Metrics
 from redkite.server.observer import Observer
@@ -130,6 +131,8 @@ class Observation:
         if self._calls is None:
             return []
         here = [*limit_samples(self._settings.quotas), *await _states(self._calls)]
+        if isinstance(self._service, Proxy):
+            here += parse_samples(self._service.reads.conditions.parsing)
         if topology is not None:
             more = [] if self.replicator is None else list(self.replicator.samples(topology.env.clock.now_ms()))
             return [*await self._calls.run(lambda: [*engine_samples(topology), *self._of_node()]), *more, *here]

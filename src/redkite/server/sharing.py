@@ -13,6 +13,7 @@ import time
 import msgspec
 
 from redkite.logs import get_logger
+from redkite.model.decoding import from_msgpack
 from redkite.server.exposition import Sample
 from redkite.server.gauges import resident_bytes
 from redkite.server.metrics import Counted
@@ -51,7 +52,7 @@ async def _ask(path: str) -> Told | None:
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(path)
             try:
-                return msgspec.msgpack.decode(await reader.read(-1), type=Told)
+                return from_msgpack(await reader.read(-1), Told)
             finally:
                 writer.close()
     except (OSError, TimeoutError, msgspec.DecodeError) as error:

@@ -394,6 +394,7 @@ class CachedObjects:
             return
         try:
             self._keep(name, buffers, size)
+            self._full = ""
         except MilvusException as error:  # the object is stored; only the copy is not
             self._full = error.message
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from redkite.errors import Conflict, Corruption
+from redkite.model.decoding import from_msgpack
 from redkite.storage.catalog import Catalog
 
 ALL = "changes/all/"
@@ -229,6 +230,6 @@ def _encode(note: Note | ChannelNote) -> bytes:
 
 def _decode(data: bytes, kind: type[N]) -> N:
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        return from_msgpack(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"a note of changes in the catalog cannot be read: {error}") from error

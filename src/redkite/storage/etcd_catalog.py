@@ -23,6 +23,7 @@ import msgspec
 
 from redkite.env import Env
 from redkite.errors import Conflict, Corruption, StorageError, Unavailable
+from redkite.model.decoding import from_msgpack
 from redkite.storage.catalog import check_expected, checked_deletes
 from redkite.storage.coordination import Fence, Fenced
 from redkite.storage.etcd import Compacted, Etcd, Event, KeyValue, after_prefix, found_in
@@ -245,7 +246,7 @@ class EtcdCatalog:
     # -- large commits --------------------------------------------------------------------------
     def _finish(self, found: KeyValue) -> None:
         """Apply the parts of a decided commit. Any number of processes may do it at once."""
-        ask, pending = self._etcd, msgspec.msgpack.decode(found.value, type=_Pending)
+        ask, pending = self._etcd, from_msgpack(found.value, _Pending)
         still = ask.is_created_at(self._pending, found.created)
         for number in range(pending.parts):
             key = self._part(pending.name, number)
@@ -255,7 +256,7 @@ class EtcdCatalog:
             part = next(found_in(reply.responses[0].response_range), None)
             if part is None:
                 raise StorageError(f"etcd: part {number} of the catalog's commit {pending.name} is missing")
-            changes = msgspec.msgpack.decode(part.value, type=list[Edit])
+            changes = from_msgpack(part.value, list[Edit])
             ask.transaction([still], [self._operation(change) for change in changes])
         ask.transaction([still], [ask.delete(self._pending), self._drop_parts(pending.name)])
 

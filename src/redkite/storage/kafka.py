@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -213,9 +214,18 @@ class KafkaBroker:
                 if code in (kinds.UNKNOWN_TOPIC_OR_PART, kinds._UNKNOWN_TOPIC):
                     return (0, 0)
                 # Somebody has to lead it first, or to take over from who did.
-                is_new = error.args[0].retriable() or code in (kinds.NOT_LEADER_FOR_PARTITION, kinds._NOENT)
+                was_known = code in (kinds._NOENT, kinds.FENCED_LEADER_EPOCH, kinds.UNKNOWN_LEADER_EPOCH)
+                is_new = was_known or error.args[0].retriable() or code == kinds.NOT_LEADER_FOR_PARTITION
                 if not is_new or self._env.clock.monotonic() > deadline or self._closed.wait(_LOOK_SECONDS):
                     raise self._failed(error, topic) from error
+                if was_known:
+                    self._look_again()
+
+    def _look_again(self) -> None:
+        """The library goes on believing that nobody leads a topic, when it looked just as that was being made; or that
+        it is led as before, when its broker was away."""
+        with suppress(self._kafka.KafkaException):  # the next try says what is wrong
+            self._admin.list_topics(timeout=self._settings.timeout_seconds)
 
     def _offset(self, topic: str, spec: Any) -> int:
         timeout = self._settings.timeout_seconds
@@ -286,6 +296,7 @@ class KafkaBroker:
             gone._ALL_BROKERS_DOWN, gone._TRANSPORT, gone._TIMED_OUT, gone._MSG_TIMED_OUT, gone._PURGE_QUEUE,
             gone._PURGE_INFLIGHT, gone.REQUEST_TIMED_OUT, gone.NOT_ENOUGH_REPLICAS, gone._FATAL,
             gone.NOT_ENOUGH_REPLICAS_AFTER_APPEND, gone.LEADER_NOT_AVAILABLE, gone.NOT_LEADER_FOR_PARTITION,
+            gone._NOENT, gone.FENCED_LEADER_EPOCH, gone.UNKNOWN_LEADER_EPOCH,
         }  # fmt: skip
         if not error.retriable() and error.code() not in unreachable:
             return StorageError(what)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from redkite.text.characters import Table
 from redkite.text.filters.base import Chain, Filter, Words
-from redkite.text.texts import texts_of
+from redkite.text.texts import Texts, texts_of
 from redkite.text.tokenizers.base import Tokenizer
 from redkite.text.tokenizers.runs import RunTokenizer
 from redkite.text.tokens import Tokens, no_tokens, woven
@@ -43,12 +44,17 @@ class Pipeline:
     def parts_at_spaces(self) -> bool:
         return isinstance(self._tokenizer, RunTokenizer) and self._tokenizer.parts_at_spaces
 
-    def analyze(self, texts: pa.Array | Sequence[str | None]) -> Tokens:
-        return self._filters.apply(self.cut(texts))
+    @property
+    def letters(self) -> Table | None:
+        """Of each character, whether it belongs to words, where these are the longest runs of such characters."""
+        return self._tokenizer.table if isinstance(self._tokenizer, RunTokenizer) else None
 
-    def cut(self, texts: pa.Array | Sequence[str | None]) -> Tokens:
+    def analyze(self, texts: pa.Array | Sequence[str | None]) -> Tokens:
+        return self._filters.apply(self.cut(texts_of(texts)))
+
+    def cut(self, texts: Texts) -> Tokens:
         """The words as they stand in the texts, before the filters."""
-        return self._tokenizer.tokenize(texts_of(texts))
+        return self._tokenizer.tokenize(texts)
 
     def made_of(self, words: list[str]) -> Words:
         """What the filters make of some words."""

@@ -63,7 +63,11 @@ def token_hash(word: str) -> int:
 
 def token_hashes(words: list[str]) -> list[int]:
     """`token_hash` of each word."""
-    return [crc32(word.encode()[:_HASHED_BYTES]) % _HASHES for word in words]
+    spelled = list(map(str.encode, words))
+    if max(map(len, spelled), default=0) > _HASHED_BYTES:
+        spelled = [word[:_HASHED_BYTES] for word in spelled]
+    hashes = list(map(crc32, spelled))
+    return [one % _HASHES for one in hashes] if _HASHES in hashes else hashes
 
 
 def no_tokens(texts: int) -> Tokens:

@@ -8,6 +8,7 @@ import msgspec
 
 from redkite.errors import WireError
 from redkite.model.advice import AdviseIndex, IndexAdvices, MeasureRecall, RecallReport
+from redkite.model.decoding import from_json
 from redkite.model.results import Result
 from redkite.wire.codec import Codec, codec
 from redkite.wire.params import read_object
@@ -59,7 +60,7 @@ def _encode(message: Any, result: Result) -> None:
 
 def _read(message: Any, kind: type[R]) -> R:
     try:
-        return msgspec.json.decode(message.report, type=kind)
+        return from_json(message.report, kind)
     except msgspec.DecodeError as error:
         raise WireError(f"the report in a reply cannot be read: {error}") from None
 

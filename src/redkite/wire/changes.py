@@ -19,6 +19,7 @@ from redkite.model.changes import (
     ReadChanges,
     Step,
 )
+from redkite.model.decoding import from_msgpack
 from redkite.wire.codec import COLLECTION, Codec, Names, codec, command, question
 
 _KEY = "key"
@@ -88,7 +89,7 @@ def _change(one: Any) -> Change:
         except KeyError:
             raise WireError(f"the rows of a change have no column '{one.primary_field}'") from None
     try:
-        step = msgspec.msgpack.decode(one.step, type=Step) if one.step else Step()
+        step = from_msgpack(one.step, Step) if one.step else Step()
     except msgspec.DecodeError as error:
         raise WireError(f"the step of a change cannot be read: {error}") from None
     return Change(

@@ -7,6 +7,7 @@ from typing import Any
 
 from redkite.errors import InvalidParameter
 from redkite.model.orderings import read_orderings, split_names, write_orderings
+from redkite.model.reading import check_ungrouped
 from redkite.model.requests import Grouping, Query, Search
 from redkite.model.tuning import read_explain, read_tuning, write_explain, write_tuning
 from redkite.wire.params import read_flag, read_integer
@@ -39,12 +40,15 @@ def _read_grouping(values: Mapping[str, Any]) -> Grouping | None:
     if single and several:
         raise InvalidParameter("group_by_field and group_by_fields are mutually exclusive")
     fields = (single,) if single else tuple(split_names(several))
+    size = read_integer("group_size", values.get("group_size") or 1)
+    strict = _flag(values, "strict_group_size")
     if not fields:
+        check_ungrouped(size, strict)
         return None
     return Grouping(
         fields=fields,
-        size=read_integer("group_size", values.get("group_size") or 1),
-        strict=_flag(values, "strict_group_size"),
+        size=size,
+        strict=strict,
         json_path=_text(values, "json_path"),
         json_type=_text(values, "json_type"),
         strict_cast=_flag(values, "strict_cast"),

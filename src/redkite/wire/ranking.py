@@ -11,7 +11,7 @@ from redkite.errors import InvalidParameter
 from redkite.model import requests, results
 from redkite.model.highlighting import Highlighter
 from redkite.model.moments import read_time_parts
-from redkite.model.reading import Grouping
+from redkite.model.reading import Grouping, check_ungrouped
 from redkite.model.tuning import read_explain, write_explain
 from redkite.wire.codec import Codec, codec
 from redkite.wire.functions import read_chains, read_function_score, write_chains, write_function_score
@@ -83,13 +83,12 @@ def _highlighter(searches: Sequence[requests.Search]) -> Highlighter | None:
 
 
 def _read_grouping(pairs: Mapping[str, str]) -> Grouping | None:
+    size = read_integer("group_size", pairs.get("group_size", 1))
+    strict = read_flag("strict_group_size", pairs.get("strict_group_size", ""))
     if not pairs.get("group_by_field"):
+        check_ungrouped(size, strict)
         return None
-    return Grouping(
-        fields=(pairs["group_by_field"],),
-        size=read_integer("group_size", pairs.get("group_size", 1)),
-        strict=read_flag("strict_group_size", pairs.get("strict_group_size", "")),
-    )
+    return Grouping(fields=(pairs["group_by_field"],), size=size, strict=strict)
 
 
 def _pack_hybrid(message: Any, request: requests.HybridSearch) -> None:

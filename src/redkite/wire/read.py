@@ -13,7 +13,9 @@ import pyarrow as pa
 from redkite.errors import InvalidParameter, Unimplemented, WireError
 from redkite.model import requests, results
 from redkite.model.buckets import Bucket
+from redkite.model.decoding import from_json
 from redkite.model.explain import Explanation
+from redkite.model.reach import Reach
 from redkite.model.timestamps import BOUNDED, EVENTUALLY
 from redkite.model.types import ConsistencyLevel, DataType
 from redkite.wire.aggregation import read_aggregation, read_buckets, write_aggregation, write_buckets
@@ -32,6 +34,7 @@ from redkite.wire.templates import read_templates, write_templates
 
 _BOOL_EXPR = 1
 _EXPLANATION = "explain"
+_REACH = ("data_rows", "left_out_rows", "left_out_segments")
 _SCORES_TAG = b"\x22"
 """Field 4, length-delimited: `SearchResultData.scores`."""
 _KEPT_CHARACTERS = 1024
@@ -205,6 +208,7 @@ def encode_hits(message: Any, result: results.Hits) -> None:
         out.search_iterator_v2_results.token = result.page.token
         out.search_iterator_v2_results.last_bound = result.page.last_bound
     _write_explanation(message, result.explanation)
+    _write_reach(message, result.reach)
     if result.rows.num_columns:
         write_batch(out.fields_data, result.rows, dense=True)
     encode_highlights(out, result.highlights)
@@ -244,6 +248,7 @@ def unpack_hits(message: Any) -> results.Hits:
         element_indices=_read_offsets(found, total),
         highlights=read_highlights(found, total),
         explanation=_read_explanation(message),
+        reach=_read_reach(message),
     )
 
 
@@ -265,9 +270,25 @@ def _write_explanation(message: Any, explanation: Explanation | None) -> None:
 def _read_explanation(message: Any) -> Explanation | None:
     text = message.status.extra_info.get(_EXPLANATION, "") if message.HasField("status") else ""
     try:
-        return msgspec.json.decode(text, type=Explanation) if text else None
+        return from_json(text, Explanation) if text else None
     except msgspec.DecodeError as error:
         raise WireError(f"the explanation in a reply cannot be read: {error}") from None
+
+
+def _write_reach(message: Any, reach: Reach | None) -> None:
+    if reach is not None:
+        for name, value in reach.said.items():
+            message.status.extra_info[name] = repr(value)
+
+
+def _read_reach(message: Any) -> Reach | None:
+    told = message.status.extra_info if message.HasField("status") else {}
+    if _REACH[-1] not in told:
+        return None
+    try:
+        return Reach(*(int(told.get(name, "0")) for name in _REACH))
+    except ValueError as error:
+        raise WireError(f"a reply does not say in numbers what it left out: {error}") from None
 
 
 def _read_buckets(found: Any) -> tuple[tuple[Bucket, ...], ...] | None:
@@ -347,6 +368,7 @@ def _encode_rows(message: Any, result: results.Rows) -> None:
     message.output_fields.extend(result.output_fields)
     write_batch(message.fields_data, result.rows, dense=True)
     _write_explanation(message, result.explanation)
+    _write_reach(message, result.reach)
 
 
 def _unpack_rows(message: Any) -> results.Rows:
@@ -357,6 +379,7 @@ def _unpack_rows(message: Any) -> results.Rows:
         collection=message.collection_name,
         session_timestamp=message.session_ts,
         explanation=_read_explanation(message),
+        reach=_read_reach(message),
     )
 
 

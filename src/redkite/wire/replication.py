@@ -8,6 +8,7 @@ import msgspec
 
 from redkite.errors import WireError
 from redkite.model import replication as rp
+from redkite.model.decoding import from_msgpack
 from redkite.model.results import Done
 from redkite.wire.codec import Codec, codec, command, done, nothing, question
 
@@ -83,7 +84,7 @@ class _Applying(msgspec.Struct, frozen=True, array_like=True):
 
 def _decoded(data: bytes, kind: type[Any]) -> Any:
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        return from_msgpack(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"what is replicated cannot be read: {error}") from None
 

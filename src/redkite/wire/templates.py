@@ -10,6 +10,8 @@ import msgspec
 from redkite.errors import InvalidParameter
 
 _MAX_INT64 = 1 << 63
+_EXACT = 1 << 53
+"""Whole numbers up to it are floats without loss."""
 _MAX_DEPTH = 64
 
 
@@ -76,7 +78,7 @@ def _write_array(out: Any, name: str, items: list[Any] | tuple[Any, ...], depth:
         out.bool_data.data.extend(items)
     elif kinds == {int}:
         out.long_data.data.extend([_checked(name, item) for item in items])
-    elif kinds and kinds <= {int, float}:
+    elif kinds and kinds <= {int, float} and all(-_EXACT <= item <= _EXACT for item in items if type(item) is int):
         out.double_data.data.extend(items)
     elif kinds == {str}:
         out.string_data.data.extend(items)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field, make_dataclass
 from enum import Enum
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, List  # noqa: UP035  the older spelling is what is tested
 from uuid import UUID
 
+import numpy as np
 import pydantic
 import pytest
 
@@ -158,3 +161,69 @@ def test_a_class_that_reads_other_types_than_there_are_is_refused(client: Milvus
     part: type[Any] = make_dataclass("Part", [("id", float), ("vector", list[float]), ("one", dict)])
     (row,) = herons.reading(part).query(limit=1)
     assert (row.id, row.vector, row.one) == (1, [1, 2], {"length": 1})
+
+
+@dataclass
+class Wing:
+    span: float
+    joints: tuple[float, ...] = ()
+    worn: float | None = None
+
+
+@dataclass
+class Kite:
+    id: Annotated[int, Key()]
+    vector: Annotated[list[float], Vector(2)]
+    wing: Wing = field(default_factory=lambda: Wing(1.5))
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"wing": Wing(math.nan)}, {"wing": Wing(1.0, (2.0, math.inf))}, {"notes": {"a": [1, {"b": -math.inf}]}},
+        {"notes": {"a": np.array([1.0, np.nan])}}, {"notes": {"leg": np.float32("nan")}},
+    ],
+)  # fmt: skip
+def test_numbers_that_json_has_no_word_for_make_no_row_that_cannot_be_read(
+    client: MilvusClient, given: dict[str, Any]
+) -> None:
+    kites = client.collection(Kite)
+    with pytest.raises(DataNotMatchException, match=r"field `\w+` is not JSON: it holds a number that is not finite"):
+        kites.insert([Kite(1, [1, 2]), Kite(2, [1, 2], **given)])
+    kites.insert(Kite(3, [1, 2], notes={"nothing": None, "text": "null"}))
+    assert list(kites.iterate()) == [Kite(3, [1, 2], notes={"nothing": None, "text": "null"})]
+
+
+def test_what_others_stored_and_a_class_cannot_hold_names_its_field(client: MilvusClient) -> None:
+    kites = client.collection(Kite)
+    client.insert("kite", {"id": 1, "vector": [1.0, 2.0], "wing": {"span": "wide"}, "notes": {}})
+    with pytest.raises(DataNotMatchException, match="what is stored in field `wing` is no Wing: Expected `float`"):
+        kites.get(1)
+
+
+def test_typed_rows_and_hits_travel_to_other_processes(client: MilvusClient) -> None:
+    kites = client.collection(Kite)
+    kites.insert([Kite(1, [1, 2]), Kite(2, [3, 4])])
+    rows, hits = kites.query("id > 0"), kites.search([1.0, 2.0])
+    assert pickle.loads(pickle.dumps(rows)) == rows
+    assert pickle.loads(pickle.dumps(hits)) == hits
+    assert pickle.loads(pickle.dumps(hits)) == hits, "also what was looked at"
+
+
+@dataclass
+class Feather:
+    colour: str
+
+
+@dataclass
+class Tail:
+    id: Annotated[int, Key()]
+    vector: Annotated[list[float], Vector(2)]
+    feathers: Annotated[list[Feather], Structs(3)] = field(default_factory=list)
+
+
+@pytest.mark.parametrize("given", [[5], 5, [Feather("red"), None]])
+def test_what_is_no_struct_is_told(client: MilvusClient, given: Any) -> None:
+    with pytest.raises(DataNotMatchException, match="an array of structs takes a list of objects of its class"):
+        client.collection(Tail).insert(Tail(1, [1, 2], given))

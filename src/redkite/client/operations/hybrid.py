@@ -17,7 +17,7 @@ from redkite.client.session import Operation, Session, ask
 from redkite.client.vectors import queries
 from redkite.errors import ParamError
 from redkite.model import requests, results
-from redkite.model.reading import Grouping
+from redkite.model.reading import Grouping, check_ungrouped
 
 if TYPE_CHECKING:
     from redkite.client.chains import FunctionChain
@@ -163,10 +163,9 @@ def _chains(ranker: Ranker, given: FunctionChain | Sequence[FunctionChain] | Non
 
 def _grouping(options: Mapping[str, Any]) -> Grouping | None:
     field = arguments.optional_name("group_by_field", options.get("group_by_field"))
+    size = arguments.integer("group_size", options.get("group_size") or 1)
+    strict = arguments.flag("strict_group_size", bool(options.get("strict_group_size")))
     if not field:
+        check_ungrouped(size, strict)
         return None
-    return Grouping(
-        fields=(field,),
-        size=arguments.integer("group_size", options.get("group_size") or 1),
-        strict=arguments.flag("strict_group_size", bool(options.get("strict_group_size"))),
-    )
+    return Grouping(fields=(field,), size=size, strict=strict)

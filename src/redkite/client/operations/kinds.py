@@ -13,6 +13,7 @@ from redkite.client.highlighting import highlighter_of
 from redkite.client.operations.scoring import ranking_of
 from redkite.errors import InvalidParameter, ParamError
 from redkite.model.orderings import given_orderings, split_names
+from redkite.model.reading import check_ungrouped
 from redkite.model.requests import Aggregation, Grouping, Queries
 from redkite.model.tuning import TUNING_KEYS, Explain, Tuning, read_explain, read_tuning
 from redkite.model.types import DataType
@@ -186,12 +187,15 @@ def _grouping(given: Mapping[str, Any]) -> Grouping | None:
     if single and several:
         raise ParamError("group_by_field and group_by_fields are mutually exclusive")
     fields = (arguments.name("group_by_field", single),) if single else several
+    size = arguments.integer("group_size", given.get("group_size", 1))
+    strict = _flag("strict_group_size", given.get("strict_group_size", False))
     if not fields:
+        check_ungrouped(size, strict)
         return None
     return Grouping(
         fields=fields,
-        size=arguments.integer("group_size", given.get("group_size", 1)),
-        strict=_flag("strict_group_size", given.get("strict_group_size", False)),
+        size=size,
+        strict=strict,
         json_path=arguments.optional_name("json_path", given.get("json_path")),
         json_type=_cast_type(given.get("json_type")),
         strict_cast=_flag("strict_cast", given.get("strict_cast", False)),

@@ -10,6 +10,7 @@ import pyarrow as pa
 from redkite.client import arguments
 from redkite.client.iterators import MAX_BATCH, UNLIMITED, QueryCursor, opening
 from redkite.client.operations import reads
+from redkite.client.results import QueryResult
 from redkite.client.session import Operation, Session, ask, plan_of
 from redkite.client.sql import Statement
 from redkite.errors import CollectionNotFound, InvalidParameter, ParamError
@@ -80,7 +81,7 @@ def _rows(
         pages: list[pa.Table] = []
         while True:
             page = yield from cursor.page()
-            if isinstance(page, list) or (pages and not len(page)):
+            if not isinstance(page, QueryResult) or (pages and not len(page)):
                 break
             pages.append(page.to_arrow())
             if not len(page):

@@ -13,6 +13,7 @@ from redkite.client.operations.loading import refresh_load
 from redkite.client.session import Operation, Session, Wait, ask, backoff
 from redkite.errors import IndexNotFound, ParamError, Unexpected
 from redkite.model import requests, results
+from redkite.model.decoding import from_json
 from redkite.model.inspection import GetMetrics, SystemMetrics
 from redkite.model.types import IndexState, LoadState
 from redkite.model.upkeep import CompactionPlanInfo, CompactionState, PlanState, SegmentInfo
@@ -190,11 +191,11 @@ def list_loaded_segments(session: Session, collection_name: str) -> Operation[li
 
 
 def memory_report(session: Session) -> Operation[MemoryReport]:
-    return msgspec.json.decode((yield from _metrics(session, MEMORY_METRICS)), type=MemoryReport)
+    return from_json((yield from _metrics(session, MEMORY_METRICS)), MemoryReport)
 
 
 def storage_report(session: Session) -> Operation[StorageReport]:
-    return msgspec.json.decode((yield from _metrics(session, STORAGE_METRICS)), type=StorageReport)
+    return from_json((yield from _metrics(session, STORAGE_METRICS)), StorageReport)
 
 
 def _metrics(session: Session, kind: str) -> Operation[str]:

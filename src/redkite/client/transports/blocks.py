@@ -23,7 +23,7 @@ class Blocks:
         block = self._fixed.get(method) or self._of(method)
         block += b"".join(literal(*pair) for pair in self._speech.metadata(request))
         if seconds is not None:
-            block += literal("grpc-timeout", f"{max(1, int(seconds * 1000))}m")
+            block += literal("grpc-timeout", _within(seconds))
         return block
 
     def _of(self, method: str) -> bytes:
@@ -35,6 +35,12 @@ class Blocks:
         )  # fmt: skip
         block = self._fixed[method] = b"".join(literal(*header) for header in headers)
         return block
+
+
+def _within(seconds: float) -> str:
+    """Eight digits at most are allowed."""
+    milliseconds = max(1, int(seconds * 1000))
+    return f"{milliseconds}m" if milliseconds < 10**8 else f"{int(seconds)}S"
 
 
 def result(speech: Speech, request: Request, status: tuple[int, str], reply: bytes | None) -> Result:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from redkite.errors import MilvusException, NotReady, RateLimited, Unavailable
-from redkite.model.requests import Insert, RenameCollection, Request
+from redkite.model.imports import ImportFiles
+from redkite.model.requests import Delete, Insert, RenameCollection, Request, Upsert
+from redkite.model.types import FieldOp
 
 MAX_RETRIES = 75
 FIRST_DELAY = 0.01
 GROWTH = 3
 LONGEST_DELAY = 3.0
 
-_NOT_REPEATABLE = (Insert, RenameCollection)
-"""Doing these twice is not doing them once."""
+_ONCE = (Insert, RenameCollection, ImportFiles)
 
 
 class NeverSent(Unavailable):
@@ -33,7 +34,17 @@ def may_repeat(request: Request, error: MilvusException) -> bool:
     be repeated; a lost connection leaves open what happened, so then only what can be done twice."""
     if isinstance(error, NotReady | RateLimited | NeverSent):
         return True
-    return isinstance(error, Unavailable) and not isinstance(request, _NOT_REPEATABLE)
+    return isinstance(error, Unavailable) and _may_come_twice(request)
+
+
+def _may_come_twice(request: Request) -> bool:
+    """Whether doing it twice is doing it once. Elements would be appended again; and a condition that held the first
+    time holds no more, so that the answer would deny what was done."""
+    if isinstance(request, Upsert):
+        return request.condition is None and FieldOp.ARRAY_APPEND not in request.field_ops.values()
+    if isinstance(request, Delete):
+        return request.condition is None
+    return not isinstance(request, _ONCE)
 
 
 def out_of_retries(request: Request, error: MilvusException) -> MilvusException:

@@ -102,7 +102,7 @@ def _kind_of(annotation: Any, marks: Sequence[object], name: str, *, validated: 
     if _is_array(annotation) and wanted is not DataType.JSON:
         return _array(annotation, mark_of(marks, Array), name)
     if wanted is DataType.JSON or _is_json(annotation):
-        return Kind(DataType.JSON, encode=partial(_dump, name), decode=partial(_load, annotation, validated))
+        return Kind(DataType.JSON, encode=partial(_dump, name), decode=partial(_load, name, annotation, validated))
     kind = _scalar(annotation, name)
     if wanted is not None:
         if wanted not in _STORABLE.get(kind.data_type, frozenset({kind.data_type})):
@@ -236,6 +236,10 @@ def _sparse(column: pa.Array) -> list[Any]:
 
 
 # -- JSON ---------------------------------------------------------------------------------------
+_FIELDS = ("__dataclass_fields__", "__struct_fields__", "model_fields")
+"""Where classes of objects have the names of their fields."""
+
+
 def _is_json(annotation: Any) -> bool:
     origin = get_origin(annotation) or annotation
     if annotation is Any or origin in (dict, list, tuple, Union, UnionType, Mapping, Sequence):
@@ -247,7 +251,7 @@ def _is_record(annotation: Any) -> bool:
     """Whether it is a class that can be made of a JSON object: a dataclass, a struct of msgspec, a pydantic model."""
     if not isinstance(annotation, type):
         return False
-    return any(hasattr(annotation, told) for told in ("__dataclass_fields__", "__struct_fields__", "model_validate"))
+    return any(hasattr(annotation, told) for told in (*_FIELDS, "model_validate"))
 
 
 def _plain(value: Any) -> Any:
@@ -257,22 +261,44 @@ def _plain(value: Any) -> Any:
 
 
 def _dump(name: str, values: list[Any]) -> pa.Array:
+    """Raises DataNotMatchException also for NaN and infinity, which orjson makes nulls of: an object with a number in
+    that place could never be made again."""
     option = orjson.OPT_SERIALIZE_NUMPY
     try:
         texts = [None if v is None else orjson.dumps(v, default=_plain, option=option) for v in values]
     except TypeError as error:
         raise DataNotMatchException(f"a value of field `{name}` is not JSON: {error}") from error
+    for value, text in zip(values, texts, strict=True):
+        if text is not None and b"null" in text and not _is_finite(value):
+            raise DataNotMatchException(f"a value of field `{name}` is not JSON: it holds a number that is not finite")
     return pa.array(texts, pa.binary())
 
 
-def _load(annotation: Any, validated: bool, column: pa.Array) -> list[Any]:
+def _is_finite(value: Any) -> bool:
+    """Whether every number in a value is."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isfinite(value))
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    names = next((getattr(value, told) for told in _FIELDS if hasattr(value, told)), ())
+    return all(_is_finite(getattr(value, name, None)) for name in names)
+
+
+def _load(name: str, annotation: Any, validated: bool, column: pa.Array) -> list[Any]:
     values = [None if text is None else loads(text) for text in column.to_pylist()]
     if validated or annotation in (dict, list, Any):
         return values
     if hasattr(annotation, "model_validate"):
         return [None if value is None else annotation.model_validate(value) for value in values]
     wanted = list[Union[annotation, None]]  # noqa: UP007  made of a value
-    made: list[Any] = msgspec.convert(values, wanted, dec_hook=_made)
+    try:
+        made: list[Any] = msgspec.convert(values, wanted, dec_hook=_made)
+    except msgspec.ValidationError as error:
+        raise DataNotMatchException(f"what is stored in field `{name}` is no {_shown(annotation)}: {error}") from error
     return made
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy.typing as npt
 import pyarrow as pa
 
-from redkite.client.results import HybridHits, QueryResult, SearchResult, _View
+from redkite.client.results import HybridHits, QueryResult, SearchResult
 from redkite.client.typed.shape import Shape
 from redkite.client.typed.structs import columns_of
+from redkite.client.views import View
 from redkite.model.explain import Explanation
 
 if TYPE_CHECKING:
@@ -38,18 +39,18 @@ class TypedHit(Generic[M]):
         return self.distance
 
 
-class TypedRows(_View[M]):
+class TypedRows(View[M]):
     """The rows of a query as objects of a model."""
 
     __slots__ = ("_found", "_shape")
 
     def __init__(self, shape: Shape, found: QueryResult) -> None:
-        super().__init__()
+        super().__init__(found.batch.num_rows)
         self._shape = shape
         self._found = found
 
-    def __len__(self) -> int:
-        return len(self._found)
+    def _origin(self) -> tuple[Any, ...]:
+        return self._shape, self._found
 
     def _make(self) -> list[M]:
         rows = self._found._rows.rows
@@ -73,22 +74,22 @@ class TypedRows(_View[M]):
         return self._found.to_pandas()
 
     def __repr__(self) -> str:
-        return repr(self._list())
+        return repr(list(self))
 
 
-class TypedHits(_View[TypedHit[M]]):
+class TypedHits(View[TypedHit[M]]):
     """The hits of one query, closest first."""
 
     __slots__ = ("_found", "_hits", "_shape")
 
     def __init__(self, shape: Shape, found: SearchResult, hits: HybridHits) -> None:
-        super().__init__()
+        super().__init__(len(hits))
         self._shape = shape
         self._found = found
         self._hits = hits
 
-    def __len__(self) -> int:
-        return len(self._hits)
+    def _origin(self) -> tuple[Any, ...]:
+        return self._shape, self._found, self._hits
 
     def _make(self) -> list[TypedHit[M]]:
         return typed_hits(self._shape, self._hits)
@@ -119,12 +120,12 @@ class TypedHits(_View[TypedHit[M]]):
         return self._found.recalls
 
     def __repr__(self) -> str:
-        return repr(self._list())
+        return repr(list(self))
 
 
 def typed_hits(shape: Shape, hits: HybridHits) -> list[TypedHit[Any]]:
     """The hits of one query with their rows as objects."""
-    whole, start, count = hits._hits, hits._start, len(hits)
+    whole, start, count = hits._hits, hits._start, hits._stop - hits._start
     keys = {whole.primary_field: whole.ids.slice(start, count)}
     columns = columns_of(whole.rows.slice(start, count)) if whole.rows.num_columns else {}
     objects = shape.objects(keys | columns, count)

@@ -80,6 +80,9 @@ class Shape:
     def key(self) -> FieldShape | None:
         return next((field for field in self.fields if field.is_key), None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.cls,)
+
     # -- objects to columns and back --------------------------------------------------------------
     def columns(self, objects: Sequence[Any], *, with_key: bool) -> dict[str, Any]:
         """Objects by column: one C loop for each field. `with_key`: also keys that the server would make."""
@@ -151,6 +154,11 @@ def shape_of(cls: type, *, whole: bool = True) -> Shape:
     Raises ParamError for a class that is no model, a type that cannot be stored, marks that do not go together.
     """
     return _shape_of(cls, whole)
+
+
+def _again(cls: type) -> Shape:
+    """The shape of a class whose shape was pickled."""
+    return _shape_of(cls, False)
 
 
 def part_of(cls: type, stored: Shape) -> Shape:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from redkite.client.typed.models import Model
+from redkite.errors import DataNotMatchException
 from redkite.model.batch import list_starts
 from redkite.model.structs import elements_of, joined, runs
 
@@ -27,11 +28,14 @@ class Part(Protocol):
 
 
 def structs_in(parts: Sequence[Part], values: Sequence[Any]) -> list[Any]:
-    """Lists of objects as lists of dicts."""
-    return [
-        None if row is None else [{part.name: getattr(one, part.attribute) for part in parts} for one in row]
-        for row in values
-    ]
+    """Lists of objects as lists of dicts. Raises DataNotMatchException for what is no such object."""
+    try:
+        return [
+            None if row is None else [{part.name: getattr(one, part.attribute) for part in parts} for one in row]
+            for row in values
+        ]
+    except (AttributeError, TypeError) as error:
+        raise DataNotMatchException(f"an array of structs takes a list of objects of its class: {error}") from error
 
 
 def structs_out(parts: Sequence[Part], model: Model, column: pa.Array) -> list[Any]:

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any, ClassVar
 
 from redkite.cluster.config import Role
-from redkite.cluster.election import Election
+from redkite.cluster.election import Election, LeaderWatch
 from redkite.cluster.figures import Figure, Took, taken
 from redkite.cluster.forwarding import Forward, NotLeading
 from redkite.cluster.leading import Leading
@@ -30,6 +30,8 @@ class CoordinatorRole(AskingRole):
         self._lock = Lock()
         self._leading: Leading | None = None
         self._trouble = ""
+        """Why it could not lead, when it was elected the last time."""
+        self._leader = LeaderWatch(self.backends.coordination, self.network)
         self._took = Took()
         """From its election until it could decide."""
 
@@ -88,7 +90,10 @@ class CoordinatorRole(AskingRole):
         leading = self._leading
         if leading is not None:
             reasons += leading.health()
-        return (*reasons, self._trouble) if self._trouble else tuple(reasons)
+        leader = self._leader.leader
+        if self._trouble and (leader is None or leader.node_id == self.node_id):  # else another one could
+            reasons.append(self._trouble)
+        return tuple(reasons)
 
     def figures(self) -> Iterator[Figure]:
         yield from super().figures()
@@ -108,4 +113,4 @@ class CoordinatorRole(AskingRole):
     def ends(self) -> Iterable[Callable[[], object]]:
         """Decide nothing any more; another is elected at once."""
         election = () if self._election is None else (self._election.close,)
-        return (*election, self._stand_by, *super().ends())
+        return (*election, self._stand_by, self._leader.close, *super().ends())

@@ -11,6 +11,7 @@ from redkite.cluster.config import Role
 from redkite.cluster.data_work import Workbench, WorkNode
 from redkite.cluster.figures import Figure
 from redkite.cluster.roles.node import NodeRole
+from redkite.errors import Unavailable
 from redkite.node.memory import MemoryBudget
 
 DRAIN_SECONDS: Final = 600.0
@@ -45,10 +46,15 @@ class DataRole(NodeRole):
         yield Figure("redkite_work_pieces", "Pieces of work that were begun.", self.bench.pieces)
 
     def drain(self) -> None:
-        """Take nothing new; come back when what was begun is done, or has taken too long."""
+        """Take nothing new; come back when what was begun is done. Raises Unavailable when that takes too long."""
         self.members.drain()
         deadline = self.env.clock.monotonic() + DRAIN_SECONDS
-        while self.bench.pieces and self.env.clock.monotonic() < deadline:
+        while pieces := self.bench.pieces:
+            if self.env.clock.monotonic() >= deadline:
+                raise Unavailable(
+                    f"data node {self.node_id} still has {pieces} pieces of work after {DRAIN_SECONDS:g} s; others do "
+                    "them again when it ends"
+                )
             with suppress(TimeoutError):
                 self.env.tasks.future().result(_LOOK_SECONDS)
 

@@ -114,9 +114,11 @@ class AskingRole(NodeRole):
         self.catalog.when_changed(self._forget_dropped)
 
     def _forget_dropped(self, changes: Mapping[str, bytes | None]) -> None:
-        gone = {key for key, value in changes.items() if value is None and key.startswith(_COLLECTIONS)}
+        keys = (key for key, value in changes.items() if value is None and key.startswith(_COLLECTIONS))
+        gone = {int(key.removeprefix(_COLLECTIONS)) for key in keys}
         if gone:
-            self.owners.all.forget({int(key.removeprefix(_COLLECTIONS)) for key in gone})
+            self.owners.all.forget(gone)
+            self.routes.forget(gone)
 
     def join(self, handlers: Mapping[type, Handler]) -> None:
         super().join({**reach_handler(self.catalog), **handlers})

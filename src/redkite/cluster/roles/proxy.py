@@ -13,10 +13,9 @@ from redkite.cluster.figures import Figure, channels_of
 from redkite.cluster.forwarding import Forwarder
 from redkite.cluster.network import Handler
 from redkite.cluster.paging import NextPage, Paging
-from redkite.cluster.peers import serving_nodes
 from redkite.cluster.roles.node import AskingRole
 from redkite.cluster.searching import Searching
-from redkite.cluster.seen import SeenQueryNodes
+from redkite.cluster.seen import SeenQueryNodes, serving_nodes
 from redkite.cluster.sending import ProxySending
 from redkite.cluster.service import ClusterService
 from redkite.cluster.shards.writing import RemoteWrites

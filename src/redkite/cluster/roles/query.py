@@ -19,13 +19,11 @@ from redkite.cluster.membership import labels_of
 from redkite.cluster.roles.node import NodeRole
 from redkite.coordinator.shared_garbage import Releasing
 from redkite.env import Timer
-from redkite.logs import get_logger
+from redkite.errors import Unavailable
 from redkite.model.segments import SegmentMeta
 from redkite.node.memory import MemoryBudget
 from redkite.node.querying import QueryNode
 from redkite.query.allowed import CACHE_BYTES
-
-log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 5.0
 """How often it is looked for segments whose owners are gone."""
@@ -45,7 +43,7 @@ class QueryRole(NodeRole):
         store, self._cache = node_store(self.config, self.env, self.backends.objects())
         scans = self.env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
         memory = MemoryBudget(self.env, self.config.settings.memory_limit)
-        self.node = QueryNode(self.node_id, store, scans, memory.cache_bytes(CACHE_BYTES, 1))
+        self.node = QueryNode(self.node_id, store, scans, self.env.clock, memory.cache_bytes(CACHE_BYTES, 1))
         self._service = HeldService(self.env, self.node, self._let_go, self._wanted_soon)
         self._timer: Timer | None = None
         self._releasing: Releasing | None = None
@@ -105,19 +103,21 @@ class QueryRole(NodeRole):
         if self._cache is not None:
             yield from cache_of(self._cache.figures())
 
-    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Have owners move what is here to other nodes, and come back when nobody counts on it any more: True; False
-        when that takes longer, as it does for ever where there is no other node. Reads are answered until `close`."""
+    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Have owners move what is here to other nodes, and come back when nobody counts on it any more. Raises
+        Unavailable when that takes longer, as it does for ever where there is no other node. Reads are answered until
+        `close`."""
         self.members.drain()
         self._service.refuse(f"query node {self.node_id} is being drained")
         until = self.env.clock.monotonic() + seconds
         while self._service.is_asked_for:
             left = until - self.env.clock.monotonic()
             if left <= 0:
-                log.warning("query node %d still serves %d segments", self.node_id, len(self._service.segment_ids))
-                return False
+                raise Unavailable(
+                    f"query node {self.node_id} still serves {len(self._service.segment_ids)} segments: no other node "
+                    f"has taken them within {seconds:g} s"
+                )
             self._pause(min(DRAIN_LOOK_SECONDS, left))
-        return True
 
     def _pause(self, seconds: float) -> None:
         try:

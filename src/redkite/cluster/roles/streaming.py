@@ -42,7 +42,7 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.node_oracle import NodeOracle
 from redkite.coordinator.shared_garbage import Releasing, SharedGarbage
 from redkite.coordinator.snapshots import protected_in
-from redkite.errors import CollectionNotFound, MilvusException, NotOwner
+from redkite.errors import CollectionNotFound, MilvusException, NotOwner, Unavailable
 from redkite.functions.base import Services
 from redkite.functions.models import Models
 from redkite.functions.registry import Functions
@@ -189,7 +189,8 @@ class StreamingRole(NodeRole):
 
     def health(self) -> tuple[str, ...]:
         """What is wrong; nothing when all is well."""
-        return (*self.members.health(), *self.owning.health(), *self.query_nodes.health())
+        cache = () if self._cache is None else self._cache.health()
+        return (*self.members.health(), *self.owning.health(), *self.query_nodes.health(), *cache)
 
     def figures(self) -> Iterator[Figure]:
         yield from super().figures()
@@ -234,7 +235,14 @@ class StreamingRole(NodeRole):
         """Let others take every channel, each after it was sealed. Raises Unavailable when nobody takes them."""
         self.members.drain()
         deadline = self.env.clock.monotonic() + DRAIN_SECONDS
-        while self.owning.owned() and self.env.clock.monotonic() < deadline:
+        while owned := self.owning.owned():
+            if self.env.clock.monotonic() >= deadline:
+                names = ", ".join(sorted(channel.name for channel in owned)[:3])
+                more = f" and {len(owned) - 3} more" if len(owned) > 3 else ""
+                raise Unavailable(
+                    f"streaming node {self.node_id} still owns {names}{more}: no other node has taken them within "
+                    f"{DRAIN_SECONDS:g} s"
+                )
             try:
                 self.env.tasks.future().result(_LOOK_SECONDS)
             except TimeoutError:

@@ -207,6 +207,9 @@ class Caller:
         except (NotOwner, NotReached) as error:
             self._failed(sent, error)
             return
+        except Exception as error:  # noqa: BLE001  what cannot be sent at all: it is the answer
+            sent.answer.set_exception(error)
+            return
 
         def arrived(reply: Future[Any]) -> None:
             error = reply.exception()

@@ -73,6 +73,9 @@ class DistantCompactor(Compactor):
             self.jobs.fail(plan, f"it is not known whether it was done: {error.message}")
         except MilvusException as error:
             self.jobs.fail(plan, why(error))
+        except Exception as error:  # whoever waits for the job has to be told
+            log.exception("nobody could be asked to compact segments %s", plan.sources)
+            self.jobs.fail(plan, why(error))
         else:
             self.jobs.complete(plan, done.made)
         self._go_on(plan.collection_id)

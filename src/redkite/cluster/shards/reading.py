@@ -5,14 +5,13 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, ClassVar, Final, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from redkite.cluster.network import Message
 from redkite.cluster.shards.calling import CalledShard
 from redkite.index.base import Queries
-from redkite.node.face import Answer
+from redkite.node.face import Answer, Heard
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, TextCounts
 
 
@@ -60,7 +59,7 @@ class CountShard(Message, frozen=True):
     """Whose living rows are counted; None: all. Empty: none are, which costs less."""
 
 
-class ShardCounts(msgspec.Struct, frozen=True, kw_only=True):
+class ShardCounts(Heard, frozen=True, kw_only=True):
     rows: int
     """Alive, of the partitions that were asked for."""
     slots: int
@@ -68,8 +67,6 @@ class ShardCounts(msgspec.Struct, frozen=True, kw_only=True):
     unindexed: int
     growing: int
     """Rows that are not sealed yet, deleted ones included."""
-    newest: int
-    """Every write up to it can be read."""
     readable_from: int
 
 
@@ -140,7 +137,7 @@ class RemoteReads(CalledShard):
     def settle(self) -> None:
         """Reads at a timestamp wait by themselves."""
 
-    def hear_soon(self) -> Answer[Any]:
+    def hear_soon(self) -> Answer[Heard]:
         return self.ask_soon(CountShard(channel=self.channel, partitions=_NO_PARTITIONS))
 
     @property

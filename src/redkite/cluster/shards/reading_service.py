@@ -13,6 +13,7 @@ from redkite.cluster.shards.handling import owned
 from redkite.cluster.shards.reading import CountShard, CountWords, QueryShard, SearchShard, ShardCounts, ShardRead
 from redkite.coordinator.node_oracle import NodeOracle
 from redkite.errors import CollectionNotLoaded, NotOwner, PartitionNotLoaded
+from redkite.model.reach import reach_of_all
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.query.grouping import merge_groups
@@ -22,6 +23,7 @@ from redkite.query.reduce import merge_hits, merge_rows
 from redkite.query.straight import is_plain
 
 T = TypeVar("T")
+P = TypeVar("P", SearchPartial, QueryPartial)
 _NO_PARTITIONS: frozenset[int] = frozenset()
 
 
@@ -114,8 +116,10 @@ class ReadingService:
 
     def counts(self, message: CountShard) -> ShardCounts:
         shard = self._node.own_shard(message.channel)
+        under_way = shard.under_way  # first: what ends meanwhile is in the view
         view = shard.view
         return ShardCounts(
+            under_way=under_way,
             rows=0 if message.partitions == _NO_PARTITIONS else shard.rows(message.partitions),
             slots=shard.row_slots,
             unindexed=shard.unindexed_rows(),
@@ -146,7 +150,7 @@ class ReadingService:
             return now if shard.is_settled else None
         self._oracle.observe(wanted)
         if shard.view.timestamp < wanted:
-            shard.settle()
+            shard.settle(wanted)
         return wanted
 
 
@@ -158,7 +162,7 @@ def reduced_hits(partials: Sequence[SearchPartial], plan: SearchPlan) -> list[Se
     if len(partials) < 2 or (grouping is not None and grouping.size > 1 and not grouping.strict):
         return [*partials]
     merged = (merge_hits if grouping is None else merge_groups)(partials, plan)
-    return [msgspec.structs.replace(merged, reports=tuple(told for part in partials for told in part.reports))]
+    return [_also_told(merged, partials)]
 
 
 def reduced_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> list[QueryPartial]:
@@ -166,7 +170,13 @@ def reduced_rows(partials: Sequence[QueryPartial], plan: QueryPlan) -> list[Quer
     if len(partials) < 2 or plan.aggregates is not None:
         return [*partials]
     merged = (merge_ordered if plan.order else merge_rows)(partials, plan)
-    return [msgspec.structs.replace(merged, reports=tuple(told for part in partials for told in part.reports))]
+    return [_also_told(merged, partials)]
+
+
+def _also_told(merged: P, partials: Sequence[P]) -> P:
+    """With what they tell beside what they found."""
+    reports = tuple(told for part in partials for told in part.reports)
+    return msgspec.structs.replace(merged, reports=reports, reach=reach_of_all(part.reach for part in partials))
 
 
 def reduced_counts(counts: Sequence[TextCounts]) -> list[TextCounts]:
@@ -174,4 +184,5 @@ def reduced_counts(counts: Sequence[TextCounts]) -> list[TextCounts]:
     if len(counts) < 2:
         return [*counts]
     having = np.sum([count.having for count in counts], axis=0)
-    return [TextCounts(sum(c.rows for c in counts), sum(c.tokens for c in counts), having)]
+    reach = reach_of_all(count.reach for count in counts)
+    return [TextCounts(sum(c.rows for c in counts), sum(c.tokens for c in counts), having, reach)]

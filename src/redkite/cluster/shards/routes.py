@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import Future
 from threading import Lock
 
@@ -12,7 +12,7 @@ from redkite.coordinator.pchannels import PREFIX, PChannel
 from redkite.env import Tasks
 from redkite.errors import NotOwner
 from redkite.storage.followed import FollowedCatalog
-from redkite.storage.log_channel_format import physical_name
+from redkite.storage.log_channel_format import collection_id, physical_name
 
 
 class News:
@@ -91,6 +91,11 @@ class KnownRoutes:
     def _changed(self) -> None:
         self._known = {}
         self._news.tell()
+
+    def forget(self, collections: Container[int]) -> None:
+        """These are gone, and their channels with them."""
+        self._last = {name: owner for name, owner in [*self._last.items()] if collection_id(name) not in collections}
+        self._known = {}
 
     def close(self) -> None:
         self._catalog.forget_listener(self._catalog_changed)

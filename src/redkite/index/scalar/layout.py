@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from redkite.env import Buffer
 from redkite.errors import Corruption
+from redkite.model.decoding import from_json
 
 ALIGNMENT = 64
 _MAGIC = b"RKSCALAR"
@@ -99,7 +100,7 @@ def unpack(data: memoryview) -> Stored:
         raise Corruption("this is no scalar index: it does not begin as one does")
     end = _PREFIX + int.from_bytes(data[len(_MAGIC) : _PREFIX], "little")
     try:
-        header = msgspec.json.decode(data[_PREFIX:end], type=_Header)
+        header = from_json(data[_PREFIX:end], _Header)
     except msgspec.DecodeError as error:
         raise Corruption(f"the header of a scalar index cannot be read: {error}") from error
     base = end + -end % ALIGNMENT

@@ -79,6 +79,7 @@ def check_hybrid(request: HybridSearch, limits: Limits) -> None:
     for search in searches:
         if search.queries.nq != nq:
             raise InvalidParameter("sub search request nq should be the same", expected=nq, actual=search.queries.nq)
+        check_search_window(search.limit, 0, nq, limits)
         if search.page is not None:
             raise InvalidParameter("a search iterator is not permitted in a hybrid search")
         if search.order_by or search.aggregation is not None:

@@ -11,15 +11,16 @@ from redkite.model.requests import Queries
 from redkite.model.rules.function_rules import function_of_output
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.segments import IndexSpec
-from redkite.model.types import FunctionType, Metric
+from redkite.model.types import DataType, FunctionType, Metric
 from redkite.query.plan import TextScoring
 
 ANALYZER_NAME = "analyzer_name"
+_TEXTS = frozenset({DataType.VARCHAR, DataType.TEXT})
 
 
 def is_text(queries: Queries) -> bool:
     """Whether a search is asked with texts."""
-    return queries.data_type.is_string
+    return queries.data_type in _TEXTS
 
 
 def takes_text(schema: CollectionSchema, field: FieldSchema, queries: Queries) -> bool:

@@ -6,11 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from redkite.client.rows import RowPlan
 from redkite.errors import InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.moments import read_time_parts
+from redkite.model.one_row import OneRow, RowLayout
 from redkite.model.schema import CollectionSchema
 from redkite.model.types import FieldOp, changes_partly
 from redkite.server.rest.bodies import (
@@ -30,7 +33,7 @@ from redkite.server.rest.exchange import (
 )
 from redkite.server.rest.functions import function_chains, function_score
 from redkite.server.rest.highlighting import highlighter_of
-from redkite.server.rest.kinds import bucket_rows, explained, query_kinds, search_kinds, stored_ids
+from redkite.server.rest.kinds import bucket_rows, explained, partly, query_kinds, search_kinds, stored_ids
 from redkite.server.rest.rendering import answered_hits, answered_rows
 from redkite.server.rest.rows import key_list, read_ids, read_queries, read_rows
 from redkite.server.rest.streams import Content
@@ -55,7 +58,9 @@ async def _run(exchange: Exchange, work: Callable[[], T], inline: bool) -> T:
 
 # -- writes -------------------------------------------------------------------------------------
 async def _insert(exchange: Exchange, body: CollectionDataReq) -> bytes:
-    rows, info = await _rows(exchange, body, upsert=False, partial=False)
+    info = await _info(exchange, body.collection_name)
+    single = _single(info, body.data)
+    rows = single or await _rows(exchange, info, body, upsert=False, partial=False)
     request = rq.Insert(
         database=exchange.database,
         collection=body.collection_name,
@@ -63,15 +68,17 @@ async def _insert(exchange: Exchange, body: CollectionDataReq) -> bytes:
         partition=body.partition_name,
         schema_timestamp=info.update_timestamp,
     )
-    written = await exchange.ask(request, rs.Mutation)
-    ids = key_list(written.ids, exchange.integers_as_text)
+    written = await exchange.ask(request, rs.Written)
+    keys = written.ids if isinstance(written, rs.Mutation) else pa.array([rows.key])
+    ids = key_list(keys, exchange.integers_as_text)
     return answer({"insertCount": written.count, "insertIds": ids}, cost=0)
 
 
 async def _upsert(exchange: Exchange, body: UpsertReq) -> bytes:
     ops = _field_ops(body.field_ops)
     partial = body.partial_update or changes_partly(ops.values())
-    rows, info = await _rows(exchange, body, upsert=True, partial=partial)
+    info = await _info(exchange, body.collection_name)
+    rows = await _rows(exchange, info, body, upsert=True, partial=partial)
     request = rq.Upsert(
         database=exchange.database,
         collection=body.collection_name,
@@ -106,13 +113,20 @@ def _condition(body: UpsertReq) -> rq.Condition | None:
     return rq.Condition(versions=body.if_version, where=body.where, where_params=body.where_params)
 
 
-async def _rows(exchange: Exchange, body: CollectionDataReq, *, upsert: bool, partial: bool) -> tuple[Any, Any]:
-    """The rows of a body as a record batch, and the collection they are for."""
-    info = await _info(exchange, body.collection_name)
+def _single(info: rs.CollectionInfo, data: Any) -> OneRow | None:
+    """A row that needs no batch; None where there are several, or the one is out of the ordinary."""
+    row = data[0] if isinstance(data, list) and len(data) == 1 else data
+    layout = RowLayout.of(info.schema, info.collection_id) if isinstance(row, dict) else None
+    return None if layout is None else layout.row(row)
+
+
+async def _rows(
+    exchange: Exchange, info: rs.CollectionInfo, body: CollectionDataReq, *, upsert: bool, partial: bool
+) -> pa.RecordBatch:
+    """The rows of a body for a collection."""
     given = body.data if isinstance(body.data, list) else [body.data]
     inline = len(given) <= _INLINE_ROWS
-    batch = await _run(exchange, lambda: read_rows(info, given, upsert=upsert, partial=partial), inline)
-    return batch, info
+    return await _run(exchange, lambda: read_rows(info, given, upsert=upsert, partial=partial), inline)
 
 
 async def _delete(exchange: Exchange, body: CollectionFilterReq) -> bytes:
@@ -167,7 +181,7 @@ async def _query(exchange: Exchange, body: QueryReqV2) -> Content:
 async def _answer_rows(exchange: Exchange, request: rq.Query, info: rs.CollectionInfo) -> Content:
     def finish(found: rs.Result) -> Content:
         assert isinstance(found, rs.Rows)
-        more = {"cost": 0, **explained(found.explanation)}
+        more = {"cost": 0, **explained(found.explanation), **partly(found.reach)}
         return answered_rows(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
@@ -226,9 +240,9 @@ async def _search(exchange: Exchange, body: SearchReqV2) -> Content:
         assert isinstance(found, rs.Hits)
         if found.buckets is not None:
             buckets = bucket_rows(found.buckets, info.schema, exchange.integers_as_text)
-            return answer(buckets, cost=0, aggTopks=[len(some) for some in found.buckets])
+            return answer(buckets, cost=0, aggTopks=[len(some) for some in found.buckets], **partly(found.reach))
         recalls = {"recalls": found.recalls} if found.recalls else {}
-        more = {"cost": 0, "topks": found.topks, **recalls, **explained(found.explanation)}
+        more = {"cost": 0, "topks": found.topks, **recalls, **explained(found.explanation), **partly(found.reach)}
         return answered_hits(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
@@ -249,6 +263,8 @@ def _pop_text(params: dict[str, Any], *names: str) -> str:
 def _pop_whole_number(params: dict[str, Any], name: str, default: int) -> int:
     value = params.pop(name, default)
     try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
         return int(value)
     except (TypeError, ValueError):
         raise InvalidParameter(f"{name} [{value}] is invalid, should be a whole number") from None

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from redkite.errors import InvalidInput, InvalidParameter, MilvusException, Unimplemented
+from redkite.model.decoding import from_json
 from redkite.model.requests import Request
 from redkite.model.results import Result
 from redkite.model.types import ConsistencyLevel
@@ -140,7 +141,7 @@ def read_body(kind: type[Body], data: bytes) -> Any:
         raise EmptyBody
     try:
         try:
-            body = msgspec.json.decode(data, type=kind)
+            body = from_json(data, kind)
         except msgspec.ValidationError:
             body = msgspec.convert(_without_nulls(data), kind)
     except msgspec.ValidationError as error:
@@ -167,16 +168,17 @@ def _without_nulls(data: bytes) -> Any:
 class _Wanted(NamedTuple):
     """What has to be looked at in a body of one type."""
 
-    required: tuple[tuple[str, str], ...]
-    """Names of attributes, and as error texts show them."""
+    required: tuple[tuple[str, str, bool], ...]
+    """Names of attributes, as error texts show them, and whether zero and an empty list are values of them."""
     parts: tuple[str, ...]
     """Attributes that may hold structs."""
 
 
 @functools.cache
 def _wanted(kind: type[Body] | type[Part]) -> _Wanted:
-    required = tuple((name, "".join(map(_capital, name.split("_")))) for name in kind.required)
-    parts = tuple(field.name for field in msgspec.structs.fields(kind) if _may_hold_struct(field.type))
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    required = tuple((name, "".join(map(_capital, name.split("_"))), types[name] is Any) for name in kind.required)
+    parts = tuple(name for name, its_type in types.items() if _may_hold_struct(its_type))
     return _Wanted(required, parts)
 
 
@@ -195,9 +197,9 @@ def _missing(body: Body | Part) -> list[str]:
     kind = type(body)
     wanted = _wanted(kind)
     lines = []
-    for name, tag in wanted.required:
+    for name, tag, takes_any in wanted.required:
         value = getattr(body, name)
-        if not value and value is not False:
+        if (value is None) if takes_any else (not value and value is not False):
             shown = f"Key: '{body.title or kind.__name__}.{tag}'"
             lines.append(f"{shown} Error:Field validation for '{tag}' failed on the 'required' tag")
     for name in wanted.parts:

@@ -9,13 +9,13 @@ from redkite.errors import InvalidParameter
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.moments import read_time_parts
-from redkite.model.reading import Grouping
+from redkite.model.reading import Grouping, check_ungrouped
 from redkite.model.tuning import TUNING_KEYS, read_tuning
 from redkite.server.rest.bodies import HybridSearchReq, SubSearchReq
 from redkite.server.rest.exchange import Endpoint, Exchange, consistency
 from redkite.server.rest.functions import function_chains, function_score
 from redkite.server.rest.highlighting import highlighter_of
-from redkite.server.rest.kinds import explained
+from redkite.server.rest.kinds import explained, partly
 from redkite.server.rest.rendering import answered_hits
 from redkite.server.rest.rows import read_queries
 from redkite.server.rest.streams import Content
@@ -54,7 +54,7 @@ async def _hybrid_search(exchange: Exchange, body: HybridSearchReq) -> Content:
 
     def finish(found: rs.Result) -> Content:
         assert isinstance(found, rs.Hits)
-        more = {"cost": 0, "topks": found.topks, **explained(found.explanation)}
+        more = {"cost": 0, "topks": found.topks, **explained(found.explanation), **partly(found.reach)}
         return answered_hits(found, info.schema, exchange.integers_as_text, more)
 
     return await exchange.finished(request, finish)
@@ -96,6 +96,7 @@ def _flattened(params: dict[str, Any]) -> dict[str, Any]:
 
 def _grouping(body: HybridSearchReq) -> Grouping | None:
     if not body.grouping_field:
+        check_ungrouped(body.group_size, body.strict_group_size)
         return None
     return Grouping(fields=(body.grouping_field,), size=body.group_size or 1, strict=body.strict_group_size)
 

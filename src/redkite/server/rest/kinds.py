@@ -13,6 +13,8 @@ from redkite.model import requests as rq
 from redkite.model.buckets import Bucket, BucketHit
 from redkite.model.explain import Explanation
 from redkite.model.orderings import given_orderings, split_names
+from redkite.model.reach import Reach
+from redkite.model.reading import check_ungrouped
 from redkite.model.schema import CollectionSchema
 from redkite.model.tuning import TUNING_KEYS, Explain, read_tuning
 from redkite.model.types import DataType
@@ -58,6 +60,11 @@ def explained(explanation: Explanation | None) -> dict[str, Any]:
     return {} if explanation is None else {"explain": msgspec.to_builtins(explanation)}
 
 
+def partly(reach: Reach | None) -> dict[str, Any]:
+    """What an answer holds beside its data when rows were left out."""
+    return {} if reach is None else _camel(reach.said, "reach")
+
+
 def stored_ids(schema: CollectionSchema, given: Any) -> rq.Queries:
     """The `ids` of a search: keys of the rows to search with."""
     primary = schema.primary
@@ -71,12 +78,15 @@ def _grouping(body: SearchReqV2, own: Mapping[str, Any]) -> rq.Grouping | None:
     names = tuple(split_names(several)) if isinstance(several, str) else tuple(several)
     if single and names:
         raise InvalidParameter("groupingField and group_by_fields are mutually exclusive")
+    size = body.group_size or _whole_number("group_size", own.get("group_size", 1))
+    strict = body.strict_group_size or _flag("strict_group_size", own.get("strict_group_size", False))
     if not single and not names:
+        check_ungrouped(size, strict)
         return None
     return rq.Grouping(
         fields=(single,) if single else names,
-        size=body.group_size or _whole_number("group_size", own.get("group_size", 1)),
-        strict=body.strict_group_size or _flag("strict_group_size", own.get("strict_group_size", False)),
+        size=size,
+        strict=strict,
         json_path=str(own.get("json_path") or ""),
         json_type=str(own.get("json_type") or ""),
         strict_cast=_flag("strict_cast", own.get("strict_cast", False)),

@@ -27,9 +27,12 @@ _HAS: Final = _object(has=_TRUTH)
 _COUNT: Final = _object(rowCount=_WHOLE)
 _JOB: Final = _object(jobId=_TEXT)
 _COST: Final[Schema] = {"cost": _WHOLE}
+_REACH: Final[Schema] = {
+    "dataRatio": {"type": "number"}, "dataRows": _WHOLE, "leftOutRows": _WHOLE, "leftOutSegments": _WHOLE,
+}  # fmt: skip
 _TOPKS: Final[Schema] = {
     "cost": _WHOLE, "topks": _list(_WHOLE), "recalls": _list({"type": "number"}), "aggTopks": _list(_WHOLE),
-    "explain": {"type": "object"},
+    "explain": {"type": "object"}, **_REACH,
 }  # fmt: skip
 
 _DONE_BY: Final = {
@@ -118,7 +121,8 @@ ANSWERS: Final[dict[str, Schema]] = {
 """The `data` of each endpoint's success; anything where none is given."""
 
 MORE: Final[dict[str, dict[str, Schema]]] = {
-    "entities/insert": _COST, "entities/upsert": _COST, "entities/get": _COST, "entities/query": _COST,
+    "entities/insert": _COST, "entities/upsert": _COST, "entities/get": _COST | _REACH,
+    "entities/query": _COST | _REACH,
     "entities/search": _TOPKS, "entities/hybrid_search": _TOPKS, "entities/advanced_search": _TOPKS,
     "collections/describe": {"message": _TEXT}, "collections/get_load_state": {"message": _TEXT},
     "users/describe": {"description": _TEXT}, "roles/describe": {"description": _TEXT},

@@ -22,7 +22,7 @@ from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.structs import runs
 from redkite.model.types import DataType
 from redkite.server.rest.highlighting import add_highlights
-from redkite.server.rest.rows import Row, array_name, json_cells, row_objects, search_rows, struct_cells
+from redkite.server.rest.rows import Row, array_name, array_values, json_cells, row_objects, search_rows, struct_cells
 from redkite.server.rest.streams import Content, Streamed
 
 FEW_ROWS: Final = 64
@@ -162,7 +162,7 @@ def _column(name: str, column: pa.Array, field: FieldSchema | None, as_text: boo
         if kind in _TEXTS and (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
             return Column(name, list(map(encode_basestring, column.cast(pa.string()).to_pylist())))
         if kind is DataType.ARRAY and field is not None:
-            values = _cells(column.to_pylist())
+            values = _cells(array_values(field, column))
             return Column(name, values, f'{{"Data":{{"{array_name(field)}":{{"data":', "}}}")
     return Column(name, _cells(json_cells(column, field, as_text)))
 

@@ -7,7 +7,6 @@ text keys, and arrays in protobuf's clothes.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -92,7 +91,7 @@ def _truth(_field: FieldSchema, value: Any) -> Any:
 
 
 def _text(_field: FieldSchema, value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return msgspec.json.encode(value).decode()  # which knows whole numbers of any size
 
 
 def _bytes(field: FieldSchema, value: Any) -> Any:
@@ -100,7 +99,7 @@ def _bytes(field: FieldSchema, value: Any) -> Any:
         return value
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of what is no ASCII
         raise ParamError(f"the vector of field {field.name} is not base64: {error}") from None
 
 
@@ -120,6 +119,8 @@ def _sparse(field: FieldSchema, value: Any) -> Any:
         if not _WHOLE_NUMBER.fullmatch(str(key)):
             raise ParamError(f"an index of sparse field {field.name} is not a whole number: {key!r:.80}")
         pairs[int(key)] = number
+    if len(pairs) < len(keys):
+        raise ParamError(f"a sparse vector of field {field.name} has an index twice")
     return pairs
 
 
@@ -184,9 +185,10 @@ def read_ids(primary: FieldSchema, given: Any) -> list[Any]:
     ids = given if isinstance(given, list) else [given]
     if primary.data_type is DataType.INT64:
         ids = [_whole_number(primary, value) for value in ids]
-    wanted = int if primary.data_type is DataType.INT64 else str
+    numbers = primary.data_type is DataType.INT64
     for value in ids:
-        if type(value) is not wanted:
+        fits = type(value) is int and -(2**63) <= value < 2**63 if numbers else type(value) is str
+        if not fits:
             raise BadPrimaryKey(f"{value!r:.80} is no {primary.data_type.wire_name}")
     return ids
 
@@ -274,8 +276,11 @@ def json_cells(column: pa.Array, field: FieldSchema | None, integers_as_text: bo
         return _with_nulls(column, [_base64(row.tobytes()) for row in matrix_of(column)])
     if kind is DataType.FLOAT:
         return _with_nulls(column, list(column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float32)))
+    if kind is DataType.ARRAY and field is not None:
+        shown = _array(field)
+        return [None if row is None else shown(row) for row in array_values(field, column)]
     values: list[Any] = column.to_pylist()
-    show = _array(field) if kind is DataType.ARRAY and field is not None else _WRITERS.get(kind)
+    show = _WRITERS.get(kind)
     return values if show is None else [None if value is None else show(value) for value in values]
 
 
@@ -311,6 +316,14 @@ _ARRAY_NAMES = {
 def _array(field: FieldSchema) -> Callable[[Any], Any]:
     name = array_name(field)
     return lambda values: {"Data": {name: {"data": values}}}
+
+
+def array_values(field: FieldSchema, column: pa.Array) -> list[Any]:
+    """The values of each row; those of 32 bits as numpy has them, which are shown in as few digits as tell them."""
+    rows: list[Any] = column.to_pylist()
+    if field.element_type is not DataType.FLOAT:
+        return rows
+    return [None if row is None else np.array(row, np.float32) for row in rows]
 
 
 def array_name(field: FieldSchema) -> str:

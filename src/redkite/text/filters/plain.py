@@ -17,7 +17,7 @@ _HARAKAT = "".join(map(chr, range(0x064B, 0x0660)))
 
 
 def _lowercase(words: list[str]) -> list[str]:
-    return [word.lower() for word in words]
+    return list(map(str.lower, words))
 
 
 @cache

@@ -29,7 +29,7 @@ class RunTokenizer:
     look at a table for all texts, and Arrow counts the words apart."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self.table = table
         self.parts_at_spaces = not table[ord(" ")]
         """Whether no word goes on beyond a space."""
         self._ascii = table[:_ASCII].astype(np.uint8).tobytes() + bytes(_ASCII)
@@ -37,7 +37,7 @@ class RunTokenizer:
 
     @cached_property
     def _run(self) -> re.Pattern[str]:
-        return _pattern(self._table)
+        return _pattern(self.table)
 
     def tokenize(self, texts: Texts) -> Tokens:
         if len(texts.data) <= _FEW:
@@ -76,7 +76,7 @@ class RunTokenizer:
         inside: Array = np.frombuffer(data.translate(self._ascii), np.bool_)
         if wide is not None:
             inside = inside.copy()
-            inside[wide.places] = self._table[wide.points][wide.characters]
+            inside[wide.places] = self.table[wide.points][wide.characters]
         begins, ends = _runs(inside, bounds)
         starts = np.searchsorted(begins, bounds)
         vocabulary, codes = _words(data, begins, ends)

@@ -3,11 +3,11 @@ import { fill, h, s } from "./dom.js";
 
 const WIDTH = 400, HEIGHT = 132, LEFT = 44, RIGHT = 4, TOP = 8, BOTTOM = 18;
 
-/** The smallest round number that is not below the value. */
+/** The smallest round number that is not below the value, of those whose half is round, too. */
 function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999);
+  return [1, 2, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value * 0.999);
 }
 
 /** `lines`: {name, kind, of(point)}; `show`: a value as text; `floor`: whether the scale begins at zero. */
