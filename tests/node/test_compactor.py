@@ -11,6 +11,7 @@ import pytest
 from tests.engine import DIM, NAME, Engine, schema
 
 from redkite.coordinator.compaction import GONE, CompactionPolicy
+from redkite.coordinator.data import Parted
 from redkite.errors import MilvusException, SegmentGone
 from redkite.index.dense import FloatColumn
 from redkite.model import requests as rq
@@ -193,6 +194,25 @@ def test_deletes_and_replaced_rows_that_come_while_a_merge_runs_are_not_lost() -
     assert sorted(s.rows for s in e.segments) == [10, 300]
     e.reopen()
     assert e.numbers() == expected
+
+
+def test_who_has_not_heard_of_a_merge_commits_nothing() -> None:
+    """Else it would save deletes of segments that are gone, and have the log begin behind them."""
+    e = engine()
+    e.make()
+    e.fill(3)
+    topology = e.database.topology
+    meta = topology.root.find("", NAME)
+    (shard,) = topology.shards(meta)
+    before = topology.data.channel_state(shard.channel)
+    e.compact()
+    assert len(e.segments) == 1
+    further = msgspec.structs.replace(before, checkpoint=before.checkpoint + 1)
+    with pytest.raises(Parted):
+        topology.data.commit_flush(meta.collection_id, shard.channel, further, (), {}, before)
+    e.add(range(300, 310))
+    e.flush()
+    assert len(e.segments) == 2
 
 
 @pytest.mark.parametrize("end", ["drop", "truncate", "partition", "close"])

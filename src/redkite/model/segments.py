@@ -162,6 +162,8 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
     """Rows deleted or expired before this timestamp may be gone: no read goes further back."""
     end: int = 0
     """The log reached this position when it was last closed: one that ends before has lost its end."""
+    replaced: int = 0
+    """How often segments were replaced by others: whoever does not know of the last time has other ones than these."""
 
     @property
     def known_end(self) -> int:

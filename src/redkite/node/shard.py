@@ -475,7 +475,8 @@ class Shard(Indexing, Counting, Admitting, Feeding):
         with self._flushing:
             if self._dropped or any(self._sealed.get(i) is None for i in sources):
                 return False
-            state = msgspec.structs.replace(self._state, readable_from=max(self._state.readable_from, readable_from))
+            readable_from, replaced = max(self._state.readable_from, readable_from), self._state.replaced + 1
+            state = msgspec.structs.replace(self._state, readable_from=readable_from, replaced=replaced)
             fresh = []
             for segment in made:
                 self._sealed.carry_deletes(segment)
@@ -541,7 +542,7 @@ class Shard(Indexing, Counting, Admitting, Feeding):
             timestamp = allocate()
             end = self.log_keys(no_keys, timestamp).result() + 1
             with self._flushing:
-                state = ChannelState(checkpoint=end, readable_from=timestamp)
+                state = ChannelState(checkpoint=end, readable_from=timestamp, replaced=self._state.replaced + 1)
                 collection_id = self.collection.collection_id
                 gone = self.segments()
                 notes = self._data.notes.noted(self.channel, TRUNCATED, timestamp)
