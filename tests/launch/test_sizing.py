@@ -42,9 +42,8 @@ def test_a_disk_index_takes_in_memory_what_the_page_about_indexes_says() -> None
 def test_processor_time_is_not_less_than_was_measured() -> None:
     measured = Measured()
     assert measured.search_core_seconds * 1e3 >= figure("w1.md", "CPU ms a search, 1 thread *", 3)
-    assert measured.insert_core_seconds * 1e6 == pytest.approx(
-        figure("w1.md", "insert dicts, CPU ms a batch *"), rel=0.05
-    )
+    inserts = figure("w1.md", "insert dicts, CPU ms a batch *")
+    assert inserts <= measured.insert_core_seconds * 1e6 <= 1.5 * inserts
     assert measured.hop_core_seconds * 1e3 == pytest.approx(
         figure("cluster_transport.md", "search | `GrpcNetwork.ask`", 3)
     )
