@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pymilvus
 import pytest
+from tests.patience import until
 from tests.servers import ProcessServer
 
 from redkite import MilvusClient
@@ -135,11 +136,12 @@ def test_many_connections_are_spread_over_the_processes(fleet: ProcessServer) ->
     threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
-    time.sleep(1.5)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert sum(ticks(pid) > spent for pid, spent in before.items()) >= 2
+    try:
+        until(lambda: sum(ticks(pid) > spent for pid, spent in before.items()) >= 2)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def ticks(pid: int) -> int:
