@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Final, Self, SupportsIndex, TypeVar, overload
@@ -22,7 +23,7 @@ class CallMaterializeFirst:
 _UNMADE: Final = (CallMaterializeFirst(),)
 
 
-class View(list[T]):
+class View(list[T], ABC):
     """A list of `count` items that are made together, when one of them is first asked for."""
 
     __slots__ = ("_is_made",)
@@ -31,13 +32,13 @@ class View(list[T]):
         super().__init__(_UNMADE * count)  # type: ignore[arg-type]  # nobody gets to see them
         self._is_made = False
 
+    @abstractmethod
     def _make(self) -> list[T]:
         """The items, as many as were announced."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _origin(self) -> tuple[Any, ...]:
         """What it was made with."""
-        raise NotImplementedError
 
     def materialize(self) -> None:
         """Make every Python object now."""
