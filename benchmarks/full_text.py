@@ -5,9 +5,10 @@
 
 Every engine runs in a process of its own and is called in process: Redkite's SDK on a file, tantivy and bm25s by their
 Python packages, pymilvus on a file of Milvus Lite. The texts are the documentation of Python's standard library; with
-more than there are, the rest is made of pieces of it. A query is 2 to 5 words of one text; the 10 best are asked for,
-one query at a time, ids and scores are read. Indexing begins with texts and ends when they are indexed on disk (bm25s:
-in memory). CPU seconds count the worker and the processes it started; on a busy machine they say more than seconds.
+more than there are, the rest is made of pieces of it. Queries are 2 to 5 words of one text, or one word that many texts
+have, or few; the 10 best are asked for, one query at a time, ids and scores are read. Indexing begins with texts and
+ends when they are indexed on disk (bm25s: in memory). CPU seconds count the worker, all its threads, and the processes
+it started; on a busy machine they say more than seconds. Each engine is told by the best of its turns.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,10 @@ K = 10
 BATCH = 1_000
 WARM = 3 * BATCH
 """Texts that are indexed first, untimed: enough for every engine to build what it builds of many."""
-LEAST_SECONDS = 0.5
+LEAST_SECONDS = 0.3
 """Of one turn."""
+FREQUENCIES = (("1 word in 100 to 999 texts", 100, 999), ("in 10 to 99", 10, 99), ("in 1 to 9", 1, 9))
+"""Kinds of queries that are one word: in how many texts it is."""
 Searches = Callable[[str], list[tuple[int, float]]]
 _APART = {"PYTHONSAFEPATH": "1"}
 """Or a worker's library would import scripts of this folder by the names of packages."""
@@ -67,6 +71,16 @@ def queries_of(texts: list[str], count: int) -> list[str]:
         if len(words) > 5:
             made.append(" ".join(rng.sample(words, rng.randint(2, 5))))
     return made
+
+
+def kinds_of(texts: list[str], count: int) -> dict[str, list[str]]:
+    """Queries by their kind."""
+    having = Counter(word for text in texts for word in set(re.findall(r"[^\W_]+", text.lower())) if len(word) > 2)
+    kinds = {"2 to 5 words": queries_of(texts, count)}
+    for name, least, most in FREQUENCIES:
+        words = sorted(word for word, often in having.items() if least <= often <= most)
+        kinds[name] = random.Random(4).sample(words, min(count, len(words)))
+    return kinds
 
 
 # -- engines: each takes texts and gives what searches them -----------------------------------------
@@ -144,15 +158,16 @@ def bm25s(texts: list[str], folder: str) -> Searches:
     return search
 
 
+INDEX = "index"
 ENGINES: dict[str, Callable[[list[str], str], Searches]] = {
     "redkite": redkite, "tantivy": tantivy, "bm25s": bm25s, "lite": lite,
 }  # fmt: skip
 
 
 # -- a worker: one engine, asked line by line -------------------------------------------------------
-def cpu_seconds() -> float:
-    """Of this process and those it started, alive ones included."""
-    spent = time.process_time() + sum(os.times()[2:4])
+def children_cpu() -> float:
+    """Of the processes that this one started, alive ones included."""
+    spent = sum(os.times()[2:4])
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = entry.read_text().rsplit(")", 1)[1].split()
@@ -163,26 +178,44 @@ def cpu_seconds() -> float:
     return spent
 
 
+class Spent:
+    """Time and CPU from now on; looking is not counted."""
+
+    def __init__(self) -> None:
+        self._children = children_cpu()
+        self._started, self._cpu = time.perf_counter(), time.process_time()
+
+    def told(self, times: int = 1) -> dict[str, Any]:
+        cpu, seconds = time.process_time() - self._cpu, time.perf_counter() - self._started
+        return {"seconds": seconds / times, "cpu": (cpu + children_cpu() - self._children) / times}
+
+
 def work(options: argparse.Namespace) -> None:
-    """Index a few texts to warm up, then all; then run all queries each time a line comes in."""
-    texts, queries = json.loads(options.data.read_text())
+    """Index a few texts to warm up; then index all of them, or run the queries of one kind, as each line says."""
+    texts, kinds = json.loads(options.data.read_text())
     make = ENGINES[options.work]
     with tempfile.TemporaryDirectory() as folder:
-        for number, some in enumerate((texts[:WARM], texts)):
-            place = os.path.join(folder, str(number))
+
+        def indexed(some: list[str], name: str) -> tuple[Searches, dict[str, Any]]:
+            place = os.path.join(folder, name)
             os.mkdir(place)
-            started, cpu = time.perf_counter(), cpu_seconds()
+            spent = Spent()
             search = make(some, place)
-            told = {"seconds": time.perf_counter() - started, "cpu": cpu_seconds() - cpu}
-            search(queries[0])
-        print(json.dumps(told), flush=True)
-        for _ in sys.stdin:
-            started, cpu, times = time.perf_counter(), cpu_seconds(), 0
-            while times == 0 or time.perf_counter() - started < LEAST_SECONDS:
-                found = [search(query) for query in queries]
+            return search, spent.told()
+
+        search, _ = indexed(texts[:WARM], "warm")
+        search(kinds["2 to 5 words"][0])
+        for number, line in enumerate(sys.stdin):
+            kind = line.strip()
+            if kind == INDEX:
+                search, told = indexed(texts, str(number))
+                print(json.dumps(told), flush=True)
+                continue
+            spent, until, times = Spent(), time.perf_counter() + LEAST_SECONDS, 0
+            while times == 0 or time.perf_counter() < until:
+                found = [search(query) for query in kinds[kind]]
                 times += 1
-            told = {"seconds": (time.perf_counter() - started) / times, "cpu": (cpu_seconds() - cpu) / times}
-            print(json.dumps({**told, "found": found}), flush=True)
+            print(json.dumps({**spent.told(times), "found": found}), flush=True)
 
 
 class Engine:
@@ -195,14 +228,21 @@ class Engine:
             [python, __file__, "--work", name, "--data", str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=os.environ | _APART | ({} if name == "lite" else {"PYTHONPATH": source}),
         )  # fmt: skip
-        self.built = self._read()
-        self.rounds: list[dict[str, Any]] = []
+        self.turns: dict[str, list[dict[str, Any]]] = {}
 
-    def run(self) -> None:
+    def run(self, what: str) -> None:
+        """A turn: index all texts, or run the queries of a kind."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        self.rounds.append(self._read())
+        self.turns.setdefault(what, []).append(self._read())
+
+    def best(self, what: str, unit: str) -> float:
+        return float(min(told[unit] for told in self.turns[what]))
+
+    def found(self, what: str) -> list[list[tuple[int, float]]]:
+        rows: list[list[tuple[int, float]]] = self.turns[what][-1]["found"]
+        return rows
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -222,7 +262,7 @@ class Engine:
 def overlap(found: list[list[tuple[int, float]]], wanted: list[list[tuple[int, float]]]) -> float:
     """The part of the rows that another engine finds, too."""
     parts = [
-        len({key for key, _ in mine} & {key for key, _ in theirs}) / max(1, len(theirs))
+        len({key for key, _ in mine} & {key for key, _ in theirs}) / len(theirs) if theirs else float(not mine)
         for mine, theirs in zip(found, wanted, strict=True)
     ]
     return sum(parts) / len(parts)
@@ -234,38 +274,36 @@ def main() -> None:
         work(options)
         return
     texts = texts_of(options.texts)
+    kinds = kinds_of(texts, options.queries)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.json"
-        data.write_text(json.dumps([texts, queries_of(texts, options.queries)]))
+        data.write_text(json.dumps([texts, kinds]))
         engines = [Engine(name, sys.executable, data) for name in ("redkite", "tantivy", "bm25s")]
         if options.lite:
             engines.append(Engine("lite", str(options.lite / "bin" / "python"), data))
-        for engine in engines:
-            engine.run()  # warms up
         for _ in range(options.rounds):
-            for engine in engines:
-                engine.run()
+            for what in (INDEX, *kinds):
+                for engine in engines:
+                    engine.run(what)
         for engine in engines:
             engine.stop()
-    report(options, engines, len(texts))
+    report(options, engines, len(texts), kinds)
 
 
-def report(options: argparse.Namespace, engines: list[Engine], texts: int) -> None:
-    numbers: dict[str, Any] = {"texts": texts, "queries": options.queries, "engines": {}}
-    ours = engines[0].rounds[-1]["found"]
-    for engine in engines:
-        rounds = engine.rounds[1:]
-        numbers["engines"][engine.name] = {
-            "indexed_texts_per_cpu_s": round(texts / engine.built["cpu"]),
-            "indexed_texts_per_s": round(texts / engine.built["seconds"]),
-            "searches_per_cpu_s": round(options.queries / min(told["cpu"] for told in rounds)),
-            "searches_per_s": round(options.queries / min(told["seconds"] for told in rounds)),
-            "rows_shared_with_redkite": round(overlap(engine.rounds[-1]["found"], ours), 4),
-        }
-    print(f"{texts} texts, {options.queries} queries of 2 to 5 words, {K} best, {options.rounds} rounds")
-    print(f"{'':10} {'texts/CPU s':>12} {'texts/s':>10} {'searches/CPU s':>15} {'searches/s':>11} {'shared':>7}")
-    for name, told in numbers["engines"].items():
-        print("{:10} {:>12,} {:>10,} {:>15,} {:>11,} {:>7.1%}".format(name, *told.values()))
+def report(options: argparse.Namespace, engines: list[Engine], texts: int, kinds: dict[str, list[str]]) -> None:
+    print(f"{texts} texts, {K} best, {options.rounds} rounds; a CPU second, then a second; beside the first engine's")
+    numbers: dict[str, Any] = {"texts": texts, "rounds": options.rounds, "engines": {e.name: {} for e in engines}}
+    for what, count in ((INDEX, texts), *((kind, len(queries)) for kind, queries in kinds.items())):
+        print(f"{what if what == INDEX else f'{count} searches, {what}':44}")
+        for engine in engines:
+            each = {unit: count / engine.best(what, unit) for unit in ("cpu", "seconds")}
+            shared = 1.0 if what == INDEX else overlap(engine.found(what), engines[0].found(what))
+            numbers["engines"][engine.name][what] = {**each, "shared": shared}
+            ratio = each["cpu"] / (count / engines[0].best(what, "cpu"))
+            print(
+                f"    {engine.name:10} {each['cpu']:>12,.0f} {each['seconds']:>12,.0f} {ratio:>8.3f}"
+                + ("" if what == INDEX else f"   {shared:.1%} of the rows shared")
+            )
     if options.out:
         options.out.write_text(json.dumps(numbers, indent=2))
 

@@ -33,7 +33,7 @@ ENDPOINTS = tuple(f"{group}/{name}" for group, names in _REST.items() for name i
 """Below `/v2/vectordb/`."""
 
 _RESERVED = "reserved in the protocol, Milvus answers the same"
-_INSIDE = "between parts of Milvus, or for its own tools"
+_INSIDE = "between parts of Milvus"
 _CLUSTERS = "a Milvus sends its own log's messages by it; clusters of Redkite replicate by calls of their own"
 UNSERVED: dict[str, str] = {
     **dict.fromkeys(
@@ -44,11 +44,12 @@ UNSERVED: dict[str, str] = {
         ),
         _RESERVED,
     ),
-    **dict.fromkeys(("BatchUpdateManifest", "ListIndexedSegment", "DescribeSegmentIndexData"), _INSIDE),
+    "BatchUpdateManifest": _INSIDE,
+    "DescribeSegmentIndexData": "graphs in a form that only Milvus's own viewer of them knows",
     "CreateReplicateStream": _CLUSTERS,
     **dict.fromkeys(
         ("ClientHeartbeat", "GetClientTelemetry", "PushClientCommand", "DeleteClientCommand"),
-        "telemetry of clients: none is gathered",
+        "telemetry of clients: none is gathered, and clients do without",
     ),
 }  # fmt: skip
 """RPCs that gRPC's own status UNIMPLEMENTED answers, and why."""

@@ -82,6 +82,28 @@ def test_numbers_of_another_type_are_passed_on_as_they_are(docs: MilvusClient, f
     assert type(sent(fake, docs, search_params={"ef": 1}).params["ef"]) is int
     assert type(sent(fake, docs, search_params={"ef": 1.0}).params["ef"]) is float
     assert type(sent(fake, docs, search_params={"ef": True}).params["ef"]) is bool
+    for number in (1, 1.0, True):
+        assert type(sent(fake, docs, search_params={"params": {"ef": number}}).params["ef"]) is type(number)
+        both = {"metric_type": "L2", "params": {"ef": number}}
+        assert type(sent(fake, docs, search_params=both).params["ef"]) is type(number)
+
+
+def test_settings_are_read_wherever_they_stand(docs: MilvusClient, fake: FakeService) -> None:
+    flat = {"ef": 7}
+    assert sent(fake, docs, search_params=flat).params == {"ef": 7}
+    flat["ef"] = 8  # the same dict, which says something else by now
+    assert sent(fake, docs, search_params=flat).params == {"ef": 8}
+    nested = {"metric_type": "L2", "params": {"ef": 8}}
+    assert sent(fake, docs, search_params=nested).metric == "L2"
+    assert sent(fake, docs, search_params={"params": {"ef": 8}}).metric == ""
+    nested["params"] = {"ef": 9}
+    assert sent(fake, docs, search_params=nested).params == {"ef": 9}
+    assert sent(fake, docs, search_params={"ef": None}).params == {}
+    assert sent(fake, docs, search_params={"params": {"ef": None}}).params == {"ef": None}
+    assert sent(fake, docs, search_params={"ef": None}).params == {}
+    assert sent(fake, docs, search_params={"ef": 9, "params": {"ef": 9}}).params == {"ef": 9}
+    with pytest.raises(MilvusException, match="ambiguous parameter"):
+        docs.search("docs", ONE, search_params={"ef": 8, "params": {"ef": 9}})
 
 
 def test_the_database_in_use_is_part_of_the_search(docs: MilvusClient, fake: FakeService) -> None:

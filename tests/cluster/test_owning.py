@@ -34,19 +34,21 @@ class Node:
     done: list[tuple[str, str]] = field(default_factory=list)
     is_over: bool = False
     """Whether its lease has ended by its clock, although it was told nothing: it was stopped."""
+    promised: set[str] = field(default_factory=set)
+    """Channels of which others may change what is there."""
 
     def __post_init__(self) -> None:
         self.catalog = self.backends.catalog()
         self.members = Membership(self.backends.coordination, self.env, self.node_id, LEASE)
         self.owning = Owning(
             self.env, self.node_id, self.catalog, self.fenced, lambda: self.members.is_alive and not self.is_over, self,
-            lambda: self.members.held_until,
+            lambda: self.members.held_until, self.promised.__contains__,
         )  # fmt: skip
         self.owned = OwnedCatalog(self.catalog, self.fenced, self.owning.record_of)
         positions = PrefixedCatalog(self.owned, "log/")
-        shared = SharedLog(self.env, self.backends.broker(), positions, self.owning.term_of)
-        self.log = ChannelLog(shared, positions, lambda _: 0)
-        self.members.when_lost(self.owning.step_down)
+        self.shared = SharedLog(self.env, self.backends.broker(), positions, self.owning.term_of)
+        self.log = ChannelLog(self.shared, positions, lambda _: 0)
+        self.members.when_lost(self.owning.lapse)
         self.members.register("streaming", f"node-{self.node_id}:1")
         self.owning.start(self.log)
 
@@ -63,10 +65,21 @@ class Node:
     def step_down(self, physical):
         self.done.append(("step down", physical))
 
+    def look_again(self, physical):
+        self.done.append(("look again", physical))
+
     @property
     def owns(self) -> bool:
         try:
             self.owning.need(CHANNEL)
+        except NotOwner:
+            return False
+        return True
+
+    @property
+    def owns_by_log(self) -> bool:
+        try:
+            self.owning.need(CHANNEL, by_log=True)
         except NotOwner:
             return False
         return True
@@ -218,6 +231,89 @@ def test_a_node_whose_lease_is_lost_steps_down_before_anybody_else_is_named():
     assert cluster.record().term == 2
     one.add(b"2")
     assert one.texts() == [b"1", b"2"]
+
+
+def test_a_node_without_a_lease_goes_on_by_the_log_and_reads_nothing_anew_when_it_has_one_again():
+    cluster = Cluster()
+    one = cluster.node(1)
+    cluster.give(1)
+    one.add(b"1")
+    one.backends.connection.cut()
+    cluster.rest(LEASE + 0.5)
+    assert not one.owns
+    assert one.owns_by_log
+    one.log.topic(CHANNEL).append([b"2"]).result()
+    with pytest.raises(Fenced):
+        one.flush()
+    cluster.rest(60.0)
+    assert one.owns_by_log
+    one.backends.connection.mend()
+    cluster.rest(2)
+    assert one.owns
+    assert cluster.record().term == 2
+    one.flush()
+    assert one.done == [("replay", PHYSICAL), ("look again", PHYSICAL)]
+    assert one.texts() == [b"1", b"2"]
+
+
+def test_a_node_that_goes_on_by_the_log_ends_when_another_begins_to_write_it():
+    cluster = Cluster()
+    one, two = cluster.node(1), cluster.node(2)
+    cluster.give(1)
+    one.backends.connection.cut()
+    cluster.rest(LEASE + 0.5)
+    assert one.owns_by_log
+    one.shared.topic(PHYSICAL).prove().result()
+    cluster.give(2)
+    two.add(b"2")
+    with pytest.raises(Fenced):
+        one.shared.topic(PHYSICAL).prove().result()
+    with pytest.raises(Fenced):
+        one.log.topic(CHANNEL).append([b"1"]).result()
+    cluster.rest(2)
+    assert not one.owns_by_log
+    assert two.texts() == [b"2"]
+
+
+def test_of_a_node_that_comes_back_and_who_names_another_one_has_its_way():
+    cluster = Cluster()
+    one, two = cluster.node(1), cluster.node(2)
+    cluster.give(1)
+    one.backends.connection.cut()
+    cluster.rest(LEASE + 0.5)
+    before = cluster.record()
+    one.backends.connection.mend()
+    cluster.rest(2)
+    assert one.owns
+    after = before.given_to(2, 0)
+    with pytest.raises(Conflict):
+        cluster.catalog.commit({after.key: after.to_bytes()}, (), {after.key: before.to_bytes()})
+    one.backends.connection.cut()
+    cluster.rest(LEASE + 0.5)
+    named = cluster.give(2)
+    one.backends.connection.mend()
+    cluster.rest(2)
+    assert not one.owns_by_log
+    assert two.owns
+    assert cluster.record().term == named.term
+
+
+def test_what_was_promised_to_wait_is_given_up_with_the_lease():
+    cluster = Cluster()
+    one = cluster.node(1)
+    cluster.give(1)
+    one.promised.add(PHYSICAL)
+    assert one.owns
+    one.backends.connection.cut()
+    cluster.rest(LEASE + 0.5)
+    assert not one.owns_by_log
+    assert one.done[-1] == ("step down", PHYSICAL)
+    one.promised.clear()
+    assert not one.owns_by_log, "it may have been changed meanwhile"
+    one.backends.connection.mend()
+    cluster.rest(2)
+    assert one.owns
+    assert one.done[-1] == ("replay", PHYSICAL)
 
 
 def test_a_node_that_comes_back_does_not_take_what_is_anothers_by_now():

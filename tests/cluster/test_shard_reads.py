@@ -51,14 +51,21 @@ class Owner:
         self.topology: Any = SimpleNamespace(loads=own.loads, root=SimpleNamespace(oracle=oracle))
         self.refusals = 0
         """How often it says, before it answers, that it is not the owner."""
+        self.unproven = 0
+        """How often it finds out, after it has read, that somebody else may be."""
         self.lapsed: float | None = None
         """Seconds since its lease was over; None: it is held."""
 
-    def own_shard(self, channel: str) -> Shard:
+    def own_shard(self, channel: str, *, by_log: bool = False) -> Shard:
         if self.refusals or self.lapsed is not None:
             self.refusals -= 1
             raise NotOwner.of(channel)
         return self._shard(channel)
+
+    def prove(self, channel: str) -> None:
+        if self.unproven:
+            self.unproven -= 1
+            raise NotOwner.of(channel)
 
     def former_shard(self, channel: str, lapse: float) -> Shard | None:
         return None if self.lapsed is None or self.lapsed > lapse else self._shard(channel)
@@ -238,6 +245,16 @@ def test_a_read_goes_after_the_owner(lone: Pair) -> None:
     assert lone.owner.refusals == 0
 
 
+@pytest.mark.parametrize("level", [ConsistencyLevel.Strong, ConsistencyLevel.Eventually])
+def test_what_was_read_is_told_when_it_is_certain_that_nobody_else_was_the_owner(
+    lone: Pair, level: ConsistencyLevel
+) -> None:
+    lone.owner.unproven = 2
+    found = lone.proxy.call(msgspec.structs.replace(search_of(), consistency_level=level))
+    assert found.topks.tolist() == [7, 7]
+    assert lone.owner.unproven == 0
+
+
 @pytest.mark.parametrize(
     ("level", "since", "answered"),
     [
@@ -276,7 +293,7 @@ def test_a_read_whose_log_is_closed_while_its_shard_is_opened_goes_after_the_own
 ) -> None:
     own_shard, closed = lone.owner.own_shard, [True, True]
 
-    def opened(channel: str) -> Shard:
+    def opened(channel: str, *, by_log: bool) -> Shard:
         if closed:
             closed.pop()
             raise TopicClosed(f"the log's topic '{channel}' is closed")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ import pytest
 from tests.cluster.clusters import ClusterEngine
 from tests.engine import DIM, NAME
 
-from redkite.cluster.backends import MemoryBackends
+from redkite.cluster.backends import MemoryBackends, MemoryWorld
 from redkite.cluster.in_process import Running
 from redkite.cluster.roles.streaming import StreamingRole
-from redkite.errors import MilvusException, StandbyMode
+from redkite.cluster.standing_still import Everywhere
+from redkite.coordinator.pchannels import PChannel
+from redkite.env import Env
+from redkite.errors import MilvusException, StandbyMode, Unavailable
 from redkite.model import replication as rp
 from redkite.model import requests as rq
 from redkite.node.shard import Shard
@@ -151,3 +155,19 @@ def test_acknowledged_writes_are_those_that_a_follower_reads_once_writes_are_sto
 def backends(running: Running) -> MemoryBackends:
     assert isinstance(running.backends, MemoryBackends)
     return running.backends
+
+
+def test_nothing_is_said_while_who_had_a_channel_may_go_on_by_its_log() -> None:
+    env = Env.real()
+    world = MemoryWorld(env)
+    catalog = world.backends(env, "coordinator").catalog()
+    members: Any = SimpleNamespace(nodes=lambda _: (), node=lambda _: None)
+    everywhere = Everywhere(env, catalog, members, SimpleNamespace(), 1.0, lambda: ())  # type: ignore[arg-type]
+    fresh = PChannel(name="by-dev-rootcoord-dml_0")
+    catalog.commit({fresh.key: fresh.to_bytes()})
+    everywhere(0.2)
+    left = fresh.given_to(1, 0).taken().taken_away(0)
+    catalog.commit({left.key: left.to_bytes()})
+    with pytest.raises(Unavailable, match="nobody owns channel by-dev-rootcoord-dml_0"):
+        everywhere(0.2)
+    world.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,9 +21,12 @@ from redkite.backup import snapshots, work
 from redkite.cluster.election import Election
 from redkite.cluster.forwarding import Forward, NotLeading
 from redkite.cluster.in_process import SMALL, Running
+from redkite.cluster.leading import Leading
 from redkite.cluster.roles.coordinator import CoordinatorRole
 from redkite.config import Settings
+from redkite.coordinator.pchannels import PChannel
 from redkite.coordinator.restores import RestoreJobs
+from redkite.env import Env
 from redkite.errors import CollectionNotFound, Unavailable
 from redkite.model import requests as rq
 from redkite.model.imports import CommitImport, DescribeImport, ImportState
@@ -234,3 +239,31 @@ def test_a_coordinator_that_another_may_have_replaced_denies_nothing(
     for message in (denied, listed):
         with pytest.raises(NotLeading):
             role._answer(message).result(30)
+
+
+def test_a_change_is_told_as_done_when_others_own_what_a_silent_node_may_go_on_to_answer_for() -> None:
+    env = Env.real()
+    known = PChannel(name="by-dev-rootcoord-dml_0").given_to(1, 0).taken()
+    taken = known.given_to(2, 0)
+    seen: list[PChannel] = []
+
+    def channels(steps: Iterator[PChannel]) -> dict[str, PChannel]:
+        seen.append(next(steps, known))
+        return {known.name: seen[-1]}
+
+    def wait(silent: set[int], *steps: PChannel) -> None:
+        seen.clear()
+        streaming = SimpleNamespace(channels=partial(channels, iter(steps)))
+        there = SimpleNamespace(
+            _node=SimpleNamespace(env=env), _patience=0.3, _streaming_nodes=lambda: {1: True, 2: True},
+            streaming=streaming,
+        )  # fmt: skip
+        Leading._wait_for_owners(there, silent)  # type: ignore[arg-type]
+
+    wait(set(), known)
+    assert len(seen) == 1
+    wait({1}, known, known, taken, taken.taken())
+    assert seen == [known, known, taken, taken.taken()]
+    began = env.clock.monotonic()
+    wait({1})
+    assert env.clock.monotonic() >= began + 0.3, "it may only be that nobody can own it"

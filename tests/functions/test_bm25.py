@@ -77,14 +77,27 @@ def test_a_slice_of_a_column_is_read_where_it_stands() -> None:
 def test_what_is_remembered_of_words_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memo, "MAX_WORDS", 8)
     monkeypatch.setattr(memo, "MAX_KEPT", 8)
+    monkeypatch.setattr(memo, "MAX_ROWS", 3)
     made = function()
     for start in range(0, 60, 5):
         words = [f"w{number}" for number in range(start, start + 5)]
         assert as_dicts(SparseRows.from_arrow(made.fill([pa.array([" ".join(words)])]))) == [plain(words)]
         asked = made.queries([" ".join(words)]).sparse
         assert asked is not None and as_dicts(asked) == [plain(words)]
+        for word in (*words, *words[:2]):
+            alone = made.queries([word]).sparse
+            assert alone is not None and as_dicts(alone) == [plain([word])]
     assert made._hashes is not None and len(made._hashes._known) <= 8
-    assert made._memo is not None and len(made._memo._known) <= 8
+    assert made._memo is not None and len(made._memo._known) <= 8 and 0 < len(made._memo._rows) <= 3
+
+
+def test_searches_for_one_piece_are_kept_unless_it_is_long() -> None:
+    made = function(analyzer_params=PARTS)
+    for piece in ("Kite-kite", "", "…", "x" * 65):
+        first, again = (made.queries([piece]).sparse for _ in range(2))
+        tokens = analyzer_of(PARTS).analyze([piece])
+        assert first is not None and as_dicts(first) == [plain(tokens.words(0))]
+        assert (again is first) is (len(piece) <= 64)
 
 
 def test_very_long_words_are_counted_and_not_kept() -> None:

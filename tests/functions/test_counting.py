@@ -34,6 +34,11 @@ PARTS: dict[str, Any] = {
     "filter": ["lowercase", {"type": "decompounder", "word_list": ["ki", "te"]}, {"type": "stop", "stop_words": ["x"]}],
 }
 HARD: dict[str, Any] = {"tokenizer": "standard", "filter": [{"type": "regex", "expr": "^(a|aa)+$"}]}
+SPACES: dict[str, Any] = {"tokenizer": "whitespace"}
+FOLDED: dict[str, Any] = {"tokenizer": "standard", "filter": ["asciifolding", "lowercase", "decimaldigit"]}
+BY_BYTES = (STANDARD, SPACES, {"tokenizer": "whitespace", "filter": ["lowercase"]}, FOLDED)
+"""What these make of words of ASCII is computed from their bytes."""
+CHARACTERS = st.text(alphabet="azAZ@[`{09_-.\t\n\u0000 éßÅΣяЖ中٣𠮷", max_size=40)
 SPELLED = st.sampled_from(["The", "the", "kites", "KITE", "engine's", "naïve", "x", "…", "\t", "  ", "und"])
 
 
@@ -55,6 +60,46 @@ def test_terms_are_those_of_the_analyzer(params: Mapping[str, Any], given: list[
     made = counter(params)
     for some in (given[:2], given, given):  # words that are new, known, and of both kinds
         assert same(made.column(texts_of(some)), params, some)
+
+
+@pytest.mark.parametrize("params", BY_BYTES, ids=["standard", "spaces", "small letters", "folded"])
+@given(given=st.lists(st.one_of(CHARACTERS, st.text(max_size=20)), max_size=5), many=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_terms_by_bytes_are_those_of_the_analyzer(params: Mapping[str, Any], given: list[str], many: bool) -> None:
+    made = counter(params)
+    assert made._lowers is not None
+    # Among many words of ASCII a few others are looked up one by one; else all words are numbered.
+    some = [*given, " ".join(f"Word{number}" for number in range(400 * many)), *given]
+    for _ in range(2):
+        assert same(made.column(texts_of(some)), params, some)
+
+
+def test_terms_by_bytes_are_the_checksums_of_words_of_every_length() -> None:
+    words = [letter * size + back for size in range(130) for letter in "aZ{" for back in "bY"]
+    found = counter({"tokenizer": "whitespace", "filter": ["lowercase"]}).column(texts_of([*words, " ".join(words)]))
+    terms = [crc32(word.lower().encode()[:100]) for word in words]
+    rows = SparseRows.from_arrow(found)
+    assert rows.indices[: len(words)].tolist() == terms
+    assert rows.row(len(words))[0].tolist() == sorted(set(terms))
+    (term,) = SparseRows.from_arrow(counter(SPACES).column(texts_of(["ejffhau"]))).row(0)[0]
+    assert (term, crc32(b"ejffhau")) == (0, 2**32 - 1)
+
+
+def test_words_are_remembered_only_where_more_becomes_of_them_than_small_letters() -> None:
+    given = ["Red KITES over the naïve " + "sea " * 20]
+    dropped = {"tokenizer": "standard", "filter": ["lowercase", {"type": "stop", "stop_words": ["the"]}]}
+    for params, many in ((STANDARD, 1), (FOLDED, 1), (ENGLISH, 6), (dropped, 6)):
+        made = counter(params)
+        assert same(made.column(texts_of(given)), params, given)
+        assert len(made._words) == many
+
+
+def test_terms_that_are_no_even_hashes_ascend_as_well() -> None:
+    crowd = [word for number in range(200_000) if crc32((word := f"w{number}").encode()) >> 22 == 7]
+    assert len(crowd) > 3 * 48
+    given = [" ".join(words) for words in (crowd[:47], crowd[:49], crowd * 2, ["the"] * 500 + crowd[:9])]
+    for params in (STANDARD, ENGLISH):
+        assert same(counter(params).column(texts_of(given)), params, given)
 
 
 def test_terms_of_long_texts_ascend_and_equal_ones_are_counted_together() -> None:
@@ -89,17 +134,27 @@ def test_a_text_that_is_refused_leaves_nothing_behind() -> None:
     assert same(made.column(texts_of(given)), HARD, given)
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(InvalidParameter, match="text 1 is not valid UTF-8"):
-        counter(STANDARD).column(Texts(b"good \xff\xfe", np.array([0, 5, 7])))
+@pytest.mark.parametrize(
+    ("data", "bounds"),
+    [
+        (b"good \xff\xfe", [0, 5, 7]), (b"good \xed\xa0\x80", [0, 5, 8]), (b"good\xc3\xa9", [0, 5, 6]),
+        (b"good \xc0\xaf", [0, 5, 7]), (b"good \xf4\x90\x80\x80", [0, 5, 9]),
+    ],
+    ids=["no bytes of a character", "half a pair", "torn in two", "longer than need be", "behind the last"],
+)  # fmt: skip
+def test_bytes_that_are_no_text_are_refused(data: bytes, bounds: list[int]) -> None:
+    text = 0 if bounds[1] == 5 and data[4:5] == b"\xc3" else 1
+    with pytest.raises(InvalidParameter, match=f"text {text} is not valid UTF-8"):
+        counter(STANDARD).column(Texts(data, np.array(bounds)))
 
 
 def test_threads_count_at_the_same_time() -> None:
-    made = counter(ENGLISH)
-    parts = [[f"common words{(number * 7) % 400} of {part}" for number in range(300)] for part in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda part: made.column(texts_of(part)), parts))
-    assert all(same(column, ENGLISH, part) for column, part in zip(found, parts, strict=True))
+    parts = [[f"Common words{(number * 7) % 400} of ïles {part}" for number in range(300)] for part in range(8)]
+    for params in (ENGLISH, STANDARD):
+        made = counter(params)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda part, made=made: made.column(texts_of(part)), parts))
+        assert all(same(column, params, part) for column, part in zip(found, parts, strict=True))
 
 
 def test_a_function_counts_many_texts_as_it_counts_few(monkeypatch: pytest.MonkeyPatch) -> None:

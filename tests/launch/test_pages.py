@@ -49,6 +49,7 @@ def of(engine: ClusterEngine, role: Role, number: int = 0) -> dict[str, float]:
 def test_every_role_tells_its_numbers(engine: ClusterEngine) -> None:
     fill(engine, 50)
     engine.flush()
+    engine.search(vectors(1), 3)
     leading = of(engine, "coordinator")
     assert leading["redkite_leads"] == 1
     assert leading["redkite_take_over_total"] == 1
@@ -63,6 +64,17 @@ def test_every_role_tells_its_numbers(engine: ClusterEngine) -> None:
     assert sum(name in one for name in terms for one in streaming) == len(terms)
     assert streaming[0]["redkite_reads_partial_total"] == 0
     assert sum(of(engine, "query", number)["redkite_segments_held"] for number in (0, 1)) >= 1
+    steps = ('req_latency_count{%s,scope="FromLeader"}', "core_latency_count{%s}")
+    for number in (0, 1):
+        found = of(engine, "query", number)
+        labels = f'node_id="{engine.cluster.nodes("query")[number].node.node_id}",query_type="search"'
+        asked_here = [found.get("milvus_querynode_sq_" + step % labels, 0) for step in steps]
+        assert asked_here[0] == asked_here[1] and bool(asked_here[0]) == bool(found["redkite_segments_held"])
+    channels = [name for one in streaming for name in one if name.startswith("milvus_datacoord_channel_checkpoint")]
+    assert len(channels) == len(set(channels)) >= 1
+    everybody = [*streaming, of(engine, "data"), *(of(engine, "query", number) for number in (0, 1))]
+    stored = 'milvus_storage_op_count{persistent_data_op_type="put",status="success"}'
+    assert sum(one.get(stored, 0) for one in everybody) >= 1
     assert of(engine, "data")["redkite_node_alive"] == 1
     assert of(engine, "proxy")['redkite_nodes{role="streaming"}'] == 2
     assert any(name.startswith('redkite_node_messages_total{side="asked"') for name in leading)

@@ -14,11 +14,14 @@ from tests.engine import NAME, Engine
 from tests.query.test_execute import wait_for_index
 
 from redkite.errors import CollectionNotLoaded, InvalidParameter
+from redkite.index.alone import Alone
+from redkite.index.hnsw import HnswIndex
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.schema import FieldSchema
 from redkite.model.tuning import Tuning
 from redkite.model.types import DataType
+from redkite.node.querying import QueryNode
 from redkite.node.view import ShardView
 from redkite.query.straight import Straight
 
@@ -102,6 +105,24 @@ def test_both_ways_give_the_same_answer(
     for (queries, more), hits in zip(asked, straight, strict=True):
         same(hits, engine.search(queries, 10, **more))
     assert len(went) == len(asked)
+    engine.close()
+
+
+def test_rows_of_equal_vectors_come_in_the_order_of_their_keys(
+    tmp_path: Path, went: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(str(tmp_path / "db"))
+    engine.create(metric="L2", dim=DIM, M=16, efConstruction=100)
+    vectors = np.random.default_rng(2).standard_normal((ROWS, DIM)).astype(np.float32)
+    vectors[2500:2505] = vectors[500]
+    engine.insert(range(ROWS, 0, -1), vectors, np.arange(ROWS))  # the later the row, the smaller its key
+    engine.flush()
+    ready(engine)
+    straight = engine.search(vectors[500:501], 6, params={"ef": 100})
+    assert went == [True]
+    assert straight.ids.to_pylist() == sorted(straight.ids.to_pylist()) == [*range(496, 501), 2500]
+    monkeypatch.setattr(ShardView, "straight", lambda *_: None)
+    same(straight, engine.search(vectors[500:501], 6, params={"ef": 100}))
     engine.close()
 
 
@@ -275,3 +296,26 @@ def test_searches_beside_a_writer_see_every_write_that_was_answered_before(built
         for reader in readers:
             reader.join()
     assert not faults
+
+
+def test_a_search_whose_index_finds_too_few_is_done_again_whole_and_counted(
+    built: tuple[Engine, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, vectors = built
+    (node,) = engine.database.topology.querying
+    assert isinstance(node, QueryNode)
+    wanted = ids(engine, vectors[:2])
+    assert (node.times.straight.total, node.times.segments.total, node.times.reductions.total) == (1, 1, 1)
+    assert (node.times.searches.total, node.times.redone) == (0, 0)
+    real = HnswIndex.search
+
+    def few(self: HnswIndex, *asked: Any) -> Any:
+        scores, rows = real(self, *asked)
+        rows[:, -1] = -1
+        return scores, rows
+
+    monkeypatch.setattr(HnswIndex, "search", few)
+    monkeypatch.setattr(Alone, "search", lambda *_: None)  # which asks the same index by a call that it prepared
+    assert ids(engine, vectors[:2]) == wanted
+    assert node.times.redone == 2, "the straight way, and the index in the general one"
+    assert (node.times.straight.total, node.times.searches.total) == (1, 1)

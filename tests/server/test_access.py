@@ -156,6 +156,31 @@ def test_an_alias_is_what_it_stands_for(
     client.close()
 
 
+def test_who_manages_a_collection_manages_its_aliases_and_no_others(
+    guarded: ProcessServer, root: redkite.MilvusClient, birds: str, bob: str
+) -> None:
+    root.create_collection("fish", dimension=4)
+    root.create_alias("fish", "cod")
+    root.create_alias(birds, "fowl")
+    root.grant_privilege_v2("reader", "CollectionReadOnly", birds)
+    client = pymilvus.MilvusClient(guarded.uri, token=bob)
+    assert client.describe_alias("fowl")["collection_name"] == birds
+    for alias in ("cod", "nobody"):
+        denied(lambda name=alias: client.describe_alias(name))
+    denied(lambda: client.drop_alias("fowl"))
+    root.grant_privilege_v2("reader", "CollectionAdmin", birds)
+    denied(lambda: client.alter_alias(birds, "cod"))
+    denied(lambda: client.drop_alias("cod"))
+    client.create_alias(birds, "ducks")
+    client.alter_alias(birds, "fowl")
+    client.drop_alias("ducks")
+    assert root.describe_alias("cod")["collection_name"] == "fish"
+    root.drop_alias("cod")
+    root.drop_alias("fowl")
+    root.drop_collection("fish")
+    client.close()
+
+
 def test_a_grant_in_one_database_says_nothing_of_another(
     guarded: ProcessServer, root: redkite.MilvusClient, birds: str, bob: str
 ) -> None:

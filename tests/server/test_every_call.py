@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+from pymilvus.grpc_gen import feder_pb2, milvus_pb2, milvus_pb2_grpc
 from tests.servers import ProcessServer, wire_server
 
 import redkite
@@ -19,7 +19,7 @@ from redkite.wire.methods import METHODS, STREAMED
 UNIMPLEMENTED = (
     "CreateNamespace", "DescribeNamespace", "ListNamespaces", "DropNamespace", "HasNamespace", "GetNamespaceStats",
     "AddUserTags", "DeleteUserTags", "GetUserTags", "ListUsersWithTag", "Prewarm", "DescribePrewarmTask",
-    "BatchUpdateManifest", "ListIndexedSegment", "DescribeSegmentIndexData", "CreateReplicateStream",
+    "BatchUpdateManifest", "DescribeSegmentIndexData", "CreateReplicateStream",
 )  # fmt: skip
 """What gRPC's own status says no to."""
 SERVICES = ("MilvusService", "ClientTelemetryService", "ProxyService")
@@ -126,6 +126,24 @@ def test_indexes_tell_their_state_in_the_older_calls_too(stub: Any, name: str) -
     assert built.indexed_rows <= built.total_rows
     found = stub.GetIndexStatistics(milvus_pb2.GetIndexStatisticsRequest(collection_name=name))
     assert [index.field_name for index in found.index_descriptions] == ["vector"]
+
+
+def test_segments_with_an_index_are_those_over_which_it_is_built(stub: Any, server: ProcessServer) -> None:
+    def indexed(**about: str) -> Any:
+        return stub.ListIndexedSegment(feder_pb2.ListIndexedSegmentRequest(**about))
+
+    with redkite.MilvusClient(server.uri) as client:
+        client.create_collection("indexed", dimension=4)
+        assert list(indexed(collection_name="indexed").segmentIDs) == []
+        client.insert("indexed", [{"id": n, "vector": [n, 1.0, 2.0, 3.0]} for n in range(2_000)])
+        client.flush("indexed")
+        client.optimize("indexed")
+        (stored,) = client.list_persistent_segments("indexed")
+        answer = indexed(collection_name="indexed", index_name="vector")
+        assert (answer.status.code, list(answer.segmentIDs)) == (0, [stored.segment_id])
+        assert indexed(collection_name="indexed", index_name="nobody").status.code == 700
+        client.drop_collection("indexed")
+    assert indexed(collection_name="indexed").status.code == 100
 
 
 def test_health_says_who_answers(stub: Any) -> None:

@@ -13,12 +13,17 @@ from tests.servers import ProcessServer, ThreadServer, alone, engine_here
 
 import redkite
 from redkite import MilvusClient
+from redkite.cluster.figures import progress_of
 from redkite.env import Env
 from redkite.model.quotas import Quotas, Rates
-from redkite.node.tallies import BOUNDS, Durations
+from redkite.node.counted_objects import CountedObjects
+from redkite.node.tallies import Durations
+from redkite.query.timing import BOUNDS, Bins
 from redkite.server.exposition import exposition
 from redkite.server.limits import limit_samples, state_samples
 from redkite.server.metrics import MILLISECONDS, OK, Counted, Metrics
+from redkite.simulated import simulated_env
+from redkite.storage.objects import FolderObjects
 
 DIM = 4
 _LINE = re.compile(r"([a-z_:0-9A-Z]+)(\{.*\})? (\S+)$")
@@ -107,6 +112,107 @@ def test_what_a_server_has_done_is_under_the_names_that_are_scraped(busy: Thread
     (size,) = (v for k, v in found.items() if k.startswith("milvus_querynode_entity_size") and "Sealed" in k)
     assert size > 4_000 * DIM * 4
     assert not any(name.startswith("milvus_rootcoord_quota_states") for name in found), "nothing is denied"
+
+
+@alone
+def test_steps_of_reads_and_what_is_asked_of_the_store_have_the_names_of_milvus(busy: ThreadServer) -> None:
+    found = samples(scraped(busy))
+    node = 'node_id="1"'
+    timed = "milvus_querynode_sq_%s_latency_count{" + node + ',query_type="%s"%s}'
+    assert found[timed % ("req", "search", ',scope="OnLeader"')] == 2
+    assert found[timed % ("req", "search", ',scope="FromLeader"')] == 2
+    assert found[timed % ("req", "query", ',scope="OnLeader"')] == 3
+    assert found[timed % ("core", "search", "")] == 2
+    assert 1 <= found[timed % ("core", "query", "")] <= 3, "segments in which no key can be are not asked"
+    assert found[timed % ("segment", "search", ',segment_state="Sealed"')] == 2
+    assert found[timed % ("reduce", "search", ',reduce_type="segments"')] == 2
+    whole, core = (f'milvus_querynode_sq_{of}_latency_sum{{{node},query_type="search"%s}}' for of in ("req", "core"))
+    assert found[whole % ',scope="FromLeader"'] == found[core % ""] > 0
+    assert found[f'milvus_proxy_retry_search_cnt{{{node},query_type="search"}}'] == 0
+    plans = f'milvus_proxy_cache_hit_count{{{node},cache_name="plan",cache_state="%s"}}'
+    assert (found[plans % "hit"], found[plans % "miss"]) == (0, 2), "two searches that were not alike"
+    assert found[f'milvus_proxy_cache_update_latency_count{{{node},cache_name="plan"}}'] == 2
+    stored = 'milvus_storage_op_count{persistent_data_op_type="%s",status="%s"}'
+    assert found[stored % ("put", "total")] == found[stored % ("put", "success")] >= 3
+    assert found[stored % ("get", "fail")] == 0
+    assert found['milvus_storage_kv_size_sum{persistent_data_op_type="put"}'] > 4_000 * DIM * 4
+    assert found['milvus_storage_request_latency_count{persistent_data_op_type="put"}'] >= 3
+
+
+@alone
+def test_searches_of_a_plan_that_is_known_are_hits_and_growing_rows_count_with_their_owner(tmp_path: Path) -> None:
+    database = engine_here(str(tmp_path / "data"))
+    server = ThreadServer(database.service)
+    server.server.observation._topology = database.topology
+    with MilvusClient(server.uri) as client:
+        client.create_collection("docs", dimension=DIM)
+        client.insert("docs", [{"id": n, "vector": [n, 1.0, 2.0, 3.0]} for n in range(5)])
+        for _ in range(3):
+            client.search("docs", [[1.0, 2.0, 3.0, 4.0]], limit=3)
+        found = samples(scraped(server))
+    server.stop()
+    database.close()
+    plans = 'milvus_proxy_cache_hit_count{node_id="1",cache_name="plan",cache_state="%s"}'
+    assert (found[plans % "hit"], found[plans % "miss"]) == (2, 1)
+    timed = 'milvus_querynode_sq_req_latency_count{node_id="1",query_type="search",scope="%s"}'
+    assert found[timed % "OnLeader"] == 3
+    assert timed % "FromLeader" not in found, "no query node had anything to look at"
+
+
+@alone
+def test_a_channel_is_sealed_up_to_its_first_row_that_is_in_the_log_alone(tmp_path: Path) -> None:
+    def progress(name: str) -> float:
+        figures = {f.name: f.value for f in progress_of(1, database.topology.open_shards(meta), now)}
+        return figures[name]
+
+    checkpoint = "milvus_datacoord_channel_checkpoint_unix_seconds"
+    database = engine_here(str(tmp_path / "data"))
+    server = ThreadServer(database.service)
+    with MilvusClient(server.uri) as client:
+        client.create_collection("docs", dimension=DIM)
+        (meta,) = database.topology.root.all_collections()
+        first = database.topology.env.clock.now_ms()
+        client.insert("docs", [{"id": 1, "vector": [1.0, 1.0, 2.0, 3.0]}])
+        last = database.topology.env.clock.now_ms()
+        now = last + 60_000
+        assert first <= progress(checkpoint) * 1000 <= last, "not now: the row is not sealed"
+        assert progress("milvus_querynode_consume_tt_lag_ms") == progress("milvus_proxy_tt_lag_ms") == 0
+        client.flush("docs")
+        assert progress(checkpoint) * 1000 == now
+        client.delete("docs", ids=[1])
+        assert first <= progress(checkpoint) * 1000 < now, "a delete is a write"
+    server.stop()
+    database.close()
+    database = engine_here(str(tmp_path / "data"))
+    (meta,) = database.topology.root.all_collections()
+    database.topology.shards(meta)
+    names = [f.name for f in progress_of(1, database.topology.open_shards(meta), now)]
+    assert checkpoint not in names, "of what was read from the log, nobody knows when it was deleted"
+    assert "milvus_proxy_tt_lag_ms" in names
+    database.close()
+
+
+def test_what_a_store_answers_is_counted_by_its_kind_and_what_it_cannot_do_as_a_failure() -> None:
+    env = simulated_env(1)
+    store = CountedObjects(FolderObjects(env.files, "objects"), env.clock)
+    store.put("a/b", [b"12345"])
+    store.put_if("c", [b"1"], None)
+    with pytest.raises(redkite.errors.Conflict):
+        store.put_if("c", [b"1"], None)
+    with pytest.raises(redkite.errors.InvalidParameter):
+        store.get("/")
+    assert (bytes(store.get("a/b")), bytes(store.map("a/b"))) == (b"12345", b"12345")
+    assert (store.size("a/b"), store.exists("d"), store.info("c").size) == (5, False, 1)
+    store.copy("a/b", "d")
+    assert store.list("a/") == ["a/b"]
+    store.delete("d")
+    store.delete_prefix("a/")
+    counted = {kind: (of.lasted.total, of.failed, of.sizes.milliseconds) for kind, of in store.counted()}
+    assert counted == {
+        "get": (2, 1, 10), "put": (3, 0, 6), "stat": (3, 0, 0), "copy": (1, 0, 0), "walk": (1, 0, 0),
+        "remove": (2, 0, 0),
+    }  # fmt: skip
+    assert Bins().total == 0
 
 
 @alone

@@ -129,7 +129,7 @@ def test_a_call_past_its_deadline_leaves_the_server_well(stub: Any, service: Fak
 
 
 def test_a_call_that_is_not_built_answers_unimplemented(channel: grpc.Channel) -> None:
-    for method in ("ListIndexedSegment", "NoSuchCall"):
+    for method in ("DescribeSegmentIndexData", "NoSuchCall"):
         code, details = failure_of(raw(channel, method), b"")
         assert code is grpc.StatusCode.UNIMPLEMENTED
         assert details == f"method {method} not implemented"

@@ -42,7 +42,7 @@ OPEN_RPCS = {
     "AllocTimestamp": _STATE, "GetMetrics": _STATE, "ListDatabases": _LISTS, "ShowCollections": _LISTS,
     "HasCollection": "Milvus tells anybody whether there is a collection", "GetFlushAllState": _STATE,
     "DescribeCollection": _PUBLIC, "ListAliases": _PUBLIC, "DescribeIndex": _PUBLIC, "GetIndexState": _PUBLIC,
-    "GetIndexBuildProgress": _PUBLIC, "GetIndexStatistics": _PUBLIC,
+    "GetIndexBuildProgress": _PUBLIC, "GetIndexStatistics": _PUBLIC, "ListIndexedSegment": _PUBLIC,
     "GetCompactionState": _STATE, "GetCompactionStateWithPlans": _STATE,
     "GetRestoreSnapshotState": _STATE, "RunAnalyzer": "works on the caller's own text",
     "ComputePhraseMatchSlop": "works on the caller's own text",
@@ -95,18 +95,32 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         root.create_role("visitor")
         root.grant_role("guest", "visitor")
         root.grant_privilege_v2("visitor", "Query", "elsewhere")
+        root.create_database("aside")
+        for level, role, database in (("Collection", "keeper", "default"), ("Database", "steward", "aside")):
+            root.create_user(role, "secret1")
+            root.create_role(role)
+            root.grant_role(role, role)
+            name = "elsewhere" if level == "Collection" else "*"
+            root.grant_privilege_v2(role, f"{level}Admin", name, database)
+        root.grant_privilege_v2("steward", "CollectionAdmin", "*", "aside")
         key = root.create_api_key("door", "bare")
         callers = Callers(
             strangers={"wrong password": "root:wrong!", "unknown user": "nobody:Milvus", "unknown key": "no-such-key"},
-            powerless={"without a role": "bare:secret1", "with an unrelated role": "guest:secret1", "API key": key},
+            powerless={
+                "without a role": "bare:secret1",
+                "with an unrelated role": "guest:secret1",
+                "API key": key,
+                "who may do everything with another collection": root.create_api_key("keeper", "keeper"),
+                "who may do everything in another database": root.create_api_key("steward", "steward"),
+            },
         )
         yield House(server.uri, f"http://127.0.0.1:{server.metrics_port}", callers)
         # Whatever was tried, nothing came of it.
         assert set(root.list_collections()) == {"birds", "elsewhere"}
         assert root.query("birds", filter="", output_fields=["count(*)"]) == [{"count(*)": 1}]
-        assert root.list_users() == ["bare", "guest", "root"]
+        assert root.list_users() == ["bare", "guest", "keeper", "root", "steward"]
         assert set(root.list_roles()) >= {"visitor", "admin"}
-        assert root.list_databases() == ["default"]
+        assert set(root.list_databases()) == {"default", "aside"}
 
 
 # -- gRPC ---------------------------------------------------------------------------------------
@@ -229,6 +243,71 @@ def test_no_rpc_does_anything_for_users_who_hold_nothing(house: House) -> None:
                         told = METHODS[method][1].FromString(reply)
                         wrong.append(f"{method} answers a user {kind}: {str(told)[:200]}")
     assert not wrong, "\n".join(wrong)
+
+
+_STEPS: dict[str, tuple[str, str, str]] = {
+    "Collection": (
+        "AcknowledgeChanges AdviseIndex DescribeAlias DescribeImport DescribeSnapshot DropChangeFeed "
+        "GetCollectionStatistics GetFlushState GetImportState GetLoadState GetLoadingProgress GetPartitionStatistics "
+        "HasPartition HybridSearch ListChangeFeeds ListImportTasks ListImports ListSnapshots MeasureRecall Query "
+        "ReadChanges Search ShowPartitions",
+        "AbortImport AddCollectionField AddCollectionStructField AlterCollectionSchema AlterIndex CommitImport "
+        "CreateIndex CreatePartition CreateSnapshot Delete DropIndex DropPartition DropSnapshot Flush Import "
+        "ImportFiles Insert LoadBalance LoadCollection LoadPartitions ManualCompaction RefreshExternalCollection "
+        "ReleaseCollection ReleasePartitions Upsert",
+        "AlterAlias CreateAlias DropAlias ListRestoreSnapshotJobs RestoreSnapshot",
+    ),
+    "Database": (
+        "DescribeDatabase",
+        "AlterDatabase",
+        "AddCollectionFunction AlterCollection AlterCollectionField AlterCollectionFunction CreateCollection "
+        "DropCollection DropCollectionFunction RenameCollection TruncateCollection",
+    ),
+    "Cluster": (
+        "DescribeResourceGroup GetReplicateConfiguration GetReplicateInfo ListCredUsers ListFileResources "
+        "ListPrivilegeGroups ListResourceGroups SelectGrant SelectRole SelectUser",
+        "AddFileResource FlushAll PinSnapshotData RemoveFileResource TransferNode TransferReplica UnpinSnapshotData "
+        "UpdateResourceGroups",
+        "AlterRole ApplyReplication BackupRBAC CountEverything CreateCredential CreateDatabase CreatePrivilegeGroup "
+        "CreateResourceGroup CreateRole DeleteCredential DropDatabase DropPrivilegeGroup DropResourceGroup DropRole "
+        "DumpMessages ExportSnapshot FreezeWrites GetExportSnapshotState OperatePrivilege OperatePrivilegeGroup "
+        "OperatePrivilegeV2 OperateUserRole ReadReplication RestoreExternalSnapshot RestoreRBAC UpdateCredential "
+        "UpdateReplicateConfiguration",
+    ),
+}
+"""RPCs of the built-in groups by their level, of ReadOnly, further ones of ReadWrite, and of Admin."""
+GROUP_RPCS = {
+    level + name: frozenset(" ".join(steps[: number + 1]).split())
+    for level, steps in _STEPS.items()
+    for number, name in enumerate(("ReadOnly", "ReadWrite", "Admin"))
+}
+
+
+@pytest.mark.parametrize("group", GROUP_RPCS)
+def test_whoever_holds_a_built_in_group_over_everything_may_do_nothing_beyond_it(house: House, group: str) -> None:
+    requests = _requests()
+    with redkite.MilvusClient(house.uri, token=ROOT) as root:
+        root.create_role(group)
+        root.create_user(group, "secret1")
+        root.grant_role(group, group)
+        root.grant_privilege_v2(group, group, "*", "*")
+        key = root.create_api_key(group, group)
+    doors = {**PATHS, STREAMED: _every_path()[STREAMED]}
+    assert GROUP_RPCS[group] < doors.keys()
+    answered = []
+    with grpc.insecure_channel(house.uri.removeprefix("http://")) as channel:
+        for method in doors.keys() - GROUP_RPCS[group] - OPEN_RPCS.keys():
+            try:
+                channel.unary_unary(doors[method])(requests[method], metadata=_grpc_token(key))
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                    continue
+            answered.append(method)
+    with redkite.MilvusClient(house.uri, token=ROOT) as root:
+        root.drop_user(group)
+        root.revoke_privilege_v2(group, group, "*", "*")
+        root.drop_role(group)
+    assert not answered
 
 
 # -- REST ---------------------------------------------------------------------------------------

@@ -191,6 +191,8 @@ def test_counters_of_all_processes_are_summed_and_none_goes_back_when_one_ends(t
         insert = 'redkite_requests_total{protocol="grpc",method="Insert"}'
         query = 'redkite_requests_total{protocol="grpc",method="Query"}'
         assert (metrics(server)[insert], metrics(server)[query]) == (12, 12)
+        read = 'milvus_querynode_sq_req_latency_count{node_id="1",query_type="query",scope="OnLeader"}'
+        assert metrics(server)[read] == 12
         assert metrics(server)['redkite_worker_cpu_seconds_total{worker="1"}'] > 0
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         (worker,) = children.read_text().split()

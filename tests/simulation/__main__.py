@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traces", action="store_true", help="tell of each seed what it did, as a checksum")
     parser.add_argument("--until-found", action="store_true", help="stop at the first failure")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no seed after so long")
+    parser.add_argument("--progress", type=int, default=100, help="tell the sums so far after every so many seeds")
     parser.add_argument("--verbose", action="store_true", help="show what is logged")
     return parser
 
@@ -93,10 +94,17 @@ def _run(chosen: argparse.Namespace) -> int:
                 print(f"{scenario}, seed {seed}, commit {runs.commit()}: {text}\nagain: {again}", flush=True)
                 if chosen.until_found:
                     break
-    total["seconds"] = round(total["seconds"], 1)
-    busy = round(time.process_time() - busy, 1)
-    print(json.dumps(total | {"took": round(time.monotonic() - began, 1), "processor": busy}), flush=True)
+            if chosen.progress and total["seeds"] % chosen.progress == 0:  # who ends this by hand knows what was done
+                print(f"{scenario}, up to seed {seed}: {_sums(total, began, busy)}", file=sys.stderr, flush=True)
+    print(_sums(total, began, busy), flush=True)
     return 1 if total["failed"] else 0
+
+
+def _sums(total: dict[str, float], began: float, busy: float) -> str:
+    """`began`, `busy`: what the clock, and that of the processor, said at first."""
+    seconds = round(total["seconds"], 1)
+    took, processor = round(time.monotonic() - began, 1), round(time.process_time() - busy, 1)
+    return json.dumps(total | {"seconds": seconds, "took": took, "processor": processor})
 
 
 def _one(runs, scenario: str, seed: int, twice: bool):  # type: ignore[no-untyped-def]
@@ -135,6 +143,7 @@ def _side_by_side(chosen: argparse.Namespace) -> int:
         command += ["--seconds", str(chosen.seconds)] if chosen.seconds < float("inf") else []
         command += ["--plant", chosen.plant] if chosen.plant else []
         command += ["--twice"] if chosen.twice else []
+        command += ["--progress", str(chosen.progress)]
         command += ["--until-found"] if chosen.until_found else []
         for scenario in chosen.scenario or ():
             command += ["--scenario", scenario]

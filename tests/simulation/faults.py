@@ -45,6 +45,7 @@ class Faults:
             "cut from shared": self._cut_from_shared, "bad weather": self._bad_weather,
             "lose replies": self._lose_replies, "broker trouble": self._broker_trouble,
             "step a clock": self._step_clock, "etcd away": self._all_away, "forget two": self._forget_two,
+            "etcd long away": self._long_away, "two without etcd": self._two_without_etcd,
             "forget a leader": self._forget_leader, "slow moment": self._slow_moment,
             "late record": self._late_record, "clock ahead": self._clock_ahead, "late reads": self._late_reads,
             "late seal": lambda: self._alone(self._handovers.late_seal()),
@@ -113,6 +114,33 @@ class Faults:
         cluster.forget(proxy, seconds + 1.0)
         self._alone_until = until = self._world.now + seconds
         self._world.spawn(lambda: self._compare(owner, proxy, until), "compares")
+
+    def _two_without_etcd(self) -> None:
+        """An owner and a proxy do not reach etcd, and nothing else befalls them: others are given what that owner has,
+        and it learns that from the log alone. At times the log is slow to tell it, or it stands still meanwhile."""
+        cluster, rng, lease = self._cluster, self._rng, self._cluster.config.lease_seconds
+        chosen = self._handovers.owner_and_proxy()
+        if chosen is None:
+            return
+        owner, proxy = chosen
+        seconds = lease + rng.choice((2.0, 4.0, 8.0))
+        cluster.without_etcd(owner, seconds)
+        cluster.without_etcd(proxy, seconds + 1.0)
+        proxy.forgotten_until = self._world.now + seconds + 1.0
+        self._world.at(lease * rng.uniform(0.7, 1.3), lambda: self._slow_log(owner, rng.choice((0.0, 0.5, 2.0))))
+        self._alone_until = until = self._world.now + seconds
+        self._world.spawn(lambda: self._compare(owner, proxy, until), "compares")
+
+    def _slow_log(self, owner: Node, seconds: float) -> None:
+        """Nothing comes to it from the log's broker, or gets there, for a while; or it stands still."""
+        if not seconds or not owner.alive or owner.backends is None:
+            return
+        if self._rng.random() < 0.3:
+            self._handovers.stop(owner, seconds)
+            return
+        broker = owner.backends.broker()
+        broker.cut()
+        self._world.at(seconds, broker.mend)
 
     def _compare(self, owner: Node, proxy: Node, until: float) -> None:
         """As soon as others own what the two believe in: write there, and read here."""
@@ -271,3 +299,12 @@ class Faults:
     def _all_away(self) -> None:
         """Etcd answers nobody."""
         self._cluster.etcd_away(self._rng.choice((0.5, 1.5, 4.0, 9.0)))
+
+    def _long_away(self) -> None:
+        """The same for many leases: whoever owns something goes on by the log. Not everybody loses it at once, so that
+        who finds it a little longer may name others."""
+        self._cluster.etcd_away(self._rng.uniform(5.0, 20.0))
+        left = [node for role in ("coordinator", "streaming") for node in self._cluster.of(role)]  # type: ignore[arg-type]
+        for node in self._rng.sample(left, self._rng.choice((0, 0, 1, 2, 3))):
+            if node.backends is not None:
+                node.backends.connection.mend()

@@ -38,18 +38,17 @@ class Stuck(AssertionError):
 class Fiber:
     """A thread of a simulated process."""
 
-    __slots__ = ("dead", "frame", "locals", "mark", "name", "process", "ticket", "timed_out", "value")
+    __slots__ = ("dead", "fn", "frame", "locals", "mark", "name", "process", "ticket", "timed_out")
 
-    def __init__(self, name: str, process: Process | None) -> None:
-        self.name, self.process = name, process
-        self.mark = name.encode()
+    def __init__(self, fn: Callable[[], Any], name: str, mark: bytes, process: Process | None) -> None:
+        self.fn, self.name, self.mark, self.process = fn, name, mark, process
         self.frame: Any = None
+        """The greenlet that runs it, once it has begun."""
         self.locals: dict[Any, dict[str, Any]] = {}
         self.ticket = 0
         """Counts its waits: who wakes it must mean the present one."""
         self.timed_out = False
         self.dead = False
-        self.value: Any = None
 
 
 class World:
@@ -65,36 +64,56 @@ class World:
         self.trace = 0
         """A checksum of everything that was chosen: equal for equal runs."""
         self.current: Fiber | None = None
+        self.futures = 0
+        """So many were made."""
         self._ready: list[tuple[Fiber, int]] = []
         self._due: list[tuple[float, int, Fiber | Callable[[], None], int]] = []
         self._number = 0
         self._still = 0
         self._hub = greenlet.getcurrent()
+        self._idle: list[Any] = []
+        """Greenlets whose fiber has ended, for the next ones: making one costs more than most fibers do."""
+        self._is_over = False
         self._failed: BaseException | None = None
         self.on_failure: Callable[[Fiber, BaseException], None] | None = None
         self._graves: list[Fiber] = []
 
     # -- fibers ---------------------------------------------------------------------------------
-    def spawn(self, fn: Callable[[], Any], name: str, process: Process | None = None) -> Fiber:
-        """A fiber that begins in a context of its own, without variables."""
-        fiber = Fiber(name, process)
+    def spawn(
+        self, fn: Callable[[], Any], name: str, process: Process | None = None, mark: bytes | None = None
+    ) -> Fiber:
+        """A fiber that begins in a context of its own, without variables. `mark`: its name as bytes."""
+        fiber = Fiber(fn, name, name.encode() if mark is None else mark, process)
+        if process is not None:
+            process.fibers[fiber] = None
+        self._make_ready(fiber, 0)
+        return fiber
 
-        def body() -> None:
+    def _run_each(self, fiber: Fiber) -> None:
+        """One fiber after another, in one greenlet."""
+        me = greenlet.getcurrent()
+        while True:
             try:
-                fn()
+                fiber.fn()
             except (Ended, greenlet.GreenletExit):
                 pass
             except BaseException as error:  # noqa: BLE001  told below
                 self._failed = error
             fiber.dead = True
+            process = fiber.process
             if process is not None:
                 process.fibers.pop(fiber, None)
+            if self._is_over or (process is not None and process.ended):
+                return  # to whoever ends it, who waits for that
+            del fiber, process
+            me.gr_context = None
+            self._idle.append(me)
+            fiber = self._hub.switch()
 
-        fiber.frame = greenlet.greenlet(body, self._hub)
-        if process is not None:
-            process.fibers[fiber] = None
-        self._make_ready(fiber, fiber.ticket)
-        return fiber
+    def end(self) -> None:
+        """Nothing goes on here any more; what still waits is let go of."""
+        self._is_over = True
+        self._idle.clear()
 
     def _make_ready(self, fiber: Fiber, ticket: int) -> None:
         if fiber.process is not None and fiber.process.paused:
@@ -166,28 +185,33 @@ class World:
     def run(self, until: Callable[[], bool], seconds: float) -> None:
         """Until something holds. Raises `Stuck` when that takes longer than so many seconds of the world."""
         end = self.now + seconds
+        ready, due, luck, sum_up = self._ready, self._due, self.rng.random, zlib.crc32
         while not until():
-            if self._ready:
-                self._step()
-            elif self._due and self._due[0][0] <= end:
+            if not ready:
+                if not due or due[0][0] > end:
+                    raise Stuck(f"after {seconds:g} s: {self.standing()}")
                 self._next_moment()
-            else:
-                raise Stuck(f"after {seconds:g} s: {self.standing()}")
+                continue
+            at = int(luck() * len(ready))
+            ready[at], ready[-1] = ready[-1], ready[at]
+            fiber, ticket = ready.pop()
+            if fiber.ticket == ticket and not fiber.dead:
+                self.trace = sum_up(fiber.mark, self.trace ^ at)
+                self._step(fiber)
 
-    def _step(self) -> None:
-        ready = self._ready
-        at = int(self.rng.random() * len(ready))
-        ready[at], ready[-1] = ready[-1], ready[at]
-        fiber, ticket = ready.pop()
-        if fiber.dead or fiber.ticket != ticket:
-            return
+    def _step(self, fiber: Fiber) -> None:
+        """Run it until it waits."""
         self.steps += 1
         self._still += 1
         if self._still > _STEPS_WITHOUT_TIME:
             raise Stuck(f"time stands still in {fiber.name}")
-        self.trace = zlib.crc32(fiber.mark, self.trace ^ at)
         self.current = fiber
-        fiber.frame.switch()
+        frame = fiber.frame
+        if frame is None:
+            frame = fiber.frame = self._idle.pop() if self._idle else greenlet.greenlet(self._run_each, self._hub)
+            frame.switch(fiber)
+        else:
+            frame.switch()
         self.current = None
         if self._failed is not None:
             self._tell(fiber)
@@ -229,7 +253,7 @@ class World:
         for fiber in list(process.fibers):
             if fiber is mine or fiber.dead:
                 continue
-            if not fiber.frame:  # never begun
+            if fiber.frame is None:  # never begun
                 fiber.dead = True
                 continue
             self.current = fiber
@@ -299,6 +323,8 @@ class SimulatedPool:
 
     def __init__(self, process: Process, name: str, workers: int) -> None:
         self._process, self._name, self._workers = process, name, workers
+        self._called = f"{process.name}: {name}"
+        self._mark = self._called.encode()
         self._jobs: deque[tuple[Future[Any], contextvars.Context, Callable[..., Any], tuple[Any, ...]]] = deque()
         self._working = 0
         self._closed = False
@@ -313,7 +339,7 @@ class SimulatedPool:
         self._jobs.append((future, contextvars.copy_context(), fn, args))
         if self._working < self._workers:
             self._working += 1
-            self._process.spawn(self._work, self._name)
+            self._process.world.spawn(self._work, self._called, self._process, self._mark)
         return future
 
     def _work(self) -> None:
@@ -343,7 +369,7 @@ class SimulatedPool:
 
     def _is_here(self) -> bool:
         current = self._process.world.current
-        return current is not None and current.name == f"{self._process.name}: {self._name}"
+        return current is not None and current.name == self._called
 
 
 class SimulatedTimer:

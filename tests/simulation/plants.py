@@ -74,6 +74,20 @@ def _clocks_unheard() -> None:
     module.moment_of_all = lambda _, now, least: max(now(), least)
 
 
+def _moments_before_answers() -> None:
+    """Strong reads of several shards go before what is under way on one of them, whatever the others have answered."""
+    from redkite.cluster import searching
+    from redkite.node import face
+
+    def unaware(heard: Any, now: int, least: int) -> int:
+        open_since = [one.under_way for one in heard if one.under_way is not None]
+        return max(min(open_since) - 1, least) if open_since else max(now, least)
+
+    modules: tuple[Any, ...] = face, searching
+    for module in modules:
+        module.moment_after = unaware
+
+
 def _fences_unchecked() -> None:
     """Who was taken for dead goes on committing, also about what is another's by now: each of the two checks would hold
     that off alone."""
@@ -95,6 +109,14 @@ def _reads_of_the_dead() -> None:
 
     member: Any = Membership
     member.is_alive = True
+
+
+def _reads_unproven() -> None:
+    """Who goes on without a lease tells what it has read, whoever may own the channel by then."""
+    from redkite.cluster.roles.streaming import StreamingRole
+
+    role: Any = StreamingRole
+    role.prove = lambda self, channel: None
 
 
 def _written_twice() -> None:
@@ -265,10 +287,12 @@ PLANTS = {
     "checkpoint-too-far": Plant("standalone", _checkpoint_too_far),
     "deletes-forgotten": Plant("standalone", _deletes_forgotten),
     "clocks-unheard": Plant("cluster", _clocks_unheard),
+    "moments-before-answers": Plant("cluster", _moments_before_answers),
     "fences-unchecked": Plant("cluster", _fences_unchecked),
     "terms-unchecked": Plant("cluster", _terms_unchecked),
     "sessions-unjudged": Plant("cluster", _sessions_unjudged),
     "reads-of-the-dead": Plant("cluster", _reads_of_the_dead),
+    "reads-unproven": Plant("cluster", _reads_unproven),
     "read-and-not-looked-again": Plant("cluster", _read_and_not_looked_again),
     "views-without-rows": Plant("cluster", _views_without_rows),
     "deletes-not-carried": Plant("cluster", _deletes_not_carried),

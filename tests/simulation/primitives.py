@@ -42,7 +42,7 @@ class Lock:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         here = world
-        if here is not None and here.preempt and here is self._of and here.current is not None:
+        if here is self._of and here is not None and here.preempt and here.current is not None:
             here.maybe_give_way()
         if not self._held:
             self._held = True
@@ -90,7 +90,10 @@ class Lock:
     __enter__ = acquire
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        if self._waiting or not self._held:
+            self.release()
+        else:
+            self._held = False
 
 
 class RLock:
@@ -149,11 +152,21 @@ class Future(_base.Future[Any]):
     """`concurrent.futures.Future` without its condition: nobody comes between here, but where it says so."""
 
     def __init__(self) -> None:
+        here = world
+        if here is not None:
+            here.futures += 1
+            self._number = here.futures
+        else:
+            self._number = 0
         self._state = _base.PENDING
         self._result: Any = None
         self._exception: BaseException | None = None
         self._done_callbacks: list[Callable[[Any], object]] = []
         self._tickets: list[tuple[Fiber, int]] = []
+
+    def __hash__(self) -> int:
+        """Its number in this world: in sets as well, futures come in an order that does not depend on addresses."""
+        return self._number
 
     def _ended(self) -> bool:
         return self._state not in (_base.PENDING, _base.RUNNING)

@@ -68,6 +68,7 @@ def run(scenario: str, seed: int) -> Outcome:
     try:
         outcome = scene(world)
     finally:
+        world.end()
         primitives.enter(None)
         gc.enable()
     made = vars(outcome) | {"seconds": round(world.now, 3), "steps": world.steps, "trace": world.trace}

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("greenlet")
+from tests.simulation import primitives
+from tests.simulation.fibers import Process, World
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -24,7 +30,7 @@ def simulate(*arguments: object, hashes: int = 0) -> tuple[int, str, dict[str, f
     return done.returncode, said, json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("scenario", "seeds"), [("standalone", 8), ("catalog", 60), ("cluster", 12)])
+@pytest.mark.parametrize(("scenario", "seeds"), [("standalone", 8), ("catalog", 180), ("cluster", 12)])
 def test_nothing_is_wrong_in_a_few_worlds(scenario, seeds):
     status, said, sums = simulate("--scenario", scenario, "--seeds", seeds, "--seconds", 40)
     assert status == 0, said
@@ -41,6 +47,65 @@ def test_a_seed_decides_everything_whatever_was_run_before_and_however_texts_are
     assert set(one) < set(another)
 
 
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World(1)
+    primitives.enter(world)
+    yield world
+    world.end()
+    primitives.enter(None)
+
+
+def set_of_futures(between: random.Random) -> list[int]:
+    """How many of those that were made before, of each future of a set."""
+    primitives.enter(World(1))
+    made, others = [], []
+    for _ in range(50):
+        others += [object.__new__(primitives.Future) for _ in range(between.randrange(4))]
+        made.append(primitives.Future())
+    return [made.index(future) for future in set(made)]
+
+
+def test_the_futures_of_a_set_come_in_the_same_order_wherever_they_lie_in_memory(world):
+    one, *others = (set_of_futures(random.Random(seed)) for seed in range(4))
+    assert others == [one] * 3
+
+
+def test_a_fiber_knows_nothing_of_the_one_that_ran_before_it_in_the_same_place(world):
+    var, seen, places = ContextVar("var", default="nothing"), [], []
+
+    def act() -> None:
+        seen.append((var.get(), world.current.locals))
+        places.append(world.current.frame)
+        var.set("something")
+
+    for turn in range(2):
+        world.spawn(act, "acts")
+        world.run(lambda turn=turn: len(places) > turn and world.current is None, 1)
+    assert seen == [("nothing", {}), ("nothing", {})]
+    assert places[0] is places[1]
+
+
+def test_who_is_killed_runs_to_no_end_and_nobody_runs_in_its_place(world):
+    process, said = Process(world, "killed"), []
+
+    def wait() -> None:
+        try:
+            world.sleep(5)
+            said.append("slept")
+        finally:
+            said.append("ended")
+
+    fiber = process.spawn(wait, "waits")
+    world.spawn(lambda: (world.sleep(1), world.kill(process), said.append("killed")), "kills")
+    world.run(lambda: len(said) == 2, 10)
+    place = fiber.frame
+    other = world.spawn(lambda: said.append("another"), "another")
+    world.run(lambda: len(said) == 3, 10)
+    assert said == ["ended", "killed", "another"]
+    assert place.dead and other.frame is not place
+
+
 @pytest.mark.parametrize(
     ("plant", "scenario"),
     [
@@ -48,6 +113,7 @@ def test_a_seed_decides_everything_whatever_was_run_before_and_however_texts_are
         ("expectations-unchecked", "catalog"),
         ("checkpoint-too-far", "standalone"),
         ("clocks-unheard", "cluster"),
+        ("moments-before-answers", "cluster"),
         ("reads-of-the-dead", "cluster"),
         ("changes-not-resumed", "cluster"),
     ],

@@ -269,11 +269,33 @@ class Client:
     def read_everything(self, levels: tuple[Level, ...] = ("Strong", "Session")) -> None:
         """Reads of all registers, when everything has been mended: each must be answered."""
         for table in self.tables:
-            for register, level in itertools.product(range(table.registers), levels):
-                self._until_answered(
-                    lambda table=table, register=register, level=level: self.read(table, register, level)
-                )
+            for level in levels:
+                self._until_answered(lambda table=table, level=level: self.read_all(table, level))
             self._until_answered(lambda table=table: self.count(table, "Strong"))
+
+    def read_all(self, table: Table, level: Level) -> None:
+        """All registers of a table by one query: a read of each, for the history."""
+        numbers = [
+            self.history.begin(self.name, "read", (table.name, register), at=self.world.now, level=level)
+            for register in range(table.registers)
+        ]
+        keys = [keys_of(table, register) for register in range(table.registers)]
+        request = rq.Query(
+            collection=table.name, filter=f"id in {list(itertools.chain(*keys))}", output_fields=("id", "version"),
+            consistency_level=ConsistencyLevel[level], guarantee_timestamp=self._guarantee(table, level),
+        )  # fmt: skip
+        try:
+            answer = self._ask(request)
+        except MilvusException as error:
+            self._note(error)
+            for number in numbers:
+                self.history.withdraw(number)
+            return
+        self.answered += len(numbers)
+        found = self._pairs(answer.rows.column("id"), answer.rows)
+        for number, mine in zip(numbers, keys, strict=True):
+            value = self._value(mine, [pair for pair in found if pair[0] in mine])
+            self.history.end(number, at=self.world.now, value=value)
 
     def _until_answered(self, ask: Callable[[], Any]) -> None:
         limit = self.world.now + FINAL_SECONDS

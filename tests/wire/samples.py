@@ -178,6 +178,7 @@ def requests_of_all_calls() -> list[requests.Request]:
         requests.GetIndexState(**here, index_name="i", field="v"),
         requests.GetIndexBuildProgress(**here, index_name="i", field="v"),
         requests.GetIndexStatistics(**here, index_name="i"),
+        requests.ListIndexedSegments(collection="books", index_name="i"),
         requests.AlterIndex(**here, index_name="i", properties={"mmap.enabled": "true"}),
         requests.AlterIndex(**here, index_name="i", delete_keys=("mmap.enabled", "warmup")),
         requests.DropIndex(**here, index_name="i", field="v"),
@@ -383,6 +384,7 @@ def results_of_all_calls() -> dict[type[requests.Request], results.Result]:
         requests.GetIndexBuildProgress: results.Indexes(
             indexes=(bare_index(IndexState.IN_PROGRESS, total_rows=10, indexed_rows=8, pending_rows=2),)
         ),
+        requests.ListIndexedSegments: results.SegmentNumbers(segment_ids=(7, 9)),
         requests.GetIndexStatistics: results.Indexes(indexes=(bare_index(IndexState.FINISHED, index_name="i"),)),
         requests.DescribeIndex: results.Indexes(
             indexes=(

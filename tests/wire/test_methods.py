@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pymilvus.client.prepare import Prepare
 from pymilvus.client.utils import check_status
 from pymilvus.exceptions import MilvusException as TheirException
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import common_pb2, feder_pb2, milvus_pb2
 from tests.wire.access_samples import access_requests, access_results
 from tests.wire.analysis_samples import analysis_requests, analysis_results
 from tests.wire.change_samples import MODULES as CHANGES
@@ -127,7 +127,7 @@ def test_pymilvus_reads_what_is_sent_and_answered(request_: requests.Request) ->
         pytest.skip("a call of Redkite's own")
     descriptor = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name[method]
     sent, answered = (
-        getattr(milvus_pb2, message.name, None) or getattr(common_pb2, message.name)
+        next(getattr(m, message.name) for m in (milvus_pb2, common_pb2, feder_pb2) if hasattr(m, message.name))
         for message in (descriptor.input_type, descriptor.output_type)
     )
     ours = METHODS[method][0].FromString(data).SerializeToString(deterministic=True)

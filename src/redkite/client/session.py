@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import msgspec
 from msgspec import structs
@@ -24,6 +24,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
+@final
 class Wait(msgspec.Struct, frozen=True):
     """Resume me after `seconds`."""
 

@@ -15,7 +15,7 @@ from redkite.client.operations import data as writes
 from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
 from redkite.client.sync_reads import SyncReads
-from redkite.client.tracing import call_span
+from redkite.client.tracing import UNTRACED, Untraced, call_span
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
 from redkite.model.types import FieldOp
@@ -42,6 +42,29 @@ def server_transport(endpoint: Endpoint) -> GreetingTransport:
     from redkite.client.transports.direct import DirectTransport
 
     return DirectTransport(Speech(endpoint))
+
+
+def _driven(operation: Operation[T], transport: Transport, deadline: float | None, span: Untraced) -> T:
+    """The value of an operation whose requests go over a transport."""
+    traced = span is not UNTRACED
+    try:
+        effect = operation.send(None)
+        while True:
+            if type(effect) is Wait:
+                time.sleep(bounded(effect, deadline))
+                effect = operation.send(None)
+                continue
+            if traced:
+                span.asks(effect)
+            try:
+                answer = transport.call(effect, deadline)
+            except MilvusException as error:
+                effect = operation.throw(error)
+            else:
+                effect = operation.send(answer)
+    except StopIteration as finished:
+        value: T = finished.value
+        return value
 
 
 class MilvusClient(SyncReads, SyncAdmin):
@@ -118,24 +141,11 @@ class MilvusClient(SyncReads, SyncAdmin):
         if transport is None:
             raise closed()
         deadline = self._deadline(timeout)
-        with call_span(operation) as span:
-            try:
-                effect = operation.send(None)
-                while True:
-                    if isinstance(effect, Wait):
-                        time.sleep(bounded(effect, deadline))
-                        effect = operation.send(None)
-                        continue
-                    span.asks(effect)
-                    try:
-                        answer = transport.call(effect, deadline)
-                    except MilvusException as error:
-                        effect = operation.throw(error)
-                    else:
-                        effect = operation.send(answer)
-            except StopIteration as finished:
-                value: T = finished.value
-                return value
+        span = call_span(operation)
+        if span is UNTRACED:
+            return _driven(operation, transport, deadline, span)
+        with span:
+            return _driven(operation, transport, deadline, span)
 
     def close(self) -> None:
         """Close the client. Closing it again does nothing."""

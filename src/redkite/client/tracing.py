@@ -72,16 +72,16 @@ class CallSpan(Untraced):
         self._manager.__exit__(kind, error, trace)
 
 
-_UNTRACED: Final = Untraced()
+UNTRACED: Final = Untraced()
 
 
 def call_span(operation: Any) -> Untraced:
     """The span of an operation (a generator, whose name is the method's), where the program traces."""
     api = sys.modules.get(_API)
     if api is None:
-        return _UNTRACED
+        return UNTRACED
     tracer = _tracer(api)
-    return _UNTRACED if tracer is None else CallSpan(tracer, getattr(operation, "__name__", "call"))
+    return UNTRACED if tracer is None else CallSpan(tracer, getattr(operation, "__name__", "call"))
 
 
 class _Known:

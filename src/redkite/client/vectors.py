@@ -181,6 +181,9 @@ _QUERY_TYPES = {
 }
 
 
+_FLOATS = np.dtype(np.float32)
+
+
 def queries(data: Any, anns_field: str) -> Queries:
     """The `data` of a search: a list of vectors, a matrix, or one vector; texts for a full-text field; embedding lists
     for an array of vectors.
@@ -196,12 +199,12 @@ def queries(data: Any, anns_field: str) -> Queries:
             return _raw_queries(data, anns_field)
         if kind is np.ndarray:
             return _matrix_queries(_query_stack(data, anns_field), anns_field)
+    if isinstance(data, np.ndarray) and data.dtype.kind != "O":
+        return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
     if isinstance(data, EmbeddingList):
         data = [data]
     if isinstance(data, list | tuple) and data and isinstance(data[0], EmbeddingList):
         return _embedding_lists(data)
-    if isinstance(data, np.ndarray) and data.dtype != object:
-        return _matrix_queries(data if data.ndim > 1 else data.reshape(1, -1), anns_field)
     if hasattr(data, "tocsr"):
         raw = tuple(sparse_column(anns_field, data).to_pylist())
         return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)
@@ -253,8 +256,9 @@ def _query_stack(data: Sequence[Any], anns_field: str) -> Matrix:
 def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
     if matrix.ndim != 2:
         raise InvalidParameter(f"query vectors must be a matrix of shape (queries, dim), got shape {matrix.shape}")
-    if matrix.dtype == np.float32:
-        return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix))
+    if matrix.dtype == _FLOATS:
+        vectors = matrix if matrix.flags.c_contiguous else np.ascontiguousarray(matrix)
+        return Queries(data_type=DataType.FLOAT_VECTOR, vectors=vectors)
     if matrix.dtype in _QUERY_TYPES:
         return Queries(data_type=_QUERY_TYPES[matrix.dtype], raw=tuple(row.tobytes() for row in matrix))
     if matrix.dtype.kind not in "fiu":

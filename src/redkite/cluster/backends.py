@@ -13,6 +13,7 @@ from redkite.cluster.places import LogPlace, is_folder, read_log
 from redkite.cluster.probing import Probes
 from redkite.env import Env
 from redkite.errors import InvalidParameter, MilvusException, StorageError, Unavailable
+from redkite.node.counted_objects import CountedObjects
 from redkite.storage.broker import Broker
 from redkite.storage.checksums import READERS
 from redkite.storage.coordination import Coordination, Fence
@@ -110,7 +111,7 @@ class MemoryBackends:
         self.connection = MemoryConnection(world.shared, env, name)
         self._shared = _Shared(self.connection.store, env)
         self._broker = MemoryBroker(world.log, env)
-        self._objects = FolderObjects(world.env.files, world.folder, writer=name)
+        self._objects = CountedObjects(FolderObjects(world.env.files, world.folder, writer=name), env.clock)
 
     @property
     def coordination(self) -> Coordination:
@@ -190,7 +191,8 @@ class RemoteBackends:
         from redkite.storage.etcd_coordination import EtcdCoordination
         from redkite.storage.etcd_store import EtcdStore
 
-        self._etcd, self._broker, self._objects = etcd, broker, objects
+        self._etcd, self._broker = etcd, broker
+        self._objects = CountedObjects(objects, env.clock)
         self._coordination = EtcdCoordination(etcd, env)
         self._store = EtcdStore(etcd, env)
         self._shared = _Shared(self._store, env)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Final, Literal, NamedTuple
 
 from redkite.coordinator.broadcast import Waits
 from redkite.coordinator.pchannels import PChannel
+from redkite.model.timestamps import LOGICAL_BITS
+from redkite.node.counted_objects import Kind as Operation
+from redkite.node.counted_objects import Operations
+from redkite.node.shard import Shard
+from redkite.query.timing import BOUNDS, Bins, ReadTimes
 from redkite.storage.cached_objects import CacheFigures
 
 Labels = tuple[tuple[str, str], ...]
+
+_SCOPES: Final = "OnLeader with what is growing, FromLeader sealed segments alone"
 
 
 ROLE_NAMES: Final[Mapping[str, str]] = {
@@ -26,7 +34,81 @@ class Figure(NamedTuple):
     help: str
     value: float
     labels: Labels = ()
-    kind: Literal["gauge", "counter"] = "gauge"
+    kind: Literal["gauge", "counter", "histogram"] = "gauge"
+    family: str = ""
+    """What it belongs to, where that has another name: the parts of a histogram."""
+
+
+def lasting(name: str, text: str, found: Iterable[Bins], labels: Labels) -> Iterator[Figure]:
+    """A histogram of durations, the sum of several; nothing while nothing was done."""
+    every = list(found)
+    bins = [sum(counts) for counts in zip(*(one.bins for one in every), strict=True)]
+    total = sum(bins)
+    if not total:
+        return
+    bounds = (*(str(2**power) for power in range(BOUNDS)), "+Inf")
+    for bound, below in zip(bounds, accumulate(bins), strict=True):
+        yield Figure(f"{name}_bucket", text, below, (*labels, ("le", bound)), "histogram", name)
+    yield Figure(f"{name}_sum", text, sum(one.milliseconds for one in every), labels, "histogram", name)
+    yield Figure(f"{name}_count", text, total, labels, "histogram", name)
+
+
+def read_steps(node_id: int, times: ReadTimes) -> Iterator[Figure]:
+    """How long reads took in a query node, by Milvus's names."""
+    prefix, text = "milvus_querynode_sq_", "Milliseconds of reads in"
+    searches, queries = ((("node_id", str(node_id)), ("query_type", kind)) for kind in ("search", "query"))
+    of_owner = ("scope", "FromLeader")
+    for labels, found in ((searches, (times.searches, times.straight)), (queries, (times.queries,))):
+        yield from lasting(f"{prefix}req_latency", f"{text} nodes: {_SCOPES}.", found, (*labels, of_owner))
+        # A query node has no queue: from the question to the answer it works on segments.
+        yield from lasting(f"{prefix}core_latency", f"{text} the sealed segments of a query node.", found, labels)
+    sealed = (*searches, ("segment_state", "Sealed"))
+    yield from lasting(f"{prefix}segment_latency", "Milliseconds of searches in a segment.", (times.segments,), sealed)
+    text = "Milliseconds of making one answer of what was found in segments."
+    reduced = (*searches, ("reduce_type", "segments"))
+    yield from lasting(f"{prefix}reduce_latency", text, (times.reductions,), reduced)
+    text = "Searches of a segment that were done again by comparing rows, because its index had found too few."
+    yield Figure("milvus_proxy_retry_search_cnt", text, times.redone, searches, "counter")
+
+
+def asked_steps(node_id: int, times: ReadTimes, nodes: Iterable[ReadTimes]) -> Iterator[Figure]:
+    """How long all shards of a read took together, growing segments among them. `nodes`: of this process."""
+    name, text = "milvus_querynode_sq_req_latency", f"Milliseconds of reads in nodes: {_SCOPES}."
+    straight = [node.straight for node in nodes]
+    for kind, found in (("search", [times.searches, *straight]), ("query", [times.queries])):
+        labels = (("node_id", str(node_id)), ("query_type", kind), ("scope", "OnLeader"))
+        yield from lasting(name, text, found, labels)
+
+
+def storage_of(counted: Iterable[tuple[Operation, Operations]]) -> Iterator[Figure]:
+    """What was asked of the store of objects, by Milvus's names."""
+    prefix = "milvus_storage_"
+    for kind, found in counted:
+        of: Labels = (("persistent_data_op_type", kind),)
+        done = found.lasted.total
+        for status, count in (("total", done + found.failed), ("success", done), ("fail", found.failed)):
+            labels = (*of, ("status", status))
+            yield Figure(f"{prefix}op_count", "Operations on stored objects.", count, labels, "counter")
+        text = "Milliseconds of operations on stored objects; to map one is to read it."
+        yield from lasting(f"{prefix}request_latency", text, (found.lasted,), of)
+        yield from lasting(f"{prefix}kv_size", "Bytes of objects that were read or written.", (found.sizes,), of)
+
+
+def progress_of(node_id: int, shards: Iterable[Shard], now_ms: int) -> Iterator[Figure]:
+    """How far behind the writes of open shards what can be read is, and what is sealed."""
+    text = "Milliseconds since the oldest write that is logged, or about to be, and cannot be read yet; 0 when none is."
+    for shard in shards:
+        first, until = shard.under_way, shard.sealed_until(now_ms)
+        node, channel = ("node_id", str(node_id)), ("channel_name", shard.channel)
+        if first != 0:
+            lag = 0 if first is None else max(0, now_ms - (first >> LOGICAL_BITS))
+            yield Figure("milvus_proxy_tt_lag_ms", text, lag, (node, channel))
+            about = (node, channel, ("collection_id", str(shard.collection.collection_id)))
+            yield Figure("milvus_querynode_consume_tt_lag_ms", text, lag, about)
+        if until is not None and first != 0:
+            until = until if first is None else min(until, first >> LOGICAL_BITS)
+            since = "Seconds since 1970 up to which what was written to a channel is in sealed segments."
+            yield Figure("milvus_datacoord_channel_checkpoint_unix_seconds", since, until / 1000, (node, channel))
 
 
 class Took(NamedTuple):

@@ -41,7 +41,8 @@ _NUMBER_BITS: Final = 62
 LOOKING: Final = frozenset({
     rq.GetFlushState, rq.GetFlushAllState, rq.ShowCollections, rq.GetCollectionStatistics, rq.ShowPartitions,
     rq.GetPartitionStatistics, rq.GetLoadingProgress, rq.GetLoadState, rq.DescribeIndex, rq.GetIndexState,
-    rq.GetIndexBuildProgress, rq.GetIndexStatistics, rq.GetCompactionState, rq.GetCompactionPlans,
+    rq.GetIndexBuildProgress, rq.GetIndexStatistics, rq.ListIndexedSegments, rq.GetCompactionState,
+    rq.GetCompactionPlans,
     rq.ListPersistentSegments, rq.ListLoadedSegments, rq.ListSnapshots, rq.DescribeSnapshot,
     rq.GetRestoreSnapshotState, rq.ListRestoreSnapshotJobs, rq.ListBackups, rq.GetBackupJob, rq.CheckHealth,
     pl.ListResourceGroups, pl.DescribeResourceGroup, pl.GetReplicas, an.ListFileResources, an.RunAnalyzer,

@@ -19,7 +19,7 @@ from redkite.cluster.figures import Figure, channels_of, waits_of
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import LOOKING, WAITING, Forward, Forwarded, NotLeading, Reach
 from redkite.cluster.membership import NodeRecord
-from redkite.cluster.network import Unanswered
+from redkite.cluster.network import NotReached, Unanswered
 from redkite.cluster.roles.node import AskingRole
 from redkite.cluster.seen import SeenQueryNodes, serving_nodes
 from redkite.cluster.shard_leaders import with_owners
@@ -54,6 +54,7 @@ SETTLE_SECONDS: Final = 1.0
 _FOLLOWERS: Final = ("proxy", "streaming")
 """Nodes that know the catalog by following it."""
 _OVER: Final = "this coordinator does not lead any more"
+_PAUSE_SECONDS: Final = 0.05
 _WORKERS: Final = 16
 """Requests that are decided side by side."""
 
@@ -249,11 +250,27 @@ class Leading:
             if record.role in _FOLLOWERS:
                 remote = self._node.network.connect(record.address)
                 with suppress(MilvusException):  # it is gone, or will be
-                    asked.append(remote.ask_soon(Reach(revision=revision), self._patience))
-        for reply in asked:
+                    asked.append((record, remote.ask_soon(Reach(revision=revision), self._patience)))
+        silent = set()
+        for record, reply in asked:
             error = reply.exception()
             if error is not None:
-                log.info("a node does not say that it knows of a change: %s", error)
+                log.info("node %d does not say that it knows of a change: %s", record.node_id, error)
+                if not isinstance(error, NotReached):
+                    silent.add(record.node_id)
+        self._wait_for_owners(silent)
+
+    def _wait_for_owners(self, silent: Collection[int]) -> None:
+        """A streaming node that hears of nothing may go on to answer by the log, from what it knew, until others own
+        its channels: that is waited for, as long as it takes when all is well."""
+        deadline = self._node.env.clock.monotonic() + self._patience
+        while self._node.env.clock.monotonic() < deadline:
+            there = self._streaming_nodes().keys() - silent
+            known = [channel for channel in self.streaming.channels().values() if channel.has_node]
+            if all(channel.is_owned and channel.node_id in there for channel in known):
+                return
+            with suppress(TimeoutError):
+                self._node.env.tasks.future().result(_PAUSE_SECONDS)
 
     @property
     def _patience(self) -> float:

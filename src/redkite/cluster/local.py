@@ -34,6 +34,7 @@ from redkite.model.quotas import QUOTAS, Quotas
 from redkite.model.replication import DEFAULT_CLUSTER
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
+from redkite.node.counted_objects import CountedObjects
 from redkite.node.data import DataNode
 from redkite.node.memory import MemoryBudget
 from redkite.node.peers import QueryPeer
@@ -51,7 +52,7 @@ from redkite.storage.checksums import READERS
 from redkite.storage.local_log import LocalLog
 from redkite.storage.lock import lock_path
 from redkite.storage.log import LogSettings
-from redkite.storage.objects import FolderObjects
+from redkite.storage.objects import FolderObjects, ObjectStore
 
 log = get_logger(__name__)
 
@@ -152,7 +153,7 @@ def open_database(
         opened.append(local_log.close)
         readers = env.tasks.executor("checksums", READERS)
         opened.append(readers.shutdown)
-        store = FolderObjects(env.files, f"{root}/objects", verify=verify, readers=readers)
+        store = CountedObjects(FolderObjects(env.files, f"{root}/objects", verify=verify, readers=readers), env.clock)
         policy = (policy or SealPolicy()).within(memory_limit)
         compaction = compaction or CompactionPolicy(rows=policy.rows, bytes=policy.bytes)
         if memory_limit:
@@ -177,7 +178,7 @@ def _topology(
     limits: Limits,
     catalog: Catalog,
     log_: LocalLog,
-    store: FolderObjects,
+    store: ObjectStore,
     policy: SealPolicy,
     streaming_nodes: int,
     query_nodes: int,

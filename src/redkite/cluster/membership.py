@@ -204,9 +204,14 @@ class Membership:
             self._lease = self._fence = None
             self._ended_at = lease.held_until
             told = list(self._when_lost)
-            self._again = self._env.tasks.every(max(0.1, self._seconds / 4), self._enter_soon, "node record")
-        for tell in told:
-            tell()
+        try:
+            for tell in told:
+                tell()
+        finally:  # not before: who holds what it had for its own would take the next lease for the last one
+            with self._lock:
+                if not self._closed:
+                    every = max(0.1, self._seconds / 4)
+                    self._again = self._env.tasks.every(every, self._enter_soon, "node record")
 
     def _enter_soon(self) -> None:
         if not self._closed:

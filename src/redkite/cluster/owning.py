@@ -3,6 +3,10 @@
 A channel is this node's from the commit by which it says so until it lets go, its lease is lost, or its record names
 another. Before that commit it has opened the log under the record's term, which shuts out whoever wrote before, and has
 read it. Whoever is asked for a channel that is not its own answers `NotOwner`.
+
+When the lease is lost the node goes on by the log alone, until that says that there is another owner, or the catalog
+does: what it logs counts only as long as there is none, and what it reads it has to prove (`SharedTopic.prove`). With
+its next lease it says anew that the channel is its own.
 """
 
 from __future__ import annotations
@@ -46,6 +50,11 @@ class Channels(Protocol):
         """Let go of everything on a channel at once: nothing more is written or answered here."""
         ...
 
+    def look_again(self, physical: str) -> None:
+        """What was committed before the lease was lost may have happened although nobody was told so: open anew what
+        does not have it."""
+        ...
+
 
 class Owning:
     """Safe from any thread."""
@@ -59,12 +68,14 @@ class Owning:
         is_alive: Callable[[], bool],
         channels: Channels,
         held_until: Callable[[], float] = lambda: -inf,
+        is_promised: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`fenced` gives the catalog that commits under this node's lease; `is_alive` says whether that is held,
-        `held_until` until when the newest one is, or was."""
+        `held_until` until when the newest one is, or was. `is_promised`: whether others may commit something to a
+        physical channel because this node has said that it waits, so that it hears of that from the catalog alone."""
         self.node_id = node_id
         self._catalog, self._fenced, self._is_alive = catalog, fenced, is_alive
-        self._channels, self._held_until = channels, held_until
+        self._channels, self._held_until, self._is_promised = channels, held_until, is_promised
         self._tasks, self._clock = env.tasks, env.clock
         self._takers: Executor = env.tasks.executor("channels", _TAKERS)
         self._timer: Timer | None = None
@@ -76,6 +87,10 @@ class Owning:
         """Those that it answers for."""
         self._lapsed: dict[str, float] = {}
         """Those that it answered for when its lease ended, and that are not its own again; and when that was."""
+        self._by_log: set[str] = set()
+        """Those of them that it answers for as long as the log lets it."""
+        self._keeping: set[str] = set()
+        """Those of these that it is just saying anew to be its own."""
         self._busy: set[str] = set()
         self._guards: dict[str, Lock] = {}
         self._held_back: dict[str, float] = {}
@@ -93,10 +108,13 @@ class Owning:
         self._look()
 
     # -- what is its own ------------------------------------------------------------------------
-    def need(self, channel: str) -> None:
-        """Raises NotOwner unless this node owns the physical channel of a virtual one, now."""
+    def need(self, channel: str, *, by_log: bool = False) -> None:
+        """Raises NotOwner unless this node owns the physical channel of a virtual one, now. `by_log`: or did when its
+        lease ended and has not heard of another owner; then only the log knows, and is to be asked."""
         name = physical_name(channel)
-        if name not in self._owned or not self._is_alive():
+        if name in self._owned and self._is_alive():
+            return
+        if not (by_log and (name in self._by_log or name in self._owned) and not self._is_promised(name)):
             raise self._not_owner(channel, name)
 
     def _not_owner(self, channel: str, name: str) -> NotOwner:
@@ -150,24 +168,33 @@ class Owning:
         """Give up what is others', take what is given to this node."""
         if self._closed:
             return
-        if not self._is_alive():
-            self.step_down()
-            return
+        is_alive = self._is_alive()
+        if not is_alive:
+            self.lapse()
         channels = read_pchannels(self._catalog)
         mine = {channel.name: channel for channel in of_node(channels.values(), self.node_id)}
         with self._lock:
-            lost = [name for name, record in self._records.items() if not _is_same(mine.get(name), record)]
-            lost += [name for name in self._owned if name not in lost and self._has_failed(name)]
+            lost = [
+                name
+                for name, record in self._records.items()
+                if not _is_same(mine.get(name), record) and name not in self._keeping
+            ]
+            lost += [name for name in (*self._owned, *self._by_log) if name not in lost and self._has_failed(name)]
             self._troubles = {name: why for name, why in [*self._troubles.items()] if name in mine}
             since = self._clock.monotonic() - HELD_BACK_SECONDS
             self._held_back = {name: at for name, at in self._held_back.items() if name in mine and at > since}
+            kept = [self._records[name] for name in self._by_log if is_alive and name not in (*lost, *self._keeping)]
+            self._keeping |= {channel.name for channel in kept}
             wanted = [
                 channel
                 for name, channel in mine.items()
                 if name not in self._busy and name not in self._owned and name not in self._held_back
-            ]
+                and (name not in self._by_log or name in lost)
+            ] if is_alive else []  # fmt: skip
             self._busy |= {channel.name for channel in wanted}
         self._give_up(*lost)
+        for channel in kept:
+            self._takers.submit(self._keep, channel)
         for channel in wanted:
             self._takers.submit(self._take, channel)
 
@@ -235,18 +262,61 @@ class Owning:
             self.took = self.took.and_one(self._clock.monotonic() - begun)
         log.info("node %d has channel %s, term %d", self.node_id, channel.name, channel.term)
 
-    def _commit(self, after: PChannel, before: PChannel) -> None:
+    def _commit(self, after: PChannel, before: PChannel) -> FollowedCatalog:
         catalog = self._fenced()
         if catalog is None:
             raise NotOwner.of(before.name)
         catalog.commit({after.key: after.to_bytes()}, (), {before.key: before.to_bytes()})
+        return catalog
+
+    def _keep(self, channel: PChannel) -> None:
+        """Own a channel under the present lease, if nobody else was named since the last one. Whoever is about to name
+        somebody finds another record than it expects."""
+        name = channel.name
+        try:
+            kept = channel.given_to(self.node_id, channel.since_ms).taken()
+            under = self._commit(kept, channel)
+            with self._lock:
+                # What was committed under a lease that is over by now says nothing of the next one.
+                now = self._fenced()
+                is_own = self._records.get(name) == channel and name in self._by_log
+                is_own = is_own and now is not None and now.fence == under.fence
+                if is_own:
+                    self._records[name] = self._owned[name] = kept
+                    self._by_log.discard(name)
+                    self._lapsed.pop(name, None)
+            if is_own:
+                log.info("node %d still has channel %s, term %d", self.node_id, name, kept.term)
+                self._catalog.refresh()
+                self._channels.look_again(name)
+        except Conflict:
+            self._give_up(name)
+        except MilvusException as error:
+            log.warning("channel %s is not owned by a lease yet: %s", name, error.message)
+        finally:
+            with self._lock:
+                self._keeping.discard(name)
 
     # -- letting go -----------------------------------------------------------------------------
+    def lapse(self) -> None:
+        """The lease is over. What was this node's by it is so by the log from now on; what it was about to take is
+        given up, and what others may change because it said that it would wait."""
+        with self._lock:
+            if self._closed:
+                return
+            self._lapsed |= dict.fromkeys(self._owned, self._held_until())
+            self._by_log |= set(self._owned)  # first: who asks meanwhile finds it there
+            self._owned.clear()
+            gone = [name for name in self._records if name not in self._by_log or self._is_promised(name)]
+        self._give_up(*gone)
+
     def let_go(self, physical: str, term: int) -> None:
         """Seal what is on a channel while it is answered for, then answer for it no more. Whoever asks for this gives
         the channel to another node. A channel that is not this node's under that term is let go already."""
         record = self._owned.get(physical)
         if record is None or record.term != term:
+            if physical in self._by_log:
+                self._give_up(physical)
             return
         self._channels.seal(physical)
         with self._lock:
@@ -254,10 +324,7 @@ class Owning:
         self._give_up(physical, abandon=False)
 
     def step_down(self) -> None:
-        """Answer for nothing any more: the lease is lost."""
-        with self._lock:
-            if not self._closed:
-                self._lapsed |= dict.fromkeys(self._owned, self._held_until())
+        """Answer for nothing any more."""
         self._give_up(*self._records)
 
     def _give_up(self, *names: str, abandon: bool = True) -> None:
@@ -266,6 +333,7 @@ class Owning:
             gone = [record for name in names if (record := self._records.pop(name, None)) is not None]
             for name in names:
                 self._owned.pop(name, None)
+                self._by_log.discard(name)
         for record in gone:
             log.info("node %d gives up channel %s, term %d", self.node_id, record.name, record.term)
             self._channels.step_down(record.name)

@@ -38,6 +38,7 @@ from redkite.model.quotas import QUOTAS, Quotas
 from redkite.model.replication import DEFAULT_CLUSTER
 from redkite.model.service import Service
 from redkite.node.compactor import Compactor
+from redkite.node.counted_objects import CountedObjects
 from redkite.node.data import DataNode
 from redkite.node.following import FollowingNode
 from redkite.node.memory import MemoryBudget
@@ -77,6 +78,7 @@ class ReadOnlyService:
         board: Board | None,
     ) -> None:
         self._proxy = proxy
+        self.reads = proxy.reads
         self._topology = topology
         self._oracle = oracle
         self._node = node
@@ -162,6 +164,7 @@ class ReadOnlyView:
     def __init__(self, service: ReadOnlyService, topology: Topology, catalog: FollowedCatalog, log_: LocalLog) -> None:
         self.service: Service = service
         self._reads = service
+        self.reads = service.reads
         self.topology = topology
         self._catalog = catalog
         self._log = log_
@@ -208,7 +211,8 @@ def open_for_reading(
     try:
         log_ = LocalLog(env, f"{root_path}/log", read_only=True, board=board)
         readers = env.tasks.executor("checksums", READERS)
-        store = FolderObjects(env.files, f"{root_path}/objects", verify=verify, writes=False, readers=readers)
+        objects = FolderObjects(env.files, f"{root_path}/objects", verify=verify, writes=False, readers=readers)
+        store = CountedObjects(objects, env.clock)
         oracle = FollowingOracle(catalog, env.clock)
         root = RootCoordinator(catalog, env, limits, oracle)
         numbers = itertools.count(1)

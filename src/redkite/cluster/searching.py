@@ -21,7 +21,7 @@ from redkite.proxy.lapses import lapse_of
 from redkite.proxy.pending import when_all
 from redkite.proxy.reads import Planned, Reads
 from redkite.proxy.rules.query_vectors import comparable
-from redkite.proxy.rules.read_rules import check_guarantee, check_same_collection
+from redkite.proxy.rules.read_rules import check_same_collection, is_far_ahead
 from redkite.query.plan import SearchPartial, SearchPlan
 
 _WAITS: Final = (
@@ -70,7 +70,8 @@ class Searching:
         plan = self._reads.expiring(planned.plan, meta, 0)
         if planned.kind != PLAIN or plan.scoring is not None or plan.grouping is not None or plan.explain:
             return None
-        check_guarantee(request.guarantee_timestamp, self._now())
+        if is_far_ahead(request.guarantee_timestamp, self._now()):
+            return None  # the owners are asked first, whose clocks may be ahead
         queries = comparable(planned.field, request.queries)
         self._reads.live.saw((plan.collection_id, plan.field), queries)
         if _wants_moment(meta, request):

@@ -92,9 +92,15 @@ class Everywhere:
         still: set[int] = set()
         while True:
             self._catalog.refresh()
-            wanted = {c.node_id for c in read_pchannels(self._catalog).values() if c.has_node} - still
-            if not wanted:
+            channels = read_pchannels(self._catalog).values()
+            wanted = {c.node_id for c in channels if c.has_node} - still
+            # Who had it before may go on by its log until somebody has begun to own it.
+            between = [c.name for c in channels if c.is_wanted and c.history and not c.is_owned]
+            if not wanted and not between:
                 return
+            if not wanted:
+                self._pause(deadline, f"nobody owns channel {', '.join(between)}")
+                continue
             records = [record for node_id in wanted if (record := self._members.node(node_id)) is not None]
             asked = {record.node_id: self._ask(record.address, message, deadline) for record in records}
             found = {node_id for node_id, reply in asked.items() if reply.exception() is None}

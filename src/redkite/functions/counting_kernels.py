@@ -5,25 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import float32, int32, int64, types, uint32
+from numba import int32, int64, uint32
 
 from redkite.native import array, helper, kernel
 
 Array = Any
 Number = Any
 """numba infers the types of helpers; what is passed from Python is said in the signatures."""
-_types: Any = types
 _I8 = array(int64)
-_FEW = 48
-"""So many are sorted one by one."""
 _DIGIT = 8
-"""Bits that more are sorted by at a time."""
+"""Bits that are sorted by at a time."""
+_MOST_BITS = 10
+"""Bits of terms by which they are spread: then there is about one of each kind, as terms are hashes."""
+_CROWD = 48
+"""So many of one kind, equal ones included, are not put in order one by one."""
 _ROOM = 1 << 10
 
 
 @helper
 def _insert(keys: Array, count: Number) -> None:
-    """Sort a few."""
+    """Sort what is nearly sorted."""
     for i in range(1, count):
         key, at = keys[i], i
         while at > 0 and keys[at - 1] > key:
@@ -33,10 +34,10 @@ def _insert(keys: Array, count: Number) -> None:
 
 
 @helper
-def _sort(keys: Array, spare: Array, count: Number) -> None:
-    """Sort by the upper 32 bits."""
+def _sort(keys: Array, spare: Array, count: Number, low: Number) -> None:
+    """Sort by the 32 bits from `low` on."""
     totals = np.empty(1 << _DIGIT, np.int64)
-    for shift in range(32, 64, _DIGIT):
+    for shift in range(low, low + 32, _DIGIT):
         totals[:] = 0
         for i in range(count):
             totals[(keys[i] >> np.uint64(shift)) & np.uint64(0xFF)] += 1
@@ -50,6 +51,32 @@ def _sort(keys: Array, spare: Array, count: Number) -> None:
             spare[totals[digit]] = keys[i]
             totals[digit] += 1
         keys, spare = spare, keys  # an even number of times: the result is where it was
+
+
+@helper
+def _in_order(given: Array, keys: Array, spare: Array, totals: Array, low: Number) -> None:
+    """Put all of `given` into `keys`, ascending by the 32 bits from `low` on, which are hashes."""
+    count, bits = len(given), 3
+    while (1 << bits) < count and bits < _MOST_BITS:
+        bits += 1
+    shift = np.uint64(low + 32 - bits)
+    totals[: 1 << bits] = 0
+    for i in range(count):
+        totals[given[i] >> shift] += 1
+    before, most = 0, 0
+    for kind in range(1 << bits):
+        total = totals[kind]
+        totals[kind] = before
+        before += total
+        most = max(most, total)
+    for i in range(count):
+        kind = given[i] >> shift
+        keys[totals[kind]] = given[i]
+        totals[kind] += 1
+    if most <= _CROWD:
+        _insert(keys, count)
+    else:
+        _sort(keys, spare, count, low)
 
 
 @kernel(
@@ -67,8 +94,9 @@ def count_terms(
     The words of text i are `codes[starts[i]:starts[i + 1]]`, the terms of word c `terms[term_starts[c]:term_starts[c +
     1]]`. `seen`: a zero for each word, and so again afterwards.
     """
-    keys, spare, words = np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.int32)
-    out, value = 0, np.empty(1, np.float32)
+    given, words, totals = np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.int32), np.empty(1 << _MOST_BITS, np.int64)
+    keys, spare = np.empty(_ROOM, np.uint64), np.empty(_ROOM, np.uint64)
+    out, frequencies = 0, pairs.view(np.float32)
     for text in range(len(starts) - 1):
         if starts[text + 1] - starts[text] > len(words):
             words = np.empty(2 * (starts[text + 1] - starts[text]), np.int32)
@@ -81,27 +109,51 @@ def count_terms(
                 count += term_starts[word + 1] - term_starts[word]
             seen[word] += 1
         if count > len(keys):
-            keys, spare = np.empty(2 * count, np.uint64), np.empty(2 * count, np.uint64)
+            given, keys = np.empty(2 * count, np.uint64), np.empty(2 * count, np.uint64)
+            spare = np.empty(2 * count, np.uint64)
         count = 0
         for i in range(distinct):
             word = words[i]
             for at in range(term_starts[word], term_starts[word + 1]):
-                keys[count] = np.uint64(terms[at]) << np.uint64(32) | np.uint64(seen[word])
+                given[count] = np.uint64(terms[at]) << np.uint64(32) | np.uint64(seen[word])
                 count += 1
             seen[word] = 0
-        if count <= _FEW:
-            _insert(keys, count)
-        else:
-            _sort(keys, spare, count)
+        _in_order(given[:count], keys, spare, totals, 32)
         i = 0
         while i < count:
             term, often = keys[i] >> np.uint64(32), np.int64(0)
             while i < count and keys[i] >> np.uint64(32) == term:
                 often += np.int64(keys[i] & np.uint64(0xFFFF_FFFF))
                 i += 1
-            value[0] = float32(often)
             pairs[2 * out] = term
-            pairs[2 * out + 1] = value.view(np.uint32)[0]
+            frequencies[2 * out + 1] = often
             out += 1
+        ends[text + 1] = out
+    return out
+
+
+@kernel(int64(_I8, array(uint32), array(uint32, written=True), array(int64, written=True)))
+def count_equal(starts: Array, terms: Array, pairs: Array, ends: Array) -> Number:
+    """The same of texts whose terms are `terms[starts[i]:starts[i + 1]]`, as often as they have them."""
+    keys, spare = np.empty(_ROOM, np.uint32), np.empty(_ROOM, np.uint32)
+    stops, totals = np.empty(_ROOM, np.int64), np.empty(1 << _MOST_BITS, np.int64)
+    out, frequencies = 0, pairs.view(np.float32)
+    for text in range(len(starts) - 1):
+        count = starts[text + 1] - starts[text]
+        if count > len(keys):
+            keys, spare = np.empty(2 * count, np.uint32), np.empty(2 * count, np.uint32)
+            stops = np.empty(2 * count, np.int64)
+        _in_order(terms[starts[text] : starts[text + 1]], keys, spare, totals, 0)
+        found: Number = 0
+        for i in range(count):
+            pairs[2 * (out + found)] = keys[i]
+            stops[found] = i + 1
+            # What stands there counts only if it is the last of equal ones: a branch would be guessed wrongly.
+            found += i + 1 == count or keys[i + 1] != keys[i]
+        begin = 0
+        for i in range(found):
+            frequencies[2 * (out + i) + 1] = stops[i] - begin
+            begin = stops[i]
+        out += found
         ends[text + 1] = out
     return out

@@ -19,6 +19,8 @@ Hashes = npt.NDArray[np.uint32]
 Codes = npt.NDArray[Any]
 
 MAX_KEPT = 1 << 16
+MAX_ROWS = 1 << 12
+"""Searches for one piece that are kept."""
 MAX_CHARACTERS = 64
 """Longer pieces are not kept."""
 MAX_TEXT = 2048
@@ -31,9 +33,13 @@ class TermMemo:
     def __init__(self, analyze: Callable[[Sequence[str]], Tokens]) -> None:
         self._analyze = analyze
         self._known: dict[str, tuple[int, ...]] = {"": ()}
+        self._rows: dict[str, SparseRows] = {}
+        """Of whole texts that are one piece."""
 
     def rows(self, texts: Sequence[str]) -> SparseRows | None:
         """The terms of each text and how often it has them; None for texts that are too long for this."""
+        if len(texts) == 1 and (known := self._rows.get(texts[0])) is not None:
+            return known
         starts, dims, counts = [0], list[int](), list[int]()
         for text in texts:
             if len(text) > MAX_TEXT:
@@ -43,7 +49,17 @@ class TermMemo:
                 dims.append(term)
                 counts.append(terms[term])
             starts.append(len(dims))
-        return SparseRows(np.array(starts, np.int64), np.array(dims, np.uint32), np.array(counts, np.float32))
+        made = SparseRows(np.array(starts, np.int64), np.array(dims, np.uint32), np.array(counts, np.float32))
+        if len(texts) == 1 and len(texts[0]) <= MAX_CHARACTERS and " " not in texts[0]:
+            self._keep(texts[0], made)
+        return made
+
+    def _keep(self, piece: str, row: SparseRows) -> None:
+        for column in (row.starts, row.indices, row.values):
+            column.setflags(write=False)
+        if len(self._rows) >= MAX_ROWS:
+            self._rows = {}
+        self._rows[piece] = row
 
     def _terms(self, pieces: list[str]) -> dict[int, int]:
         known, found = self._known, dict[int, int]()

@@ -68,10 +68,16 @@ def least_of(best_scores: Array, size: Number) -> Number:
     return best_scores[0] if size == len(best_scores) else np.float32(0)
 
 
-@kernel(types.void(*BEST))
-def sort_best(best_scores: Array, best_rows: Array, size: int) -> None:
+@helper
+def put_in_order(best_scores: Array, best_rows: Array, size: Number) -> None:
     """Best first."""
     for last in range(size - 1, 0, -1):
         score, row = best_scores[last], best_rows[last]
         best_scores[last], best_rows[last] = best_scores[0], best_rows[0]
         _sink(best_scores, best_rows, last, score, row)
+
+
+@kernel(types.void(*BEST))
+def sort_best(best_scores: Array, best_rows: Array, size: int) -> None:
+    """Best first."""
+    put_in_order(best_scores, best_rows, size)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
 from redkite.index.exact import MATRIX_PRODUCT_QUERIES, SPARE, exact_search
-from redkite.index.scoring import best_of, pair_scores, scores_alike
+from redkite.index.scoring import best_of, pair_scores, scores_alike, scores_alone
 from redkite.index.threads import CORES, LARGE_CALL, faiss, shared_out, use_threads
 from redkite.model.halves import widen_bfloat16
 from redkite.model.types import Metric
@@ -109,6 +109,10 @@ class FloatColumn(DenseColumn):
 
     def ranked(self, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
         return best_of(pair_scores(self.matrix, queries, found, metric), found, k, metric)
+
+    def alone(self, metric: Metric) -> Callable[[Vectors, RowNumbers], Scores]:
+        """See `scores_alone`."""
+        return scores_alone(self.matrix, metric)
 
 
 class _NarrowColumn(DenseColumn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -18,6 +19,7 @@ from redkite.model.types import Metric
 _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
 MAX_SETTINGS = 64
+_SCORE, _ROW = np.dtype(np.float32), np.dtype(np.int64)
 _pointer = native("swig_ptr")
 
 
@@ -70,6 +72,21 @@ class FaissIndex(ABC):
         use_threads(nq * work if nq > 1 else 0)
         self._inner.search_c(nq, _pointer(queries), width, _pointer(scores), _pointer(rows), settings)
         return scores, rows if self._order is None else self._order.rows(rows)
+
+    def alone(self, params: SearchParams, k: int) -> Callable[[Vectors], RowNumbers]:
+        """`search` of all rows for one (1, dim) query in one piece, prepared: its candidates, (`k` or more,). It uses
+        as many threads as `use_threads` has said last. Whoever calls it keeps this index meanwhile."""
+        width, _, settings = self._settled(params, k)
+        search, order, turns = self._inner.search_c, self._order, self.metric is Metric.COSINE
+
+        def near(query: Vectors) -> RowNumbers:
+            if turns:
+                query = normalized(query)
+            scores, rows = np.empty(width, _SCORE), np.empty(width, _ROW)
+            search(1, _pointer(query), width, _pointer(scores), _pointer(rows), settings)
+            return rows if order is None else order.rows(rows)
+
+        return near
 
     def _selector(self, allowed: Bitmap) -> Any:
         if self._order is not None:

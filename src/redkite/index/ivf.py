@@ -119,6 +119,17 @@ class DiskannIndex(RabitqIndex):
             self.paging.expect(found[1])
         return found
 
+    def alone(self, params: SearchParams, k: int) -> Callable[[Vectors], RowNumbers]:
+        search = super().alone(params, k)
+
+        def near(query: Vectors) -> RowNumbers:
+            found = search(query)
+            if self.paging is not None:
+                self.paging.expect(found)
+            return found
+
+        return near
+
     def _width(self, k: int, params: SearchParams) -> int:
         return max(k, DISKANN_SPARE + resolved(params, "search_list", self.least))
 

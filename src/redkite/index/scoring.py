@@ -6,6 +6,7 @@ bit whether an index or a scan came upon it, alone or among thousands.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from operator import ge, le
 
@@ -20,6 +21,7 @@ _pointer = native("swig_ptr")
 _distances = native("fvec_L2sqr_by_idx")
 _products = native("fvec_inner_products_by_idx")
 _squared_lengths = native("fvec_norms_L2sqr")
+_SCORE = np.dtype(np.float32)
 _FEW = 64
 """Numbers that Python compares quicker than numpy."""
 
@@ -53,6 +55,22 @@ def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Met
             scores[missing] = -np.inf
         else:
             _divide(scores, lengths, queries, matrix, rows)
+    return scores
+
+
+def scores_alone(matrix: Vectors, metric: Metric) -> Callable[[Vectors, RowNumbers], Scores]:
+    """`pair_scores` of rows of a matrix for one query, prepared: a (1, dim) query in one piece and (n,) rows -> (n,)
+    scores. It uses as many threads as `use_threads` has said last."""
+    if metric is Metric.COSINE or not matrix.flags.c_contiguous:
+        return lambda query, rows: pair_scores(matrix, query, rows[None], metric)[0]
+    dim, compare = matrix.shape[1], _distances if metric is Metric.L2 else _products
+
+    def scores(query: Vectors, rows: RowNumbers) -> Scores:
+        count = len(rows)
+        found = np.empty(count, _SCORE)
+        compare(_pointer(found), _pointer(query), _pointer(matrix), _pointer(rows), dim, 1, count)
+        return found
+
     return scores
 
 

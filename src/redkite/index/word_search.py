@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, int64, types, uint32
 
-from redkite.index.best import BEST, least_of, offer
+from redkite.index.best import BEST, least_of, offer, put_in_order
+from redkite.index.sparse_kernels import BLOCK as BOUNDED
 from redkite.native import array, helper, kernel
 
 Array = Any
@@ -26,6 +27,8 @@ SPARSE = 4
 """Looking an item of a list up costs as much as sweeping over so many sums."""
 BLOCK = 256
 """Items of a list whose parts are computed at a time, with wide instructions."""
+_SAFE = np.float32(1.000_01)
+"""Upper bounds are raised by this, so that rounding never makes one too small."""
 
 
 @helper
@@ -109,16 +112,43 @@ def _pick(
     return size
 
 
-@kernel(int64(_U4, _I8, _U4, _F4, _F4, _U4, _F4, int64, float64, float32, float32, *BEST[:2]))
-def search_words(
-    dims: Array, starts: Array, docs: Array, values: Array, lengths: Array, asked: Array, frequencies: Array,
-    texts: int, k1: float, base: float, slope: float, best_scores: Array, best_rows: Array,
+@helper
+def _one_word(
+    docs: Array, values: Array, lengths: Array, begin: Number, end: Number, weight: Number, base: Number, slope: Number,
+    tops: Array, least: Number, best_scores: Array, best_rows: Array,
 ) -> Number:  # fmt: skip
-    """The best rows of one query, as a heap, and how many they are. `dims` to `lengths` are those of inverted lists
-    over all rows of a collection, of which `texts` have a text; `asked` ascend."""
+    """Offer the rows of one list; `tops`: the largest value of each of its blocks, `least` the smallest norm there is.
+    A block is passed over where no row can get among the best by these."""
+    parts, size = np.empty(BOUNDED, np.float32), 0
+    for block in range(len(tops)):
+        bar = least_of(best_scores, size)
+        if weight * (tops[block] / (tops[block] + least)) * _SAFE <= bar:
+            continue
+        at = begin + block * BOUNDED
+        count = min(BOUNDED, end - at)
+        for i in range(count):
+            value = values[at + i]
+            parts[i] = weight * (value / (value + (base + slope * lengths[docs[at + i]])))
+        for i in range(count):
+            if parts[i] > bar:
+                size = offer(best_scores, best_rows, size, parts[i], np.int64(docs[at + i]))
+                bar = least_of(best_scores, size)
+    return size
+
+
+@kernel(
+    int64(_U4, _I8, _U4, _F4, _I8, _F4, _F4, _U4, _F4, int64, float64, float32, float32, float32, *BEST[:2])
+)  # fmt: skip
+def search_words(
+    dims: Array, starts: Array, docs: Array, values: Array, block_starts: Array, block_bounds: Array, lengths: Array,
+    asked: Array, frequencies: Array, texts: int, k1: float, base: float, slope: float, least: float,
+    best_scores: Array, best_rows: Array,
+) -> Number:  # fmt: skip
+    """The best rows of one query, best first, and how many they are. `dims` to `lengths` are those of inverted lists
+    over all rows of a collection, of which `texts` have a text; `asked` ascend. `least` is the smallest norm."""
     places, ends = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
     stops, weights = np.empty(len(asked), np.int64), np.empty(len(asked), np.float32)
-    count, low = 0, 0
+    count, low, only = 0, 0, 0
     for i in range(len(asked)):
         low = _list_of(dims, low, asked[i])
         if low == len(dims):
@@ -126,7 +156,16 @@ def search_words(
         if dims[low] == asked[i]:
             places[count], ends[count] = starts[low], starts[low + 1]
             weights[count] = _weight(frequencies[i], ends[count] - places[count], texts, k1)
-            count += 1
+            only, count = low, count + 1
+    if count == 0:
+        return 0
+    if count == 1:
+        tops = block_bounds[block_starts[only] : block_starts[only + 1]]
+        size = _one_word(
+            docs, values, lengths, places[0], ends[0], weights[0], base, slope, tops, least, best_scores, best_rows
+        )
+        put_in_order(best_scores, best_rows, size)
+        return size
     size, rows = 0, len(lengths)
     sums, parts = np.zeros(min(WINDOW, rows), np.float32), np.empty(BLOCK, np.float32)
     for first in range(0, rows, WINDOW):
@@ -145,4 +184,5 @@ def search_words(
         else:
             size = _sweep(sums, until - first, first, best_scores, best_rows, size)
         places[:count] = stops[:count]
+    put_in_order(best_scores, best_rows, size)
     return size

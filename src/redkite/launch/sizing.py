@@ -28,8 +28,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of rows in the store, to raw ones."""
     row_bytes: int = 16
     """Key and timestamp of a row."""
-    graph_bytes: int = 144
-    """Links and level of a row in an HNSW of M = 16; its vector stands beside them in half precision."""
+    graph_bytes: int = 152
+    """Links, level and place of a row in an HNSW of M = 16; its vector stands beside them in half precision."""
     diskann_bits: float = 2.5
     """In memory, for each number of a vector, where the vectors themselves stay on disk."""
     build_core_seconds: float = 380e-6

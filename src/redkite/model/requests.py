@@ -325,6 +325,10 @@ class GetIndexStatistics(DescribeIndex, frozen=True):
     """-> Indexes"""
 
 
+class ListIndexedSegments(DescribeIndex, frozen=True):
+    """-> SegmentNumbers"""
+
+
 class DropIndex(Request, frozen=True):
     """By index name or field. Missing is success."""
 

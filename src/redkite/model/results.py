@@ -252,6 +252,10 @@ class Segments(Result, frozen=True):
     segments: tuple[SegmentInfo, ...]
 
 
+class SegmentNumbers(Result, frozen=True):
+    segment_ids: tuple[int, ...]
+
+
 # -- named snapshots ----------------------------------------------------------------------------
 class Snapshots(Result, frozen=True):
     names: tuple[str, ...]

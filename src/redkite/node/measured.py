@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from redkite.model.timestamps import LOGICAL_BITS
 from redkite.node.face import GrowingFacts, ServedSegments
 from redkite.node.holdings import Holdings
 from redkite.node.view import ShardView
@@ -14,6 +15,7 @@ class Measured:
     """What can be counted of a shard: its growing segments by partition, and its sealed ones."""
 
     view: ShardView
+    unflushed_since_ms: int | None
     _apply: Lock
     _growing: dict[int, GrowingSegment]
     _frozen: list[GrowingSegment]
@@ -67,6 +69,16 @@ class Measured:
     def readable_from(self) -> int:
         """No read goes further back."""
         return self.view.readable_from
+
+    def sealed_until(self, now_ms: int) -> int | None:
+        """Milliseconds since 1970: what was written before is in sealed segments. None where that is not known, as of
+        deletes that were read from the log at the start."""
+        with self._apply:
+            oldest = [int(g.timestamps(1)[0]) >> LOGICAL_BITS for g in self._growing_now() if g.rows]
+            since, saved = self.unflushed_since_ms, self._sealed.all_saved()
+        if since is None and not saved:
+            return None
+        return min([now_ms, *oldest, *([] if since is None else [since])])
 
     def growing_bytes(self) -> int:
         """Memory of the rows that are not sealed yet, about."""

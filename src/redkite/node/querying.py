@@ -23,6 +23,7 @@ from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPla
 from redkite.query.pruning import possible_segments
 from redkite.query.straight import Straight, straight_way
 from redkite.query.text_counts import count_segments
+from redkite.query.timing import ReadTimes
 from redkite.query.word_way import WordWay, word_way
 from redkite.segment.deletes import Deletes, RowNumbers
 from redkite.segment.indexes import open_vector_index
@@ -53,6 +54,8 @@ class QueryNode:
         self._segments: dict[int, SealedSegment] = {}
         self.loading = Durations(clock)
         """Of segments: until a read can look at them."""
+        self.times = ReadTimes(clock)
+        """Of reads."""
         self.pruned = 0
         """Segments that reads passed over because of their ranges; about, when reads run side by side."""
 
@@ -173,8 +176,12 @@ class QueryNode:
     # -- reads ----------------------------------------------------------------------------------
     @traced("query node")
     def search(self, segment_ids: Sequence[int], plan: SearchPlan, queries: Queries, timestamp: int) -> SearchPartial:
+        times = self.times
+        begun = times.now()
         held = self._prune(self._held(segment_ids, plan.schema), plan)
-        return search_segments(held, plan, queries, timestamp, self._scans)
+        hits = search_segments(held, plan, queries, timestamp, self._scans, times)
+        times.took(times.searches, begun)
+        return hits
 
     def count_words(
         self, segment_ids: Sequence[int], plan: SearchPlan, dims: npt.NDArray[np.uint32], timestamp: int
@@ -183,14 +190,19 @@ class QueryNode:
 
     @traced("query node")
     def query(self, segment_ids: Sequence[int], plan: QueryPlan, timestamp: int) -> QueryPartial:
-        return query_segments(self._prune(self._held(segment_ids, plan.schema), plan), plan, timestamp)
+        times = self.times
+        begun = times.now()
+        held = self._prune(self._held(segment_ids, plan.schema), plan)
+        rows = query_segments(held, plan, timestamp)
+        times.took(times.queries, begun)
+        return rows
 
     def straight(self, segment_ids: Sequence[int], plan: SearchPlan) -> Straight | WordWay | None:
         """See `QueryPeer.straight`."""
         held = [segment.under(plan.schema) for segment in self._held(segment_ids, plan.schema)]
         if plan.scoring is not None:
-            return word_way(held[0], plan) if len(held) == 1 else None
-        return straight_way(held, plan, self._scans)
+            return word_way(held[0], plan, self.times) if len(held) == 1 else None
+        return straight_way(held, plan, self._scans, self.times)
 
     def _prune(self, segments: list[SealedSegment], plan: SearchPlan | QueryPlan) -> list[SealedSegment]:
         """Without those in which no row can pass the filter."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Final
 
 from redkite.env import Clock
-
-BOUNDS: Final = 18
-"""Durations are told apart by powers of two of milliseconds: up to 1, 2, 4 … 2**17, and longer ones."""
+from redkite.query.timing import Bins
 
 
-class Durations:
+class Durations(Bins):
     """How long pieces of work took. Safe from any thread."""
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
         self._lock = Lock()
-        self.bins = [0] * (BOUNDS + 1)
-        self.milliseconds = 0.0
         self.failed = 0
         """Pieces that were not finished."""
 
@@ -34,10 +30,9 @@ class Durations:
             with self._lock:
                 self.failed += 1
             raise
-        passed = (self._clock.monotonic() - begun) * 1000
+        passed = self._clock.monotonic() - begun
         with self._lock:
-            self.bins[min(max(-int(-passed // 1) - 1, 0).bit_length(), BOUNDS)] += 1
-            self.milliseconds += passed
+            self.add(passed)
 
 
 class Tallies:

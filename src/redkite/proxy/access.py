@@ -71,6 +71,8 @@ class Access:
             other = request.target_database
         if other not in ("", database):
             database = ANY
+        if isinstance(request, rq.AlterAlias):
+            named = (request.collection, request.alias)  # what it is an alias of loses it
         names = named if isinstance(named, tuple) else (named,)
         return all(permissions.allows(privilege, database, self._real(database, name)) for name in names or (ANY,))
 

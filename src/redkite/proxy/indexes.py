@@ -73,6 +73,14 @@ class Indexes:
         found = self._data.find_indexes(meta.collection_id, meta.name, request.index_name, request.field)
         return rs.Indexes(indexes=tuple(self._told(meta, i) for i in found))
 
+    def indexed_segments(self, request: rq.ListIndexedSegments) -> rs.SegmentNumbers:
+        """The sealed segments over which one of the indexes is built."""
+        meta = self._find(request, request.collection)
+        found = self._data.find_indexes(meta.collection_id, meta.name, request.index_name, request.field)
+        segments = self._data.segments(meta.collection_id)
+        built = {s.segment_id for s in segments for index in found if s.index(index.index_id) is not None}
+        return rs.SegmentNumbers(segment_ids=tuple(sorted(built)))
+
     def _told(self, meta: CollectionMeta, index: IndexMeta) -> rs.IndexInfo:
         """How an index is; over a field whose function is still at work, how far that is."""
         info = self._index_info(index)

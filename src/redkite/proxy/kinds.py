@@ -31,6 +31,7 @@ from redkite.query.grouping import groups_of, merge_groups, no_groups, skip_grou
 from redkite.query.ordering import order_hits
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan, SortKey, TextCounts
 from redkite.query.reduce import concat_rows, empty_hits, empty_rows, merge_hits, merge_rows
+from redkite.query.timing import ReadTimes
 from redkite.segment.growing import rows_only
 
 
@@ -128,16 +129,18 @@ def with_kind(plan: SearchPlan, kind: Kind, request: rq.Search, limits: Limits) 
 
 def compares_all(request: rq.Search) -> bool:
     """Whether every row is compared, whatever the index."""
-    ranged = any(key in request.params for key in RANGE_PARAMS)
     grouped = request.grouping is not None or request.aggregation is not None
+    ranged = not request.params.keys().isdisjoint(RANGE_PARAMS)
     return ranged or grouped or request.in_order or request.page is not None
 
 
 # -- putting together ---------------------------------------------------------------------------
-def gathered(plan: SearchPlan, queries: Queries, ask: Asked) -> SearchPartial:
+def gathered(plan: SearchPlan, queries: Queries, ask: Asked, times: ReadTimes) -> SearchPartial:
     """Ask all nodes, and merge what they answer."""
+    begun = times.now()
     plan, queries = ask.weighed(plan, queries)
     partials = ask(plan, queries)
+    times.took(times.searches, begun)
     if plan.grouping is None:
         return merge_hits(partials, plan) if partials else empty_hits(plan, len(queries))
     if not partials:

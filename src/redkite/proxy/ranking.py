@@ -206,10 +206,10 @@ class Rankings:
         """Whether an event loop may run it: no other service is asked, and each search is quick."""
         if isinstance(request, rq.Query):
             return self._reads.is_quick(request)
-        functions = request.function_score.functions if request.function_score is not None else ()
         if request.highlighter is not None:
             return False
-        if any(function.params.get("reranker", "").strip().lower() == MODEL for function in functions):
+        functions = () if request.function_score is None else request.function_score.functions
+        if functions and any(f.params.get("reranker", "").strip().lower() == MODEL for f in functions):
             return False
         if isinstance(request, rq.Search):
             return not request.function_chains and self._reads.is_quick(request)
@@ -323,7 +323,7 @@ class Rankings:
         if tuning is not None and tuning.recall and not plan.exact:
             plan = self._reads.tuned(plan, part.search, part.planned, snapshot.ask)
         given = self._reads.vectors_of(snapshot.meta, field, part.search, snapshot.shards, snapshot.moment)
-        hits = gathered(plan, comparable_queries(field, given), snapshot.ask)
+        hits = gathered(plan, comparable_queries(field, given), snapshot.ask, self._reads.counts.times)
         if part.round_decimal >= 0:
             hits = msgspec.structs.replace(hits, scores=np.round(hits.scores, part.round_decimal))
         if plan.grouping is None:

@@ -52,6 +52,7 @@ from redkite.proxy.kinds import (
 from redkite.proxy.lapses import shards_to_read
 from redkite.proxy.pages import Pages
 from redkite.proxy.query_kinds import aggregate_plan, aggregated, hidden_columns, ordered_rows, query_order
+from redkite.proxy.read_counts import ReadCounts
 from redkite.proxy.routing import holding_partitions, searched_partitions
 from redkite.proxy.rules.kind_rules import check_kinds, check_struct_kinds, split_range
 from redkite.proxy.rules.query_vectors import check_queries, comparable, is_element, searched_field
@@ -68,6 +69,7 @@ from redkite.proxy.rules.read_rules import (
     choose_vector_field,
     expand_output_fields,
     is_count,
+    is_far_ahead,
 )
 from redkite.proxy.rules.search_rules import check_search_params
 from redkite.proxy.rules.text_rules import (
@@ -123,6 +125,7 @@ class Reads:
         self.live = LiveQueries()
         self._tuner = Tuner(self.live)
         self.conditions = Conditions(topology)
+        self.counts = ReadCounts(topology)
 
     def forget_plans(self) -> None:
         """Called when indexes or load states change."""
@@ -234,7 +237,7 @@ class Reads:
 
     def hits(self, request: rq.Search, planned: Planned, plan: SearchPlan, asked: Asked, queries: Queries) -> rs.Hits:
         """Ask, merge, and put the answer together."""
-        merged = arranged(gathered(plan, queries, asked), plan, planned.kind, request.offset)
+        merged = arranged(gathered(plan, queries, asked, self.counts.times), plan, planned.kind, request.offset)
         if planned.kind.buckets is not None:
             return bucketed(merged, planned.kind.buckets, request, planned.primary, asked)
         hits = self._shown(request, planned, merged, asked.timestamp)
@@ -330,8 +333,9 @@ class Reads:
             planned = plans.get(key)
         except TypeError:  # a parameter that is a list or dict
             return self._plan_search(meta, request)
+        self.counts.plans += 1
         if planned is None or planned.meta is not meta:
-            planned = self._plan_search(meta, request)
+            planned = self.counts.planned(lambda: self._plan_search(meta, request))
             if len(plans) >= MAX_PLANS:
                 plans.clear()
             plans[key] = planned
@@ -459,7 +463,7 @@ class Reads:
             watch.planned()
         timestamp = 0
         partials: list[QueryPartial] = []
-        for stamp, answers in query_all(shards, plan, moment):
+        for stamp, answers in self.counts.queried(lambda: query_all(shards, plan, moment)):
             timestamp = max(timestamp, stamp)
             partials += answers
         if count:
@@ -541,6 +545,8 @@ class Reads:
             for shard in shards:
                 shard.settle()
             return request.as_of
+        if is_far_ahead(request.guarantee_timestamp, now) and shards[0].settles_reads:  # as above
+            now = time_of_all(shards, self._root.oracle.now)
         check_guarantee(request.guarantee_timestamp, now)
         if len(shards) == 1:
             return now if shards[0].is_settled else None
@@ -577,7 +583,7 @@ class Reads:
             if not self._functions.is_quick(meta.schema, size, request.anns_field):
                 return False
         dim = len(b"".join(queries.raw[:1])) if queries.vectors is None else queries.vectors.shape[1]
-        compared = sum(shard.unindexed_rows() for shard in shards) * dim * nq
+        compared = sum([shard.unindexed_rows() for shard in shards]) * dim * nq
         if request.filter:
             compared += sum(shard.row_slots for shard in shards) * 4
         return compared <= QUICK_FLOATS and nq <= 16

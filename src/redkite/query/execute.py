@@ -37,6 +37,7 @@ from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPla
 from redkite.query.reaching import EXACT_FLOATS, Reaching
 from redkite.query.reduce import Found, assemble_hits, assemble_rows, hits_of_one
 from redkite.query.sharing import pays_to_share
+from redkite.query.timing import ReadTimes
 from redkite.segment.base import Segment
 from redkite.segment.elements import element_views
 from redkite.spans import traced_function
@@ -64,6 +65,7 @@ class _Ask(NamedTuple):
     pool: Executor | None
     """Other threads for long scans."""
     notes: Notes | None = None
+    times: ReadTimes | None = None
 
     def of(self, at: int) -> _Ask:
         """The same for one of the queries."""
@@ -74,18 +76,28 @@ class _Ask(NamedTuple):
         if self.notes is not None:
             self.notes.add(how, len(self.queries), compared * len(self.queries))
 
+    def again(self) -> None:
+        """An index found too few rows."""
+        if self.times is not None:
+            self.times.once_more()
+
 
 def search_segments(
-    segments: Sequence[Segment], plan: SearchPlan, queries: Queries, timestamp: int, pool: Executor | None = None
+    segments: Sequence[Segment],
+    plan: SearchPlan,
+    queries: Queries,
+    timestamp: int,
+    pool: Executor | None = None,
+    times: ReadTimes | None = None,
 ) -> SearchPartial:
-    """Best `plan.limit` rows of all segments for each query. Long scans are split over `pool`."""
+    """Best `plan.limit` rows of all segments for each query. Long scans are split over `pool`; `times` counts steps."""
     if plan.elements:
         segments = element_views(segments, plan.field)
     if plan.explain:
         return _explained(segments, plan, queries, timestamp, pool)
     if _is_plain(plan):
-        return _search(segments, _Ask(plan, queries, pool), timestamp)
-    return _reached(segments, _Ask(plan, queries, pool), timestamp)
+        return _search(segments, _Ask(plan, queries, pool, None, times), timestamp)
+    return _reached(segments, _Ask(plan, queries, pool, None, times), timestamp)
 
 
 def _is_plain(plan: SearchPlan) -> bool:
@@ -102,7 +114,7 @@ def _reached(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPa
 
 def _reaching(ask: _Ask, timestamp: int) -> Reaching:
     def nearest(segment: Segment, plan: SearchPlan, query: Queries) -> tuple[Scores, RowNumbers]:
-        return _search_segment(segment, ask._replace(plan=plan, queries=query), timestamp)
+        return _timed(segment, ask._replace(plan=plan, queries=query), timestamp)
 
     return Reaching(ask.plan, timestamp, nearest, ask.notes)
 
@@ -112,18 +124,47 @@ def _search(segments: Sequence[Segment], ask: _Ask, timestamp: int) -> SearchPar
     segments = [held.under(plan.schema) for held in segments]
 
     def search(segment: Segment) -> Found:
-        scores, rows = _search_segment(segment, ask, timestamp)
+        scores, rows = _timed(segment, ask, timestamp)
         if ask.notes is not None:
             ask.notes.close(segment, plan, timestamp)
         return Found(segment, scores, rows)
 
     if len(segments) == 1:
-        return hits_of_one(search(segments[0]), plan)
+        return _search_one(segments[0], ask, timestamp)
     if ask.pool is not None and ask.notes is None and pays_to_share([_work(segment, ask) for segment in segments]):
         found = shared_out(ask.pool, search, segments)
     else:
         found = [search(segment) for segment in segments]
-    return assemble_hits(found, plan, len(ask.queries))
+    times = ask.times
+    begun = 0.0 if times is None else times.now()
+    hits = assemble_hits(found, plan, len(ask.queries))
+    if times is not None and found:
+        times.took(times.reductions, begun)
+    return hits
+
+
+def _search_one(segment: Segment, ask: _Ask, timestamp: int) -> SearchPartial:
+    plan, times = ask.plan, ask.times
+    begun = 0.0 if times is None else times.now()
+    found = Found(segment, *_search_segment(segment, ask, timestamp))
+    if ask.notes is not None:
+        ask.notes.close(segment, plan, timestamp)
+    if times is None:
+        return hits_of_one(found, plan)
+    at = times.now()
+    hits = hits_of_one(found, plan)
+    times.searched(begun, at)
+    return hits
+
+
+def _timed(segment: Segment, ask: _Ask, timestamp: int) -> tuple[Scores, RowNumbers]:
+    times = ask.times
+    if times is None:
+        return _search_segment(segment, ask, timestamp)
+    begun = times.now()
+    found = _search_segment(segment, ask, timestamp)
+    times.took(times.segments, begun)
+    return found
 
 
 def _work(segment: Segment, ask: _Ask) -> int:
@@ -225,6 +266,7 @@ def _indexed(
     last = rows[:, wanted - 1]
     # For one query without numpy: its fixed cost is felt in a small search.
     if last[0] < 0 or (len(last) > 1 and bool((last < 0).any())):
+        ask.again()
         short = last < 0
         scores[short], rows[short] = _exact(segment, column, allowed, ask._replace(queries=queries[short]))
     return scores, rows
@@ -247,6 +289,7 @@ def _filtered(
         scores, rows = _looked_around(index, column, allowed, share, ask)
     short = rows[:, min(plan.limit, allowed.count) - 1] < 0
     if short.any():
+        ask.again()
         scores[short], rows[short] = _compared(segment, column, allowed, ask._replace(queries=queries[short]))
     return scores, rows
 

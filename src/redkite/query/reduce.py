@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from redkite.index.alone import Near
 from redkite.index.base import NO_ROW, RowNumbers, Scores
 from redkite.model.batch import arrow_to_numbers, arrow_type, numbers_to_arrow
 from redkite.model.schema import PARTITION_FIELD, VERSION_FIELD, CollectionSchema
@@ -56,6 +57,16 @@ def hits_of_one(found: Found, plan: SearchPlan, *, by_key: bool = False) -> Sear
         flat_rows, flat_scores = rows[present], scores[present]
     flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
     return SearchPartial(topks, segment.keys(flat_rows), flat_scores, take_columns(segment, flat_rows, plan.columns))
+
+
+def hits_alone(segment: Segment, near: Near, plan: SearchPlan) -> SearchPartial:
+    """The same of one query, which has as many hits as it found rows."""
+    scores, rows, has_ties = near
+    topks = _alone(len(rows))
+    if has_ties:
+        rows = _ties_by_key(rows, scores, topks, segment)
+    taken = take_columns(segment, rows, plan.columns) if plan.columns else rows_only(len(rows))
+    return SearchPartial(topks, segment.keys(rows), scores, taken)
 
 
 @lru_cache(maxsize=256)

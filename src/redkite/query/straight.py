@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redkite.env import Executor
+from redkite.index.alone import Alone, alone
 from redkite.index.base import VectorIndex, Vectors
 from redkite.index.dense import DenseColumn
 from redkite.index.faiss_index import FaissIndex
 from redkite.index.threads import shared_out
 from redkite.query.plan import SearchPartial, SearchPlan
-from redkite.query.reduce import Found, assemble_hits, hits_of_one
+from redkite.query.reduce import Found, assemble_hits, hits_alone, hits_of_one
 from redkite.query.sharing import pays_to_share
+from redkite.query.timing import ReadTimes
 from redkite.segment.base import Segment
 from redkite.spans import traced
 
@@ -41,17 +43,23 @@ class _Part:
             return None
         return Found(self.segment, scores, rows)
 
+    def alone(self, plan: SearchPlan) -> Alone | None:
+        """Its searches for one query, where they can be prepared."""
+        return alone(self.index, self.column, plan.metric, plan.params, min(plan.limit, self.column.rows))
+
 
 class Straight:
     """One plan over some segments. Safe from any thread."""
 
-    __slots__ = ("_newest", "_parts", "_pool", "plan")
+    __slots__ = ("_alone", "_newest", "_parts", "_pool", "_times", "plan")
 
-    def __init__(self, parts: Sequence[_Part], plan: SearchPlan, pool: Executor | None) -> None:
+    def __init__(self, parts: Sequence[_Part], plan: SearchPlan, pool: Executor | None, times: ReadTimes) -> None:
         self.plan = plan
         self._parts = parts
         self._pool = pool
+        self._times = times
         self._newest = max(int(part.segment.timestamps(part.column.rows)[-1]) for part in parts)
+        self._alone = parts[0].alone(plan) if len(parts) == 1 else None
 
     def stands(self) -> bool:
         """Whether the segments have still these indexes, and nothing deleted."""
@@ -66,17 +74,51 @@ class Straight:
         """The answer as of `timestamp`, if the way stood after that was taken; None when an index found too few."""
         if timestamp < self._newest:
             return None
-        plan, parts = self.plan, self._parts
+        if self._alone is not None and len(queries) == 1:
+            return self._search_alone(self._alone, queries)
+        plan, parts, times = self.plan, self._parts, self._times
+        begun = times.now()
         if len(parts) == 1:
             found = parts[0].search(queries, plan)
-            return None if found is None else hits_of_one(found, plan)
+            if found is None:
+                times.once_more()
+                return None
+            at = times.now()
+            hits = hits_of_one(found, plan)
+            times.went_straight(begun, at)
+            return hits
         works = [p.index.work(len(queries), plan.params) if isinstance(p.index, FaissIndex) else 0 for p in parts]
         if self._pool is not None and pays_to_share(works):
-            every = shared_out(self._pool, lambda part: part.search(queries, plan), parts)
+            every = shared_out(self._pool, lambda part: self._timed(part, queries), parts)
         else:
-            every = [part.search(queries, plan) for part in parts]
+            every = [self._timed(part, queries) for part in parts]
         whole = [found for found in every if found is not None]
-        return assemble_hits(whole, plan, len(queries)) if len(whole) == len(parts) else None
+        if len(whole) < len(parts):
+            times.once_more()
+            return None
+        at = times.now()
+        hits = assemble_hits(whole, plan, len(queries))
+        times.took(times.reductions, at)
+        times.took(times.straight, begun)
+        return hits
+
+    def _search_alone(self, alone: Alone, query: Vectors) -> SearchPartial | None:
+        times = self._times
+        begun = times.now()
+        near = alone.search(query)
+        if near is None:
+            times.once_more()
+            return None
+        at = times.now()
+        hits = hits_alone(self._parts[0].segment, near, self.plan)
+        times.went_straight(begun, at)
+        return hits
+
+    def _timed(self, part: _Part, queries: Vectors) -> Found | None:
+        begun = self._times.now()
+        found = part.search(queries, self.plan)
+        self._times.took(self._times.segments, begun)
+        return found
 
 
 def is_plain(plan: SearchPlan) -> bool:
@@ -91,7 +133,9 @@ def is_plain(plan: SearchPlan) -> bool:
     )
 
 
-def straight_way(segments: Sequence[Segment], plan: SearchPlan, pool: Executor | None) -> Straight | None:
+def straight_way(
+    segments: Sequence[Segment], plan: SearchPlan, pool: Executor | None, times: ReadTimes
+) -> Straight | None:
     """The way of a plain plan through sealed segments as they are now; None when there is none."""
     parts = []
     for segment in segments:
@@ -102,4 +146,4 @@ def straight_way(segments: Sequence[Segment], plan: SearchPlan, pool: Executor |
         if valid is not None or not isinstance(column, DenseColumn):
             return None
         parts.append(_Part(segment, index, column))
-    return Straight(parts, plan, pool) if parts else None
+    return Straight(parts, plan, pool, times) if parts else None

@@ -5,10 +5,12 @@ What the collection says about words is in the segment's inverted lists then, so
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
+from functools import cached_property
 
-from redkite.index.base import NO_ROW, Scores
+import numpy as np
+
+from redkite.index.base import NO_ROW
 from redkite.index.bm25 import Bm25
 from redkite.index.sparse import SparseColumn
 from redkite.index.sparse_lists import SparseLists
@@ -17,6 +19,7 @@ from redkite.query.comparing import lists_of
 from redkite.query.plan import SearchPartial, SearchPlan
 from redkite.query.reduce import Found, hits_of_one
 from redkite.query.text_counts import count_segments
+from redkite.query.timing import ReadTimes
 from redkite.segment.base import Segment
 
 _EVER = (1 << 63) - 1
@@ -26,25 +29,35 @@ _NO_DIMS = np.empty(0, np.uint32)
 class WordWay:
     """One plan over one segment. Safe from any thread."""
 
-    def __init__(self, segment: Segment, column: SparseColumn, lists: SparseLists, plan: SearchPlan) -> None:
-        from redkite.index.best import sort_best
+    def __init__(
+        self, segment: Segment, column: SparseColumn, lists: SparseLists, plan: SearchPlan, times: ReadTimes
+    ) -> None:
         from redkite.index.word_search import search_words
 
         scoring = plan.scoring
         assert scoring is not None, "the caller has looked"
         self.plan = plan
+        self._times = times
         self._segment = segment
         self._index = segment.index(plan.field)
         self._newest = int(segment.timestamps(lists.count)[-1])
         counts = count_segments([segment], plan, _NO_DIMS, _EVER)
         average = counts.tokens / counts.rows if counts.rows else 0.0
         norms = column.scored_by(Bm25(counts.rows, average, scoring.k1, scoring.b), lists).norms
-        self._search, self._sort = search_words, sort_best
-        self._lists = lists.dims, lists.starts, lists.rows, lists.values, norms.lengths
-        self._formula = counts.rows, scoring.k1, norms.base, norms.slope
+        self._search: Callable[..., int] = search_words
+        self._lists = (
+            lists.dims, lists.starts, lists.rows, lists.values, lists.block_starts, lists.block_bounds, norms.lengths,
+        )  # fmt: skip
+        self._formula = counts.rows, scoring.k1, norms.base, norms.slope, norms.least
         self._wanted = min(plan.limit, lists.count)
         # Equal scores are in the order of rows: where keys ascend, in that of keys.
         self._by_key = _keys_ascend(segment, lists.count)
+
+    @cached_property
+    def _nothing(self) -> SearchPartial:
+        """What is answered to one query whose words no row has."""
+        scores, rows = np.zeros((1, 1), np.float32), np.full((1, 1), NO_ROW, np.int64)
+        return hits_of_one(Found(self._segment, scores, rows), self.plan)
 
     def stands(self) -> bool:
         """Whether the segment has still this index, and nothing deleted."""
@@ -55,22 +68,25 @@ class WordWay:
         """The answer as of `timestamp`, if the way stood after that was taken; None for an earlier time."""
         if timestamp < self._newest:
             return None
-        scores = np.zeros((len(queries), self._wanted), np.float32)
-        rows = np.empty((len(queries), self._wanted), np.int64)
-        rows.fill(NO_ROW)
-        for at in range(len(queries)):
-            found = self._best(*queries.row(at), scores[at], rows[at])
-        if len(queries) == 1 and 0 < found < self._wanted:
-            scores, rows = scores[:, :found], rows[:, :found]
-        return hits_of_one(Found(self._segment, scores, rows), self.plan, by_key=self._by_key)
+        begun = self._times.now()
+        found = self._best_of_one(queries) if len(queries) == 1 else self._best_of_all(queries)
+        searched = self._times.now()
+        hits = self._nothing if found is None else hits_of_one(found, self.plan, by_key=self._by_key)
+        self._times.went_straight(begun, searched)
+        return hits
 
-    def _best(
-        self, dims: npt.NDArray[np.uint32], frequencies: Scores, scores: Scores, rows: npt.NDArray[np.int64]
-    ) -> int:
-        """Fill one query's best rows in; how many there are."""
-        found: int = self._search(*self._lists, dims, frequencies, *self._formula, scores, rows)
-        self._sort(scores, rows, found)
-        return found
+    def _best_of_one(self, queries: SparseRows) -> Found | None:
+        """The best rows for the only query; None when there are none."""
+        scores, rows = np.empty((1, self._wanted), np.float32), np.empty((1, self._wanted), np.int64)
+        count = self._search(*self._lists, *queries.row(0), *self._formula, scores[0], rows[0])
+        return Found(self._segment, scores[:, :count], rows[:, :count]) if count else None
+
+    def _best_of_all(self, queries: SparseRows) -> Found:
+        scores = np.zeros((len(queries), self._wanted), np.float32)
+        rows = np.full((len(queries), self._wanted), NO_ROW, np.int64)
+        for at in range(len(queries)):
+            self._search(*self._lists, *queries.row(at), *self._formula, scores[at], rows[at])
+        return Found(self._segment, scores, rows)
 
 
 def _keys_ascend(segment: Segment, rows: int) -> bool:
@@ -82,7 +98,7 @@ def _keys_ascend(segment: Segment, rows: int) -> bool:
     return bool(np.greater_equal(keys[1:], keys[:-1]).all())
 
 
-def word_way(segment: Segment, plan: SearchPlan) -> WordWay | None:
+def word_way(segment: Segment, plan: SearchPlan, times: ReadTimes) -> WordWay | None:
     """The way of a plain plan through a sealed segment as it is now; None when there is none."""
     scoring = plan.scoring
     rows = segment.rows_at(_EVER)
@@ -92,4 +108,6 @@ def word_way(segment: Segment, plan: SearchPlan) -> WordWay | None:
         return None
     column = segment.vectors(plan.field, rows).column
     lists = lists_of(column, segment.index(plan.field)) if isinstance(column, SparseColumn) else None
-    return None if lists is None or not isinstance(column, SparseColumn) else WordWay(segment, column, lists, plan)
+    if lists is None or not isinstance(column, SparseColumn):
+        return None
+    return WordWay(segment, column, lists, plan, times)

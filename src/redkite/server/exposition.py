@@ -120,7 +120,7 @@ def exposition(counted: Counted, samples: Iterable[Sample] = ()) -> str:
     _own(text, counted)
     _proxy(text, counted)
     _coordinators(text, counted)
-    text.samples(samples)
+    text.samples([*(Sample(*figure) for figure in counted.engine), *samples])
     return str(text)
 
 

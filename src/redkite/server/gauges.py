@@ -12,19 +12,22 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from redkite.cluster.figures import Figure, asked_steps, lasting, progress_of, read_steps, storage_of
 from redkite.coordinator.meta import CollectionMeta
 from redkite.model.timestamps import LOGICAL_BITS
 from redkite.model.version import PROTOCOL_VERSION
+from redkite.node.counted_objects import CountedObjects
 from redkite.node.querying import DELETE_BYTES, QueryNode
-from redkite.node.tallies import Durations, Tallies
+from redkite.node.shard import Shard
+from redkite.node.tallies import Tallies
 from redkite.node.topology import Topology
+from redkite.proxy.reads import Reads
+from redkite.query.timing import Bins
 from redkite.server.exposition import NODE, Labels, Sample
 from redkite.server.messages import message_samples
-from redkite.server.metrics import MILLISECONDS
 
 _ROLES: Final = ("proxy", "rootcoord", "querycoord", "datacoord", "querynode", "datanode", "streamingnode")
 _PROC: Final = Path("/proc/self")
@@ -44,6 +47,7 @@ def engine_samples(topology: Topology) -> Iterator[Sample]:
         return
     yield from _rows(topology, metas)
     yield from _served(topology, metas)
+    yield from _progress(topology, metas)
     yield from _work(topology, metas)
     counts = {"querynode": len(topology.querying), "datanode": len(topology.data_nodes),
               "streamingnode": len(topology.streaming)}  # fmt: skip
@@ -170,6 +174,11 @@ def _served(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[S
             yield from _opened(node)
 
 
+def _progress(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
+    shards = [shard for meta in metas for shard in topology.open_shards(meta) if isinstance(shard, Shard)]
+    yield from (Sample(*figure) for figure in progress_of(1, shards, topology.env.clock.now_ms()))
+
+
 def _opened(node: QueryNode) -> Iterator[Sample]:
     """The segments of one query node."""
     prefix, labels = "milvus_querynode_", (("node_id", str(node.node_id)),)
@@ -182,10 +191,26 @@ def _opened(node: QueryNode) -> Iterator[Sample]:
     yield Sample(f"{prefix}delete_buffer_size", text, rows * DELETE_BYTES, labels)
 
 
-def parse_samples(parsing: Durations) -> Iterator[Sample]:
-    """Of the filters of searches and queries that this process had to read."""
+def read_figures(reads: Reads) -> Iterator[Figure]:
+    """Of the searches and queries that this process answers, and of where their rows come from."""
     text = "Milliseconds of reading a filter and binding it to its collection; those that are remembered take none."
-    yield from _durations("milvus_proxy_parse_expr_latency", text, parsing, (NODE,))
+    yield from lasting("milvus_proxy_parse_expr_latency", text, [reads.conditions.parsing], (NODE,))
+    counts = reads.counts
+    planning = counts.planning
+    text = "Searches whose plan, with what the metadata says, was remembered, and those that made one."
+    missed = planning.total + planning.failed
+    for state, count in (("hit", max(0, counts.plans - missed)), ("miss", missed)):
+        labels = (NODE, ("cache_name", "plan"), ("cache_state", state))
+        yield Figure("milvus_proxy_cache_hit_count", text, count, labels, "counter")
+    text = "Milliseconds of making a plan of the metadata."
+    yield from lasting("milvus_proxy_cache_update_latency", text, [planning], (NODE, ("cache_name", "plan")))
+    if counts.has_shards:
+        nodes = counts.nodes
+        yield from asked_steps(1, counts.times, [node.times for node in nodes])
+        for node in nodes:
+            yield from read_steps(node.node_id, node.times)
+        if isinstance(counts.store, CountedObjects):
+            yield from storage_of(counts.store.counted())
 
 
 def _stored(topology: Topology, metas: tuple[CollectionMeta, ...]) -> Iterator[Sample]:
@@ -274,15 +299,9 @@ def _tallied(node_id: int, tallies: Tallies) -> Iterator[Sample]:
             yield from _durations("milvus_datacoord_compaction_latency", what, found, (node,))
 
 
-def _durations(name: str, text: str, found: Durations, labels: Labels) -> Iterator[Sample]:
+def _durations(name: str, text: str, found: Bins, labels: Labels) -> Iterator[Sample]:
     """A histogram; nothing while nothing was done."""
-    total = sum(found.bins)
-    if not total:
-        return
-    for bound, below in zip((*map(str, MILLISECONDS), "+Inf"), accumulate(found.bins), strict=True):
-        yield Sample(f"{name}_bucket", text, below, (*labels, ("le", bound)), "histogram", name)
-    yield Sample(f"{name}_sum", text, found.milliseconds, labels, "histogram", name)
-    yield Sample(f"{name}_count", text, total, labels, "histogram", name)
+    yield from (Sample(*figure) for figure in lasting(name, text, [found], labels))
 
 
 # -- the process --------------------------------------------------------------------------------

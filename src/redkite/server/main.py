@@ -224,7 +224,7 @@ class Server:
         self._health.guard = guard
         self.observation.opened(
             calls, self._database.service, getattr(self._database, "topology", None),
-            getattr(self._database, "figures", None),
+            getattr(self._database, "figures", None), getattr(self._database, "reads", None),
         )  # fmt: skip
         self._replicate(calls)
         observer = self.observation.observer

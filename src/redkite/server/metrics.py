@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from redkite.cluster.figures import Figure, Labels
+
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of Redkite's own latency histogram, in seconds."""
 MILLISECONDS: Final = tuple(2**power for power in range(18))
@@ -119,6 +121,8 @@ class Counted(msgspec.Struct):
     """Lines that the audit log could not keep."""
     users: dict[str, int] = {}
     """Calls by who made them, where that is known."""
+    engine: list[Figure] = []
+    """What the engine counts of its reads: none of them goes down."""
 
     def add(self, other: Counted) -> None:
         """Take the sums of another process in."""
@@ -129,6 +133,11 @@ class Counted(msgspec.Struct):
         self.audit_lost += other.audit_lost
         for user, calls in other.users.items():
             self.users[user] = self.users.get(user, 0) + calls
+        figures: dict[tuple[str, Labels], Figure] = {}
+        for one in (*self.engine, *other.engine):
+            known = figures.get((one.name, one.labels))
+            figures[one.name, one.labels] = one if known is None else one._replace(value=known.value + one.value)
+        self.engine = list(figures.values())
 
 
 class Metrics:

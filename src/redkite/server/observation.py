@@ -17,12 +17,13 @@ from redkite.model.requests import CheckHealth, GetCollectionStatistics, ListDat
 from redkite.model.results import Collections, Databases, Health, RowCount
 from redkite.model.service import Service
 from redkite.node.topology import Topology
+from redkite.proxy.reads import Reads
 from redkite.proxy.service import Proxy
 from redkite.server import tracing
 from redkite.server.audit import AuditLog
 from redkite.server.calls import Calls
 from redkite.server.exposition import Sample, exposition
-from redkite.server.gauges import engine_samples, parse_samples, process_samples
+from redkite.server.gauges import engine_samples, process_samples, read_figures
 from redkite.server.limits import limit_samples, queue_samples, state_samples
 from redkite.server.metrics import Counted, Metrics
 from redkite.server.observer import Observer
@@ -47,6 +48,7 @@ class Observation:
         self._service: Service | None = None
         self._topology: Topology | None = None
         self._figures: Callable[[], Iterable[Figure]] | None = None
+        self._reads: Reads | None = None
         self.replicator: Replicator | None = None
         """What sends to other clusters, where there is one."""
         self._listening: asyncio.Server | None = None
@@ -69,10 +71,12 @@ class Observation:
         service: Service,
         topology: Topology | None,
         figures: Callable[[], Iterable[Figure]] | None = None,
+        reads: Reads | None = None,
     ) -> None:
         """There is a database now; of one that has no topology, gauges are asked for by requests. `figures`: what a
-        node of a cluster says of itself."""
+        node of a cluster says of itself. `reads`: what answers searches and queries in this process."""
         self._figures = figures
+        self._reads = service.reads if isinstance(service, Proxy) else reads
         self._calls, self._service, self._topology = calls, service, topology
         if self._slow is not None:
             self._slow.explain_with(calls, service)
@@ -124,6 +128,8 @@ class Observation:
         counted = self._metrics.counted()
         if self.observer.audit is not None:
             counted.audit_lost = self.observer.audit.lost
+        if self._reads is not None:
+            counted.engine = list(read_figures(self._reads))
         return counted
 
     async def _samples(self) -> list[Sample]:
@@ -131,8 +137,6 @@ class Observation:
         if self._calls is None:
             return []
         here = [*limit_samples(self._settings.quotas), *await _states(self._calls)]
-        if isinstance(self._service, Proxy):
-            here += parse_samples(self._service.reads.conditions.parsing)
         if topology is not None:
             more = [] if self.replicator is None else list(self.replicator.samples(topology.env.clock.now_ms()))
             return [*await self._calls.run(lambda: [*engine_samples(topology), *self._of_node()]), *more, *here]

@@ -80,6 +80,7 @@ class SharedDatabase:
             cluster_id=settings.cluster_id,
         )
         self.access = self._view.topology.access
+        self.reads = self._view.reads
         self.service: Service = SharedService(self._view.service, self._writer)
 
     def follow(self) -> None:

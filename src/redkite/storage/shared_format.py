@@ -22,6 +22,7 @@ from redkite.storage.checksums import crc32
 
 _HEADER: Final = struct.Struct("<4sBBHIQQII")
 HEADER_BYTES: Final = _HEADER.size
+_PROOF: Final = struct.Struct("<Q")
 _MAGIC: Final = b"RKmq"
 _VERSION: Final = 1
 BEGIN: Final = 1
@@ -54,6 +55,17 @@ class Header(NamedTuple):
 
 def begin_message(session: Session) -> bytes:
     return _message(BEGIN, session, 0, 0, b"")
+
+
+def proof_message(session: Session, sequence: int, number: int) -> bytes:
+    """A message that counts for nobody: a session is begun once. `sequence` is that of the session's last message, so
+    that who begins to read here goes on with the next one. Who has sent it knows it by its number."""
+    return _message(BEGIN, session, sequence, 0, _PROOF.pack(number))
+
+
+def proof_number(header: Header, content: memoryview) -> int | None:
+    """The number of such a message; None for any other."""
+    return int(_PROOF.unpack(content)[0]) if header.kind == BEGIN and len(content) == _PROOF.size else None
 
 
 def record_messages(session: Session, sequence: int, buffers: Sequence[Buffer], most: int) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from redkite.storage.log_answers import check_name, finish
 from redkite.storage.log_backlog import Backlog, Place
 from redkite.storage.log_groups import LocalGroup, resolve
 from redkite.storage.log_room import APPEND_BYTES, LocalRoom, check_length
+from redkite.storage.shared_proofs import Proofs
 
 _logger = get_logger("log")
 _MESSAGES_PER_JOB: Final = 256
@@ -99,6 +100,7 @@ class SharedTopic:
         self._over: MilvusException | None = None
         """Why nothing of the topic can be relied on here any more."""
         self._groups: dict[str, LocalGroup] = {}
+        self._proofs = Proofs(env, self._send_proof)
         self.unapplied = ""
         self.closed = False
 
@@ -220,6 +222,7 @@ class SharedTopic:
                 following, self._following = self._following, None
         if begun is not None:
             begun.set_exception(error)
+        self._proofs.fail(error)
         if self.closed:
             return
         _logger.warning("the session over the log's topic '%s' ended: %s", self._name, error.message)
@@ -320,6 +323,33 @@ class SharedTopic:
         """What is in the log has been applied by now."""
         self.unapplied = ""
 
+    def prove(self) -> Future[None]:
+        """Done when it is certain that nobody else had begun to write the topic by the time of this call: a message was
+        sent since and read back, which counts for nobody. Fails, or raises, with Superseded when somebody had, and with
+        Unavailable when the broker does not say; it may also say nothing for long. Waits for nobody."""
+        if self._session == fmt.NOBODY:
+            self._check_usable()
+            if self._begun is None:
+                self._settlers.submit(self._try_to_begin)
+            raise Unavailable(f"the log's topic '{self._name}' lost its broker: try again")
+        return self._proofs.ask()
+
+    def _try_to_begin(self) -> None:
+        with suppress(MilvusException):  # it is told, and whoever asks again tries again
+            self._begin()
+
+    def _send_proof(self, number: int) -> None:
+        with self._sending:  # behind the last message that has its number, and before the next
+            with self._state:
+                session, last = self._session, self._sequence
+            if self.closed or session == fmt.NOBODY:
+                raise self._over or Unavailable(f"the log's topic '{self._name}' lost its broker: try again")
+            self._broker.send(self._name, fmt.proof_message(session, last, number), self._proof_sent)
+
+    def _proof_sent(self, error: MilvusException | None) -> None:
+        if error is not None:  # records come through, or they find out themselves
+            self._proofs.fail(error)
+
     def keep_room(self, length: int) -> None:  # noqa: ARG002  a broker's disks are its own affair
         with self._state:
             refused = self._refusal() if self.unapplied or self.closed else None
@@ -359,9 +389,13 @@ class SharedTopic:
     def _take(self, message: Message) -> None:
         if message.position < self._next or self._over is not None:
             return  # delivered again, or of no use any more
-        header, _ = fmt.parse(message.payload, self._where(message.position))
+        header, content = fmt.parse(message.payload, self._where(message.position))
         self._next = message.position + 1
         if not self._judge.counts(header):
+            if header.session == self._own == self._judge.session:
+                number = fmt.proof_number(header, content)
+                if number is not None:
+                    self._proofs.came_back(number)
             # A later session whose beginning was not seen: it is forgotten already.
             if header.session == self._own < self._judge.session or header.session > self._own != fmt.NOBODY:
                 self._supersede()
@@ -545,8 +579,10 @@ class SharedTopic:
             self._session = fmt.NOBODY
             following, self._following = self._following, None
             begun, self._begun = self._begun, None
+        gone = TopicClosed(f"the log's topic '{self._name}' is closed")
         if begun is not None:
-            begun.set_exception(TopicClosed(f"the log's topic '{self._name}' is closed"))
+            begun.set_exception(gone)
+        self._proofs.fail(gone)
         if following is not None:
             following.close()
         self._give_up(Unavailable("it is not known whether this write is durable: the log was closed before"))

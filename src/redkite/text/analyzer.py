@@ -49,6 +49,12 @@ class Pipeline:
         """Of each character, whether it belongs to words, where these are the longest runs of such characters."""
         return self._tokenizer.table if isinstance(self._tokenizer, RunTokenizer) else None
 
+    @property
+    def lowers_ascii(self) -> bool | None:
+        """Whether small letters are all that the filters make of words of ASCII (True), or nothing (False); None:
+        neither."""
+        return self._filters.lowers_ascii
+
     def analyze(self, texts: pa.Array | Sequence[str | None]) -> Tokens:
         return self._filters.apply(self.cut(texts_of(texts)))
 

@@ -12,9 +12,6 @@ import numpy.typing as npt
 
 from redkite.errors import InvalidParameter
 
-_FIRST_BITS, _LATER_BYTE = 0xC0, 0x80
-"""By its first two bits a byte is known that is not the first of its character."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texts:
@@ -38,15 +35,16 @@ class Texts:
 
     def check(self) -> None:
         """Raises InvalidParameter unless each text is valid UTF-8."""
+        import pyarrow as pa
+
+        # Arrow is quicker than Python, and looks at each text by itself.
+        buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.data)]
         try:
-            self.data.decode()
-        except UnicodeDecodeError:
+            pa.Array.from_buffers(pa.large_string(), len(self), buffers).validate(full=True)
+        except pa.ArrowInvalid:
             pass
         else:
-            # Whole, and then also in parts, unless a character is torn between two texts.
-            inner = self.bounds[self.bounds < len(self.data)]
-            if not (np.frombuffer(self.data, np.uint8)[inner] & _FIRST_BITS == _LATER_BYTE).any():
-                return
+            return
         for text, (begin, end) in enumerate(itertools.pairwise(self.bounds.tolist())):
             try:
                 self.data[begin:end].decode()

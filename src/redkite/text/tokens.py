@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-_HASHED_BYTES = 100
+HASHED_BYTES = 100
 """Longer words that begin alike have one hash, as in Milvus."""
 _HASHES = 2**32 - 1
 
@@ -58,14 +58,14 @@ class Tokens:
 
 def token_hash(word: str) -> int:
     """CRC-32 of a word's first 100 bytes, modulo 2³² - 1."""
-    return crc32(word.encode()[:_HASHED_BYTES]) % _HASHES
+    return crc32(word.encode()[:HASHED_BYTES]) % _HASHES
 
 
 def token_hashes(words: list[str]) -> list[int]:
     """`token_hash` of each word."""
     spelled = list(map(str.encode, words))
-    if max(map(len, spelled), default=0) > _HASHED_BYTES:
-        spelled = [word[:_HASHED_BYTES] for word in spelled]
+    if max(map(len, spelled), default=0) > HASHED_BYTES:
+        spelled = [word[:HASHED_BYTES] for word in spelled]
     hashes = list(map(crc32, spelled))
     return [one % _HASHES for one in hashes] if _HASHES in hashes else hashes
 

@@ -26,7 +26,7 @@ _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _LONG = np.uint64(0xFF << 56)
 """Words of less than eight bytes are their own keys, with their size in the eighth. The others have this there, and a
 hash below."""
-_ALONE = 128
+ALONE = 128
 """Bytes below this are characters; a character of several bytes has none of them."""
 
 
@@ -43,13 +43,14 @@ def _point(data: Array, at: Number) -> tuple[Number, Number]:
 
 
 @helper
-def _edges(data: Array, at: Number, until: Number, table: Array, alone: Array, edges: Array) -> Number:
-    """Where words begin and end between two places, in turns; how many edges there are."""
-    count: Number = 0
+def find_edges(
+    data: Array, at: Number, until: Number, table: Array, alone: Array, edges: Array, count: Number
+) -> Number:
+    """Where words begin and end between two places, in turns, behind the first `count` edges; how many there are."""
     before: Number = 0
     while at < until:
         edges[count] = at
-        if data[at] < _ALONE:
+        if data[at] < ALONE:
             inside = np.int64(alone[data[at]])
             at += 1
         else:
@@ -104,14 +105,15 @@ def number_words(
     Stops before a text whose words might not all find room among those known. (the text where it stopped, how many
     words are known then).
     """
-    mask, alone, edges = len(slots) // 2 - 1, table[:_ALONE].copy(), np.empty(1 << 10, np.int64)
+    mask, alone, edges = len(slots) // 2 - 1, table[:ALONE].copy(), np.empty(1 << 10, np.int64)
     for text in range(first, len(bounds) - 1):
         size, count = bounds[text + 1] - bounds[text], starts[text]
         if 4 * (known + (size + 1) // 2) > len(slots) or ends[known] + size + EIGHT > len(letters):
             return text, known
         if size >= len(edges):
             edges = np.empty(2 * size, np.int64)
-        for i in range(0, _edges(data, bounds[text], bounds[text + 1], table, alone, edges), 2):
+        found = find_edges(data, bounds[text], bounds[text + 1], table, alone, edges, 0)
+        for i in range(0, found, 2):
             begin, size = edges[i], edges[i + 1] - edges[i]
             if size < EIGHT:
                 free = np.uint64(EIGHT * (EIGHT - size))

@@ -40,6 +40,8 @@ class Codec(Generic[Q, R]):
     """Of the RPC in HTTP/2."""
     tail: Callable[[Q], list[Buffer]]
     """What of a request message `pack` leaves out, because it need not be copied: bytes to append to the message."""
+    short: Callable[[Q], bytes | None]
+    """A whole request message, written the shorter way; None where `pack` has to fill it."""
     parse: Callable[[Any, bytes], Any]
     """Message class and bytes -> what `decode` takes."""
 
@@ -47,6 +49,10 @@ class Codec(Generic[Q, R]):
 def no_tail(_request: Request) -> list[Buffer]:
     """The message as `pack` fills it is all."""
     return []
+
+
+def no_short(_request: Request) -> None:
+    """There is no shorter way."""
 
 
 def codec(
@@ -60,6 +66,7 @@ def codec(
     unpack: Callable[[Any], R],
     own_database: bool = False,
     tail: Callable[[Q], list[Buffer]] = no_tail,
+    short: Callable[[Q], bytes | None] = no_short,
     parse: Callable[[Any, bytes], Any] = parse,
 ) -> Codec[Q, R]:
     """A Codec with its message classes looked up in the service."""
@@ -70,7 +77,7 @@ def codec(
         request_class=request_class, reply_class=message_class(descriptor.output_type),
         has_database="db_name" in request_class.DESCRIPTOR.fields_by_name, own_database=own_database,
         path=f"/{descriptor.containing_service.full_name}/{method}",
-        tail=tail, parse=parse,
+        tail=tail, short=short, parse=parse,
     )  # fmt: skip
 
 

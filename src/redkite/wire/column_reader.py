@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import InvalidParameter, Unimplemented
-from redkite.model.batch import arrow_field
+from redkite.model.batch import arrow_field, numbers_to_arrow
 from redkite.model.halves import to_bfloat16
 from redkite.model.limits import LIMITS
 from redkite.model.schema import META_FIELD
@@ -350,4 +350,4 @@ def read_ids(ids: Any) -> pa.Array:
     """`IDs` -> int64 or string array; an unset `IDs` is an empty int64 array."""
     if ids.WhichOneof("id_field") == "str_id":
         return pa.array(list(ids.str_id.data), pa.string())
-    return pa.array(read_integers(ids.int_id.data, np.int64))
+    return numbers_to_arrow(read_integers(ids.int_id.data, np.int64))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import Unimplemented
-from redkite.model.batch import data_type_of, list_starts, lists_of
+from redkite.model.batch import arrow_to_numbers, data_type_of, list_starts, lists_of
 from redkite.model.schema import META_FIELD
 from redkite.model.structs import runs, split_name
 from redkite.model.types import DataType
@@ -260,7 +260,7 @@ def write_ids(out: Any, ids: pa.Array) -> None:
     """int64 or string array -> `IDs`."""
     if pa.types.is_integer(ids.type):
         out.int_id.SetInParent()
-        out.int_id.data.extend(ids.to_numpy().tolist())
+        out.int_id.data.extend(arrow_to_numbers(ids).tolist())
     else:
         out.str_id.SetInParent()
         out.str_id.data.extend(ids.to_pylist())

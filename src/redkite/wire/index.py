@@ -130,6 +130,14 @@ def _bare(state: IndexState, fail_reason: str = "") -> results.IndexInfo:
     )  # fmt: skip
 
 
+def _encode_segments(message: Any, result: results.SegmentNumbers) -> None:
+    message.segmentIDs.extend(result.segment_ids)
+
+
+def _unpack_segments(message: Any) -> results.SegmentNumbers:
+    return results.SegmentNumbers(segment_ids=tuple(message.segmentIDs))
+
+
 CODECS: tuple[Codec[Any, Any], ...] = (
     codec(
         "CreateIndex", requests.CreateIndex, results.Done, decode=_decode_create, pack=_pack_create,
@@ -151,6 +159,11 @@ CODECS: tuple[Codec[Any, Any], ...] = (
     question(
         "GetIndexStatistics", requests.GetIndexStatistics, results.Indexes,
         {"collection": "collection_name", "index_name": "index_name"}, encode=_encode_indexes, unpack=_unpack_indexes,
+    ),
+    question(
+        "ListIndexedSegment", requests.ListIndexedSegments, results.SegmentNumbers,
+        {"collection": "collection_name", "index_name": "index_name"},
+        encode=_encode_segments, unpack=_unpack_segments,
     ),
     codec(
         "AlterIndex", requests.AlterIndex, results.Done, decode=_decode_alter, pack=_pack_alter,

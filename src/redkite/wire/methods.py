@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from redkite.errors import InvalidParameter, MilvusException, PartlyWritten, Unimplemented
@@ -131,11 +132,21 @@ def encode_error(method: str, error: MilvusException) -> bytes:
 
 def _status_of(message: Any) -> Any:
     """Where a reply says how it went; None: this one does not."""
-    if message.DESCRIPTOR.name == "Status":
-        return message
-    if message.DESCRIPTOR.name == "AlterCollectionSchemaResponse":
-        return message.alter_status
-    return message.status if "status" in message.DESCRIPTOR.fields_by_name else None
+    kind: Any = type(message)
+    name = _status_name(kind)
+    if name is None:
+        return None
+    return getattr(message, name) if name else message
+
+
+@lru_cache(maxsize=1024)
+def _status_name(kind: Any) -> str | None:
+    """Its name in replies of a class; empty: the reply itself, None: none."""
+    if kind.DESCRIPTOR.name == "Status":
+        return ""
+    if kind.DESCRIPTOR.name == "AlterCollectionSchemaResponse":
+        return "alter_status"
+    return "status" if "status" in kind.DESCRIPTOR.fields_by_name else None
 
 
 # -- client side --------------------------------------------------------------------------------
@@ -144,8 +155,11 @@ def encode_pieces(request: Request) -> tuple[str, list[Buffer]]:
     The database goes into the message where it has a place; a transport also sends it as metadata under `DATABASE_KEY`,
     for the messages that have none. Raises InvalidParameter for a text that is not valid Unicode."""
     codec = _BY_REQUEST[type(request)]
-    message = codec.request_class()
     try:
+        whole = codec.short(request)
+        if whole is not None:
+            return codec.method, [whole]
+        message = codec.request_class()
         if codec.has_database:
             message.db_name = request.database
         codec.pack(message, request)

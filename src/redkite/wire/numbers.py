@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+_FEW = 32
+"""Numbers that are quicker read one by one."""
 _DATA_TAG = b"\x0a"
 """Field 1, length-delimited: `data` of every `XArray` message."""
 
@@ -50,9 +52,10 @@ def read_packed(message: Any, dtype: npt.DTypeLike) -> Array:
 
 def read_integers(data: Any, dtype: npt.DTypeLike) -> Array:
     """A repeated integer or boolean field as a numpy array."""
-    if hasattr(data, "__array__"):
+    count = len(data)
+    if count > _FEW and hasattr(data, "__array__"):
         return np.asarray(data, dtype)
-    return np.fromiter(data, dtype, len(data))
+    return np.fromiter(data, dtype, count)
 
 
 def write_packed(message: Any, values: Array) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model.requests import Queries
 from redkite.model.types import DataType
 from redkite.wire.messages import common, parse
+from redkite.wire.numbers import varint
 
 _TAG = "$0"
+_GROUP_TAG, _VALUE_TAG = b"\x0a", b"\x1a"
+"""Length-delimited fields: 1 of a group, `placeholders`, and 3 of a placeholder, `values`."""
 _TEXT = 21
 _FLOAT = 101
 _KINDS = {
@@ -79,8 +84,20 @@ def _check_equal(sizes: set[int]) -> None:
         raise InvalidParameter(f"query vectors must have one length above 0, but got {sorted(sizes)[:5]} bytes")
 
 
+@lru_cache(maxsize=256)
+def _around(size: int, elements: bool) -> tuple[bytes, bytes]:
+    """What stands before and behind the only float vector of a group, which has so many bytes."""
+    value = common.PlaceholderValue(tag=_TAG, type=_FLOAT).SerializeToString() + _VALUE_TAG + varint(size)
+    level = common.PlaceholderValue(element_level=elements).SerializeToString()
+    return _GROUP_TAG + varint(len(value) + size + len(level)) + value, level
+
+
 def write_queries(queries: Queries) -> bytes:
     """The `PlaceholderGroup` of some queries."""
+    if queries.vectors is not None and len(queries.vectors) == 1 and not queries.are_lists:
+        value = queries.vectors.astype("<f4", copy=False).tobytes()
+        before, behind = _around(len(value), queries.of_elements)
+        return b"".join((before, value, behind))
     if queries.vectors is not None:
         matrix = np.ascontiguousarray(queries.vectors, "<f4")
         number, values = _FLOAT, [row.tobytes() for row in matrix]

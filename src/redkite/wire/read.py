@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -26,7 +27,8 @@ from redkite.wire.column_writer import write_batch, write_ids
 from redkite.wire.functions import read_chains, read_function_score, write_chains, write_function_score
 from redkite.wire.highlighting import decode_highlighter, encode_highlights, pack_highlighter, read_highlights
 from redkite.wire.kinds import read_query_kinds, read_search_kinds, write_query_kinds, write_search_kinds
-from redkite.wire.numbers import packed, read_integers
+from redkite.wire.messages import milvus
+from redkite.wire.numbers import packed, read_integers, varint
 from redkite.wire.params import SearchParams, read_flag, read_query_params, read_search_params, search_values
 from redkite.wire.placeholders import read_queries, write_queries
 from redkite.wire.schemas import no_namespace, read_pairs, write_pairs
@@ -37,8 +39,22 @@ _EXPLANATION = "explain"
 _REACH = ("data_rows", "left_out_rows", "left_out_segments")
 _SCORES_TAG = b"\x22"
 """Field 4, length-delimited: `SearchResultData.scores`."""
-_KEPT_CHARACTERS = 1024
-"""Pairs of searches of no more are remembered."""
+_KEPT = 2048
+"""Bytes of searches, without their vectors, and characters of their filters: those of no more are remembered."""
+_NO_QUERIES = requests.Queries(data_type=DataType.NONE)
+_GROUP_TAG, _NQ_TAG = b"\x32", b"\x60"
+"""Fields 6 and 12 of `SearchRequest`: `placeholder_group`, `nq`."""
+_RARE = ("page", "grouping", "order_by", "aggregation", "tuning", "function_score", "function_chains", "highlighter")
+_rare = attrgetter(*_RARE)
+_NOTHING_RARE = _rare(requests.Search(collection="", queries=_NO_QUERIES, limit=1))
+_TOLD = tuple(
+    name
+    for name in requests.Search.__struct_fields__
+    if name not in (*_RARE, "queries", "params", "filter_params", "user")
+)
+_told = attrgetter(*_TOLD)
+_PLAIN = frozenset({int, float, str, bool})
+_NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
 _UNSERVED_VALUES = ("sub_reqs", "search_by_primary_keys")
 
 
@@ -73,7 +89,24 @@ def _moment(as_of: int, guarantee: int, *, paged: bool) -> int:
 
 # -- search -------------------------------------------------------------------------------------
 def decode_search(message: Any, database: str) -> requests.Search:
-    """`SearchRequest` -> Search."""
+    """`SearchRequest` -> Search. Takes the vectors out of the message."""
+    vectors = message.placeholder_group
+    if not vectors:
+        return _decode_search(message, database, _read_queries(message))
+    message.ClearField("placeholder_group")
+    rest = message.SerializeToString() if message.guarantee_timestamp <= BOUNDED else b""
+    again = 0 < len(rest) <= _KEPT  # a timestamp is hardly ever said twice
+    known = _known_search(rest, database) if again else _decode_search(message, database, _NO_QUERIES)
+    return msgspec.structs.replace(known, queries=read_queries(vectors, message.nq), params={**known.params})
+
+
+@lru_cache(maxsize=256)
+def _known_search(rest: bytes, database: str) -> requests.Search:
+    """What a `SearchRequest` says beside its vectors. Searches come again and again with the same."""
+    return _decode_search(milvus.SearchRequest.FromString(rest), database, _NO_QUERIES)
+
+
+def _decode_search(message: Any, database: str, queries: requests.Queries) -> requests.Search:
     if message.namespace:
         raise no_namespace(message.namespace)
     for name in _UNSERVED_VALUES:
@@ -82,7 +115,7 @@ def decode_search(message: Any, database: str) -> requests.Search:
     if message.dsl and message.dsl_type != _BOOL_EXPR:
         raise InvalidParameter("a search filter must be an expression (dsl_type BoolExprV1)")
     pairs = read_pairs(message.search_params)
-    read = _known_settings if sum(map(len, pairs.values())) <= _KEPT_CHARACTERS else _settings
+    read = _known_settings if sum(map(len, pairs.values())) <= _KEPT else _settings
     params, kinds, paged = read(tuple(pairs.items()))
     if message.HasField("search_aggregation"):
         kinds = {**kinds, "aggregation": read_aggregation(message.search_aggregation)}
@@ -90,7 +123,7 @@ def decode_search(message: Any, database: str) -> requests.Search:
         database=database,
         cluster=params.cluster,
         collection=message.collection_name,
-        queries=_read_queries(message),
+        queries=queries,
         limit=params.topk,
         anns_field=params.anns_field,
         filter=message.dsl,
@@ -126,7 +159,6 @@ def _settings(pairs: tuple[tuple[str, str], ...]) -> tuple[SearchParams, dict[st
 
 
 _known_settings = lru_cache(maxsize=256)(_settings)
-"""Searches come again and again with the same pairs."""
 
 
 def _read_queries(message: Any) -> requests.Queries:
@@ -136,16 +168,47 @@ def _read_queries(message: Any) -> requests.Queries:
     return read_queries(message.placeholder_group, message.nq)
 
 
+def short_search(request: requests.Search) -> bytes | None:
+    """A whole `SearchRequest` for a search that may come again with other vectors; None for any other."""
+    queries, params = request.queries, request.params
+    if queries.ids is not None or request.filter_params or len(request.filter) > _KEPT:
+        return None
+    if request.guarantee_timestamp:  # hardly ever the same twice
+        return None
+    kinds = tuple(map(type, params.values()))
+    if _rare(request) != _NOTHING_RARE or not _PLAIN.issuperset(kinds):
+        return None
+    group = write_queries(queries)
+    said = _said(_told(request), tuple(params.items()), kinds)
+    return b"".join((said, _GROUP_TAG, varint(len(group)), group, _NQ_TAG, varint(queries.nq)))
+
+
+@lru_cache(maxsize=256)
+def _said(told: tuple[Any, ...], params: tuple[tuple[str, Any], ...], _kinds: tuple[type, ...]) -> bytes:
+    """What a search says beside its vectors. Numbers of several types are equal, and are not written alike."""
+    fields = dict(zip(_TOLD, told, strict=True))
+    request = requests.Search(queries=_NO_QUERIES, params=dict(params), **fields)
+    message = milvus.SearchRequest(db_name=request.database)
+    _pack_rest(message, request)
+    data: bytes = message.SerializeToString()
+    return data
+
+
 def pack_search(message: Any, request: requests.Search) -> None:
     """Fill a `SearchRequest`."""
-    message.collection_name = request.collection
     if request.queries.ids is None:
         message.placeholder_group = write_queries(request.queries)
     else:
         write_ids(message.ids, request.queries.ids)
+    message.nq = request.queries.nq
+    _pack_rest(message, request)
+
+
+def _pack_rest(message: Any, request: requests.Search) -> None:
+    """All but the vectors."""
+    message.collection_name = request.collection
     if request.aggregation is not None:
         write_aggregation(message.search_aggregation, request.aggregation)
-    message.nq = request.queries.nq
     message.dsl = request.filter
     message.dsl_type = _BOOL_EXPR
     write_templates(message.expr_template_values, request.filter_params)
@@ -229,14 +292,18 @@ def unpack_hits(message: Any) -> results.Hits:
     scores = read_integers(found.scores, np.float32)
     ids = read_ids(found.ids)
     total = len(ids)
-    counted = int(topks.sum()) == total and not ((topks < 0) | (topks > total)).any()
+    if len(topks) == 1:
+        counted = topks.item() == total
+    else:
+        counted = int(topks.sum()) == total and not ((topks < 0) | (topks > total)).any()
+    extra = message.status.extra_info
     if not counted or len(scores) != total:
         raise WireError(f"a search reply holds {total} ids and {len(scores)} scores for {topks.sum()} hits")
     return results.Hits(
         topks=topks,
         ids=ids,
         scores=scores,
-        rows=read_batch(found.fields_data, total, dense=True) if total else pa.RecordBatch.from_arrays([], names=[]),
+        rows=read_batch(found.fields_data, total, dense=True) if total and found.fields_data else _NO_COLUMNS,
         output_fields=tuple(found.output_fields),
         primary_field=found.primary_field_name or "id",
         collection=message.collection_name,
@@ -247,8 +314,8 @@ def unpack_hits(message: Any) -> results.Hits:
         buckets=_read_buckets(found),
         element_indices=_read_offsets(found, total),
         highlights=read_highlights(found, total),
-        explanation=_read_explanation(message),
-        reach=_read_reach(message),
+        explanation=_read_explanation(message) if extra else None,
+        reach=_read_reach(message) if extra else None,
     )
 
 
@@ -386,7 +453,7 @@ def _unpack_rows(message: Any) -> results.Rows:
 CODECS: tuple[Codec[Any, Any], ...] = (
     codec(
         "Search", requests.Search, results.Hits, decode=decode_search, pack=pack_search,
-        encode=encode_hits, unpack=unpack_hits,
+        encode=encode_hits, unpack=unpack_hits, short=short_search,
     ),
     codec(
         "Query", requests.Query, results.Rows, decode=_decode_query, pack=_pack_query,

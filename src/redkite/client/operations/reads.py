@@ -51,7 +51,6 @@ def search(
     options: Mapping[str, Any] = _NOTHING,
 ) -> Operation[SearchResult]:
     """Find the rows closest to each query vector."""
-    params = flat_params(search_params) if search_params else {}
     rest = (
         partition_names, offset, round_decimal, filter_params, consistency_level, ignore_growing, guarantee_timestamp,
         as_of, timezone, time_fields,
@@ -60,16 +59,17 @@ def search(
     known: requests.Search | None = None
     if not options and data is not None and tuple(map(type, rest)) == _NOT_GIVEN:
         fields = tuple(output_fields) if type(output_fields) is list else output_fields
-        # Numbers of several types are equal, and not all of them are good for a setting.
-        kinds = map(type, params.values())
-        key = session.database, collection_name, filter, limit, type(limit), fields, anns_field, *params.items(), *kinds
+        settings = _settings(search_params)
+        if settings is not None:
+            key = session.database, collection_name, filter, limit, type(limit), fields, anns_field, *settings
         try:
-            known = session.searches.get(key)
+            known = None if key is None else session.searches.get(key)
         except TypeError:  # one of them is a list or a dict
             key = None
     if known is not None:
         request = structs.replace(known, queries=queries(data, known.anns_field))
     else:
+        params = flat_params(search_params) if search_params else {}
         request = _search(
             session, collection_name, data, filter, limit, output_fields, params, anns_field, rest, options
         )  # fmt: skip
@@ -77,6 +77,25 @@ def search(
             session.keep(key, request)
     hits = yield from ask(request, results.Hits)
     return SearchResult(hits, request.round_decimal)
+
+
+def _settings(search_params: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    """Search parameters as part of a key; None where they have to be looked at. Numbers of several types are equal, and
+    not all of them are good for a setting."""
+    if not search_params:
+        return ()
+    if type(search_params) is not dict:
+        return None
+    nested = search_params.get("params", _NOTHING)
+    if nested is _NOTHING:
+        return *search_params.items(), *map(type, search_params.values())
+    if type(nested) is not dict:
+        return None
+    kinds = map(type, nested.values())
+    if len(search_params) == 1:
+        return 0, *nested.items(), *kinds
+    outer = [item for item in search_params.items() if item[0] != "params"]
+    return *outer, len(outer), *nested.items(), *map(type, search_params.values()), *kinds
 
 
 def _search(

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from redkite.cluster.backends import Backends
 from redkite.cluster.closing import close_each
 from redkite.cluster.config import ROLES, ClusterConfig, Role
-from redkite.cluster.figures import ROLE_NAMES, Figure
+from redkite.cluster.figures import ROLE_NAMES, Figure, storage_of
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import reach_handler
 from redkite.cluster.membership import Membership
@@ -19,6 +19,7 @@ from redkite.cluster.shards.remote import RemoteOwners
 from redkite.cluster.shards.routes import KnownRoutes
 from redkite.coordinator.node_oracle import NodeOracle
 from redkite.env import Env
+from redkite.node.counted_objects import CountedObjects
 
 JOIN_SECONDS: Final = 10.0
 _COLLECTIONS: Final = "root/collection/"
@@ -82,6 +83,9 @@ class NodeRole(ABC):
         yield Figure("redkite_node_troubles", "Reasons for which this node is not well.", len(self.health()))
         labels = (("node_id", str(self.node_id)), ("role_name", ROLE_NAMES[self.kind]))
         yield Figure("milvus_num_node", "Nodes by role: each tells of itself.", 1, labels)
+        store = self.backends.objects()
+        if isinstance(store, CountedObjects):
+            yield from storage_of(store.counted())
         for role in ROLES:
             count = len(self.members.nodes(role))
             yield Figure("redkite_nodes", "Nodes that live, as this one sees it.", count, (("role", role),))

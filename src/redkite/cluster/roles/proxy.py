@@ -64,6 +64,7 @@ class ProxyRole(AskingRole):
             **standing_handler(self.catalog, self.topology.standing),
         }
         self.service: Service = service
+        self.reads = proxy.reads
         self._end_service = service.close
         self.replication = ProxySending(
             settings.cluster_id, self.topology.standing, self.catalog, self.members, self.node_id

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from redkite.cluster.caching import node_store
 from redkite.cluster.config import Role
-from redkite.cluster.figures import Figure, Piece, cache_of, segments_of
+from redkite.cluster.figures import Figure, Piece, cache_of, read_steps, segments_of
 from redkite.cluster.forwarding import reach_handler
 from redkite.cluster.held import HeldService
 from redkite.cluster.membership import labels_of
@@ -100,6 +100,7 @@ class QueryRole(NodeRole):
         pieces = (Piece(m.collection_id, m.rows, m.size + sum(file.size for file in m.indexes)) for m in here)
         yield from segments_of(self.node_id, "Sealed", pieces)
         yield Figure("redkite_segments_pruned_total", "Segments that reads left out.", self.node.pruned, (), "counter")
+        yield from read_steps(self.node_id, self.node.times)
         if self._cache is not None:
             yield from cache_of(self._cache.figures())
 

@@ -1,7 +1,8 @@
 """The streaming node: owns physical channels, and answers for the shards on them.
 
 It has the ordinary streaming node, shards and compactor, over a log and a catalog that others share. What it commits
-about a channel holds only while the channel is its own; what it answers, it answers only while its lease is held.
+about a channel holds only while the channel is its own; what it answers, it answers only while its lease is held, or
+where the log shows that nobody else does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from redkite.cluster.assembly import topology_over
 from redkite.cluster.caching import node_store
 from redkite.cluster.config import ClusterConfig, Role
 from redkite.cluster.data_work import SharedDataNode
-from redkite.cluster.figures import Figure, Piece, cache_of, channels_of, rows_of, segments_of, taken
+from redkite.cluster.figures import Figure, Piece, cache_of, channels_of, progress_of, rows_of, segments_of, taken
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import reach_handler
 from redkite.cluster.network import Handler
@@ -42,7 +43,8 @@ from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.node_oracle import NodeOracle
 from redkite.coordinator.shared_garbage import Releasing, SharedGarbage
 from redkite.coordinator.snapshots import protected_in
-from redkite.errors import CollectionNotFound, MilvusException, NotOwner, Unavailable
+from redkite.env import away
+from redkite.errors import CollectionNotFound, MilvusException, NotOwner, TopicClosed, Unavailable
 from redkite.functions.base import Services
 from redkite.functions.models import Models
 from redkite.functions.registry import Functions
@@ -56,6 +58,7 @@ from redkite.node.streaming import SealPolicy, StreamingNode
 from redkite.node.topology import LocalOwners, Topology
 from redkite.proxy.reads import Reads
 from redkite.storage.catalog import MemoryCatalog
+from redkite.storage.coordination import Fenced
 from redkite.storage.followed import FollowedCatalog
 from redkite.storage.log_channel_format import collection_id, physical_name
 from redkite.storage.log_channels import ChannelLog
@@ -65,6 +68,8 @@ from redkite.storage.shared_log import SharedLog, SharedLogSettings
 log = get_logger(__name__)
 
 DRAIN_SECONDS: Final = 600.0
+PROOF_SECONDS: Final = 2.0
+"""How long the log may take to say that a channel is still this node's; then the read is asked for again."""
 MOST_AGE_SECONDS: Final = 300.0
 """What was written so long ago is sealed: the next owner of a channel reads no more of its log than this."""
 _LOOK_SECONDS: Final = 0.1
@@ -92,6 +97,7 @@ class StreamingRole(NodeRole):
             lambda: self.members.is_alive,
             self,
             lambda: self.members.held_until,
+            self._is_promised,
         )
         owned = OwnedCatalog(self.catalog, self._fenced, self.owning.record_of)
         self.metadata = Metadata(owned, env, settings, self.oracle)
@@ -179,7 +185,7 @@ class StreamingRole(NodeRole):
         self._see_nodes()
         if self._releasing is None:
             self.members.when_changed(self._see_nodes_soon)
-            self.members.when_lost(self.owning.step_down)
+            self.members.when_lost(self.owning.lapse)
             self.catalog.when_changed(self._follow)
             self._releasing = Releasing(
                 self.env, self.backends.coordination, self.catalog, self.node_id, self._used, self.config.lease_seconds
@@ -207,6 +213,7 @@ class StreamingRole(NodeRole):
         yield Figure("redkite_log_queue_bytes", "Bytes that wait for the log.", self._shared_log.backlog.size)
         yield Figure("redkite_growing_bytes", "Bytes of growing segments.", self.node.growing_bytes())
         yield from segments_of(self.node_id, "Growing", self._growing())
+        yield from progress_of(self.node_id, self.node.shards(), self.env.clock.now_ms())
         yield from rows_of(self._rows(), lambda number: self.metadata.loads.entry(number) is not None)
         if self._cache is not None:
             yield from cache_of(self._cache.figures())
@@ -276,14 +283,17 @@ class StreamingRole(NodeRole):
         return self.garbage.held.union(*held)
 
     # -- what is its own ------------------------------------------------------------------------
-    def own_shard(self, channel: str) -> Shard:
+    def own_shard(self, channel: str, *, by_log: bool = False) -> Shard:
         """The shard, open and as new as its collection is known here. Raises NotOwner, and CollectionNotFound for a
-        collection that nobody knows."""
-        self.owning.need(channel)
+        collection that nobody knows. `by_log`: also while only the log knows whether it is this node's."""
+        self.owning.need(channel, by_log=by_log)
         collection = self._collection_of(channel)
         shard = self.node.open_shard(channel)
         if shard is None or shard.is_left:
-            shard = self._opened(collection, channel, shard)
+            try:
+                shard = self._opened(collection, channel, shard, by_log=by_log)
+            except Fenced:  # what has to be committed for that is for an owner that holds its lease
+                raise NotOwner.of(channel) from None
         if shard.collection is not collection:
             shard.follow(lambda: self.metadata.root.current(collection))
         return shard
@@ -296,13 +306,27 @@ class StreamingRole(NodeRole):
             return None
         return self.node.open_shard(channel) or self.node.former_shard(channel)
 
-    def _opened(self, collection: CollectionMeta, channel: str, left: Shard | None) -> Shard:
+    def prove(self, channel: str) -> None:
+        """Come back when it is certain that nobody else had answered for a channel by the time of the call: at once
+        while the lease is held, else when the log has said so. Raises NotOwner where it does not."""
+        name = physical_name(channel)
+        if self.owning.owns(name):
+            return
+        self.owning.need(channel, by_log=True)
+        try:
+            proof = self._shared_log.topic(name).prove()
+            with away():
+                proof.result(PROOF_SECONDS)
+        except (Fenced, TopicClosed, Unavailable, TimeoutError):
+            raise NotOwner.of(channel) from None
+
+    def _opened(self, collection: CollectionMeta, channel: str, left: Shard | None, *, by_log: bool) -> Shard:
         """A shard that is opened anew: `left` is of a time before, when the channel was lost while it was opened."""
         if left is not None:
             self.node.reopen(left)
         shard = self._open_now(collection, channel)
         try:
-            self.owning.need(channel)
+            self.owning.need(channel, by_log=by_log)
         except NotOwner:
             self.node.reopen(shard)
             raise
@@ -317,9 +341,9 @@ class StreamingRole(NodeRole):
             drop_gone_partitions(self.metadata.data, self.garbage, shard)
         return shard
 
-    def open_shard(self, channel: str) -> Shard | None:
+    def open_shard(self, channel: str, *, by_log: bool = False) -> Shard | None:
         """The shard if it is open. Raises NotOwner."""
-        self.owning.need(channel)
+        self.owning.need(channel, by_log=by_log)
         shard = self.node.open_shard(channel)
         return None if shard is None or shard.is_left else shard
 
@@ -339,6 +363,9 @@ class StreamingRole(NodeRole):
         except CollectionNotFound:
             self.catalog.refresh()
             return self.metadata.root.find_by_id(number)
+
+    def _is_promised(self, physical: str) -> bool:
+        return self._admitting.is_promised(physical)
 
     def _own_if_open(self, channel: str) -> Shard | None:
         return self.node.open_shard(channel) if self.owning.owns(physical_name(channel)) else None
@@ -372,6 +399,12 @@ class StreamingRole(NodeRole):
 
     def step_down(self, physical: str) -> None:
         self.node.give_up(lambda channel: physical_name(channel) == physical)
+
+    def look_again(self, physical: str) -> None:
+        for shard in self.node.shards():
+            if physical_name(shard.channel) == physical and shard.is_parted:
+                log.warning("channel %s is opened anew: the catalog has what this node was not told", shard.channel)
+                self.node.reopen(shard)
 
     # -- following ------------------------------------------------------------------------------
     def _fenced(self) -> FollowedCatalog | None:

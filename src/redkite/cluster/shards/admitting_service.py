@@ -27,6 +27,7 @@ from redkite.node.admission import Admission, Made, Replaced
 from redkite.node.shard import Shard
 from redkite.node.topology import Topology
 from redkite.storage.followed import FollowedCatalog
+from redkite.storage.log_channel_format import physical_name
 
 log = get_logger(__name__)
 
@@ -82,6 +83,8 @@ class AdmittingService:
         self._lock = threading.Lock()
         self._found: dict[Where, tuple[float, tuple[Made, ...], Replaced]] = {}
         self._holds: dict[Where, _Hold] = {}
+        self._promises: dict[str, tuple[str, bytes]] = {}
+        """Channels that others may commit to because this node holds them, and by what they are its own."""
 
     def handlers(self) -> Mapping[type, Handler]:
         return {
@@ -93,6 +96,11 @@ class AdmittingService:
 
     def close(self) -> None:
         self._worker.shutdown(wait=False)
+
+    def is_promised(self, physical: str) -> bool:
+        """Whether something may be committed to a physical channel of which this node hears from the catalog alone."""
+        promises = [*self._promises.items()]
+        return any(physical_name(name) == physical and self._record_of(name) == record for name, record in promises)
 
     # -- before anybody has to wait -------------------------------------------------------------
     def _look(self, message: LookFor) -> None:
@@ -158,6 +166,7 @@ class AdmittingService:
                     shard.admit(admission)
                 else:
                     shard.give_up(admission)
+                self._promises.pop(channel, None)
             for fresh in admission.fresh if is_there else ():
                 shard.build_missing(fresh.meta.segment_id)
             hold.done.set_result(is_there)
@@ -170,6 +179,8 @@ class AdmittingService:
             hold.fail(error)
             raise
         finally:
+            if not hold.prepared.done() or hold.prepared.exception() is not None:  # nothing was promised
+                self._promises.pop(channel, None)
             with self._lock:
                 self._holds.pop(where, None)
 
@@ -178,7 +189,9 @@ class AdmittingService:
         record = self._record_of(channel)
         if record is None:
             raise NotOwner.of(channel)
+        self._promises[channel] = record
         self._node.catalog.commit({ticket(channel): ticket_of(number)})
+        self._node.own_shard(channel)  # behind the promise: whoever loses his lease from now on looks for it
         return Prepared(
             added=tuple(holding.meta for holding in admission.fresh),
             deletes=admission.deletes,

@@ -33,9 +33,14 @@ class OwnerNode(Protocol):
     topology: Topology
     """Of what it knows."""
 
-    def own_shard(self, channel: str) -> Shard:
+    def own_shard(self, channel: str, *, by_log: bool = False) -> Shard:
         """The shard, open and as new as its collection. Raises NotOwner where this node does not own the channel, or
-        its lease is over."""
+        its lease is over; `by_log`: or it knows of another owner."""
+        ...
+
+    def prove(self, channel: str) -> None:
+        """Come back when it is certain that nobody else had answered for a channel by the time of the call. Raises
+        NotOwner."""
         ...
 
     def former_shard(self, channel: str, lapse: float) -> Shard | None:
@@ -64,19 +69,21 @@ class ReadingService:
 
     def _owned(self, read: Callable[[Any], T]) -> Callable[[Any], T]:
         """Reads of which nothing is said when the channel was let go of meanwhile, or the process stood still until its
-        lease was over: the next owner may have answered writes that were not seen here."""
+        lease was over and another owner there: he may have answered writes that were not seen here."""
 
         def looked_again(message: ShardRead | CountShard) -> T:
-            before = self._node.own_shard(message.channel)
+            before = self._node.own_shard(message.channel, by_log=True)
             found = read(message)
-            if self._node.own_shard(message.channel) is not before:
+            self._node.prove(message.channel)
+            if self._node.own_shard(message.channel, by_log=True) is not before:
                 raise NotOwner.of(message.channel)
             return found
 
         return owned(looked_again)  # the shard may have to be opened, and its log be closed meanwhile
 
     def _lapsing(self, read: Callable[[Any, Shard, int | None], T]) -> Callable[[Any], T]:
-        """Reads of the owner; or, where they allow that, of who was the owner and does not know of another one."""
+        """Reads of the owner; or, where they allow that, of who was the owner and does not know of another one: then
+        the log is not asked either."""
 
         def now(message: SearchShard | QueryShard | CountWords) -> T:
             shard = self._loaded(message.channel, message.plan)
@@ -85,16 +92,23 @@ class ReadingService:
         reading = self._owned(now)
 
         def answer(message: ShardRead) -> T:
-            try:
-                return reading(message)
-            except NotOwner:
-                shard = None if message.lapse is None else self._node.former_shard(message.channel, message.lapse)
-                if shard is None or (message.timestamp or 0) > shard.view.timestamp:
-                    raise
-            # At the newest write that is here: of later moments only the next owner knows.
+            shard = self._former(message)
+            if shard is None:
+                try:
+                    return reading(message)
+                except NotOwner:
+                    shard = self._former(message)
+                    if shard is None:
+                        raise
+            # At the newest write that is here: of later moments only the owner knows.
             return read(message, shard, message.timestamp)
 
         return answer
+
+    def _former(self, message: ShardRead) -> Shard | None:
+        """The shard as this node had it when its lease ended, where that is enough."""
+        shard = None if message.lapse is None else self._node.former_shard(message.channel, message.lapse)
+        return None if shard is None or (message.timestamp or 0) > shard.view.timestamp else shard
 
     def search(self, message: SearchShard, shard: Shard, moment: int | None) -> tuple[int, list[SearchPartial]]:
         plan = message.plan
@@ -115,7 +129,7 @@ class ReadingService:
         return timestamp, reduced_counts(counts)
 
     def counts(self, message: CountShard) -> ShardCounts:
-        shard = self._node.own_shard(message.channel)
+        shard = self._node.own_shard(message.channel, by_log=True)
         under_way = shard.under_way  # first: what ends meanwhile is in the view
         view = shard.view
         return ShardCounts(
@@ -130,7 +144,7 @@ class ReadingService:
 
     def _loaded(self, channel: str, plan: SearchPlan | QueryPlan) -> Shard:
         """The shard, if what the plan reads is loaded as this node knows it: whoever made the plan may be behind."""
-        shard = self._node.own_shard(channel)
+        shard = self._node.own_shard(channel, by_log=True)
         meta = shard.collection
         entry = self._loads.entry(meta.collection_id)
         if entry is None:

@@ -35,12 +35,18 @@ class OwnerNode(Protocol):
     topology: Topology
     """Of what it knows; its streaming nodes are itself."""
 
-    def own_shard(self, channel: str) -> Shard:
-        """The shard, open and as new as its collection. Raises NotOwner."""
+    def own_shard(self, channel: str, *, by_log: bool = False) -> Shard:
+        """The shard, open and as new as its collection. Raises NotOwner. `by_log`: also where only the log knows that
+        this node owns it, which takes no record of any other."""
         ...
 
-    def open_shard(self, channel: str) -> Shard | None:
+    def open_shard(self, channel: str, *, by_log: bool = False) -> Shard | None:
         """The shard if it is open. Raises NotOwner."""
+        ...
+
+    def prove(self, channel: str) -> None:
+        """Come back when it is certain that nobody else had answered for a channel by the time of the call. Raises
+        NotOwner."""
         ...
 
 
@@ -97,7 +103,7 @@ class WritingService:
         written.add_done_callback(partial(_pass_on, answer))
 
     def _once(self, message: Write, write: Callable[[Shard, Any], Future[Wrote]]) -> Future[Wrote]:
-        shard = self._node.own_shard(message.channel)
+        shard = self._node.own_shard(message.channel, by_log=True)
         oracle = self._topology.root.oracle
         written = shard.written.once(
             self._topology.env.tasks,
@@ -135,8 +141,9 @@ class WritingService:
 
     def _check_owned(self, shard: Shard) -> None:
         """What was found by looking says nothing where the channel was let go of meanwhile, or the process stood still
-        until its lease was over: nothing was logged, and the next owner looks at what it has. Raises NotOwner."""
-        if self._node.own_shard(shard.channel) is not shard:
+        until another was its owner: nothing was logged, and that one looks at what it has. Raises NotOwner."""
+        self._node.prove(shard.channel)
+        if self._node.own_shard(shard.channel, by_log=True) is not shard:
             raise NotOwner.of(shard.channel)
 
     def _translated(self, shard: Shard, message: Write, answer: Future[Wrote], done: Future[Wrote]) -> None:
@@ -153,7 +160,7 @@ class WritingService:
     def _is_gone(self, shard: Shard) -> bool:
         """Whether the channel was let go of."""
         try:
-            return self._node.open_shard(shard.channel) is not shard
+            return self._node.open_shard(shard.channel, by_log=True) is not shard
         except NotOwner:
             return True
 

@@ -29,7 +29,7 @@ class Needs(NamedTuple):
     scope: Scope
     """`collection`: the one that `.collection` names; `collections`: each that `.collections` names."""
     name: str = "collection"
-    """The attribute with the name of the collection or user."""
+    """The attribute with the name of the collection, an alias of it, or the user."""
 
 
 OPEN: Final = frozenset(
@@ -54,7 +54,13 @@ _COLLECTION: Final[dict[str, tuple[type[rq.Request], ...]]] = {
     "HasPartition": (rq.HasPartition,),
     "CreateIndex": (rq.CreateIndex, rq.AlterIndex),
     "DropIndex": (rq.DropIndex,),
-    "IndexDetail": (rq.DescribeIndex, rq.GetIndexState, rq.GetIndexBuildProgress, rq.GetIndexStatistics),
+    "IndexDetail": (
+        rq.DescribeIndex,
+        rq.GetIndexState,
+        rq.GetIndexBuildProgress,
+        rq.GetIndexStatistics,
+        rq.ListIndexedSegments,
+    ),
     "Insert": (rq.Insert,),
     "Upsert": (rq.Upsert,),
     "Delete": (rq.Delete,),
@@ -144,6 +150,8 @@ def _table() -> dict[type[rq.Request], Needs]:
         for kind in kinds
     }
     found[rq.Flush] = Needs("Flush", "collections", "collections")
+    found[rq.DropAlias] = Needs("DropAlias", "database", "alias")
+    found[rq.DescribeAlias] = Needs("DescribeAlias", "database", "alias")
     found[BatchDescribeCollection] = Needs("DescribeCollection", "collections", "collections")
     found[ac.UpdateUser] = Needs("UpdateUser", "user", "name")
     found[ac.SelectUsers] = Needs("SelectUser", "user", "name")

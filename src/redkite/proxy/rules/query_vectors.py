@@ -101,7 +101,11 @@ def is_element(field: FieldSchema) -> bool:
 def comparable(field: FieldSchema, queries: Queries) -> Comparable:
     """The query vectors as the field's columns take them. Raises InvalidParameter for what is no such vector."""
     kind, vectors = field.data_type, queries.vectors
-    if vectors is None or not kind is queries.data_type is DataType.FLOAT_VECTOR or vectors.shape[1] != field.dim:
+    if vectors is not None and kind is queries.data_type is DataType.FLOAT_VECTOR and vectors.shape[1] == field.dim:
+        if not queries.are_lists:
+            check_finite(vectors)
+            return vectors
+    else:
         check_queries(field, queries)
     if queries.are_lists:
         return _lists(field, queries)

@@ -179,10 +179,15 @@ def check_as_of(meta: CollectionMeta, as_of: int, now: int) -> None:
         )
 
 
+def is_far_ahead(timestamp: int, now: int) -> bool:
+    """Whether no write was answered with that timestamp, if all clocks are about as the one that says `now`."""
+    return physical_ms(timestamp) - physical_ms(now) > CLOCK_TOLERANCE_MS
+
+
 def check_guarantee(timestamp: int, now: int) -> None:
     """Every write answered so far is visible, so only a timestamp from the future cannot be guaranteed."""
-    ahead = physical_ms(timestamp) - physical_ms(now)
-    if ahead > CLOCK_TOLERANCE_MS:
+    if is_far_ahead(timestamp, now):
+        ahead = physical_ms(timestamp) - physical_ms(now)
         raise InvalidParameter(
             f"guarantee_timestamp={timestamp} lies {ahead} ms in the future: no write up to it can be waited for"
         )

@@ -32,13 +32,25 @@ class Filter(Protocol):
 
 
 class Change:
-    """Each word becomes another one."""
+    """Each word becomes another one. `spares_ascii`: but none that is of ASCII."""
 
-    def __init__(self, change: Callable[[list[str]], list[str]]) -> None:
+    def __init__(self, change: Callable[[list[str]], list[str]], *, spares_ascii: bool = False) -> None:
         self._change = change
+        self.spares_ascii = spares_ascii
 
     def apply(self, words: Words) -> Words:
         return Words(words.sources, self._change(words.words))
+
+
+class Lowercase(Change):
+    """Each word becomes one of small letters."""
+
+    def __init__(self) -> None:
+        super().__init__(_lowered)
+
+
+def _lowered(words: list[str]) -> list[str]:
+    return list(map(str.lower, words))
 
 
 class Keep:
@@ -76,6 +88,12 @@ class Chain:
     def __init__(self, filters: Iterable[Filter]) -> None:
         self._filters = tuple(filters)
         self._known: dict[str, list[str]] = {}
+
+    @property
+    def lowers_ascii(self) -> bool | None:
+        """Whether small letters are all that becomes of words of ASCII (True), or nothing (False); None: neither."""
+        rules = [rule for rule in self._filters if not (isinstance(rule, Change) and rule.spares_ascii)]
+        return bool(rules) if all(isinstance(rule, Lowercase) for rule in rules) else None
 
     def apply(self, tokens: Tokens) -> Tokens:
         """The tokens after all filters. What comes of one token has its position and offsets; of what has become empty

@@ -9,15 +9,11 @@ from unicodedata import category, decimal
 
 from redkite.text.characters import HAN
 from redkite.text.data import lines_of
-from redkite.text.filters.base import Change, Filter, Keep
+from redkite.text.filters.base import Change, Filter, Keep, Lowercase
 
 _ALEFS, _ALEF = "آأإ", "ا"
 _TEH_MARBUTA, _HEH, _ALEF_MAKSURA, _YEH, _TATWEEL = "ة", "ه", "ى", "ي", "ـ"
 _HARAKAT = "".join(map(chr, range(0x064B, 0x0660)))
-
-
-def _lowercase(words: list[str]) -> list[str]:
-    return list(map(str.lower, words))
 
 
 @cache
@@ -72,14 +68,14 @@ def holding(characters: str) -> Filter:
 
 
 _BY_NAME: dict[str, Callable[[], Filter]] = {
-    "lowercase": lambda: Change(_lowercase),
-    "asciifolding": lambda: Change(_fold),
+    "lowercase": Lowercase,
+    "asciifolding": lambda: Change(_fold, spares_ascii=True),
     "alphanumonly": lambda: Keep(lambda word: word.isascii() and word.isalnum()),
     "cncharonly": lambda: holding(HAN),
     "cnalphanumonly": lambda: holding(f"{HAN}a-zA-Z0-9"),
     "removepunct": lambda: Keep(lambda word: not _is_punctuation(word)),
-    "decimaldigit": lambda: Change(_decimal_digits),
-    "arabic_normalization": lambda: Change(_arabic),
+    "decimaldigit": lambda: Change(_decimal_digits, spares_ascii=True),
+    "arabic_normalization": lambda: Change(_arabic, spares_ascii=True),
 }
 PLAIN_NAMES = frozenset(_BY_NAME)
 

@@ -1,0 +1,65 @@
+"""One query at a time against an index and the vectors behind it: what is the same for every query is done before.
+
+A small search is over in some forty microseconds, of which much would go into finding out what is known beforehand: the
+native settings, where the vectors lie, which function compares them. The answers are those of `VectorIndex.search` and
+`VectorColumn.ranked`, to the last bit.
+"""
+
+from __future__ import annotations
+
+from operator import gt, lt
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from redkite.index.base import RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
+from redkite.index.dense import FloatColumn
+from redkite.index.faiss_index import FaissIndex
+from redkite.index.scoring import best_of
+from redkite.index.threads import use_threads
+from redkite.model.types import Metric
+
+_FEW: Final = 64
+"""Numbers that Python compares quicker than numpy."""
+
+
+Near: TypeAlias = tuple[Scores, RowNumbers, bool]
+"""The best rows of one query: (k,) scores and row numbers, best first, and whether equal scores may be among them,
+whose order is not settled yet."""
+
+
+class Alone:
+    """Searches for the best `k` rows by the same parameters, one query each. Safe from any thread."""
+
+    __slots__ = ("_before", "_index", "_k", "_metric", "_near", "_score")
+
+    def __init__(self, index: FaissIndex, column: FloatColumn, metric: Metric, params: SearchParams, k: int) -> None:
+        self._index = index  # whose native memory is searched
+        self._near = index.alone(params, k)
+        self._score = column.alone(metric)
+        self._metric = metric
+        self._k = k
+        self._before = gt if metric.larger_is_closer else lt
+
+    def search(self, query: Vectors) -> Near | None:
+        """The answer to a (1, dim) query; None when the index found fewer rows than were asked for."""
+        if not query.flags.c_contiguous:
+            query = np.ascontiguousarray(query)
+        use_threads(0)
+        rows, k = self._near(query), self._k
+        if rows.item(k - 1) < 0:
+            return None
+        scores = self._score(query, rows)
+        if len(rows) == k <= _FEW:
+            values = scores.tolist()
+            if all(map(self._before, values, values[1:])):
+                return scores, rows, False
+        best, found = best_of(scores[None], rows[None], k, self._metric)
+        return None if found.item(k - 1) < 0 else (best[0], found[0], True)
+
+
+def alone(index: VectorIndex, column: VectorColumn, metric: Metric, params: SearchParams, k: int) -> Alone | None:
+    """Searches by these parameters; None where they cannot be prepared."""
+    if isinstance(index, FaissIndex) and isinstance(column, FloatColumn) and 0 < k <= column.rows:
+        return Alone(index, column, metric, params, k)
+    return None
