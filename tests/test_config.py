@@ -69,19 +69,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("", {}, {"threads": -1}, "must be 0 or more"),
         ("", {}, {"log_level": "loud"}, "log_level = 'loud'"),
         ("", {"REDKITE_DATA": ""}, {}, "data must not be empty"),
-        (
-            "front = 'envoy'\ntls_cert = 'c'\ntls_key = 'k'",
-            {},
-            {},
-            "tls_cert, tls_key and tls_client_ca go with front = own",
-        ),
-        ("tls_key = 'k'", {}, {"front": "envoy"}, "tls_cert, tls_key and tls_client_ca go with front = own"),
-        (
-            "front = 'envoy'",
-            {"REDKITE_TLS_CLIENT_CA": "ca"},
-            {},
-            "tls_cert, tls_key and tls_client_ca go with front = own",
-        ),
+        ("front = 'envoy'", {}, {"workers": 2}, "workers = 2 goes with front = own"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key_and_source(

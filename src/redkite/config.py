@@ -493,8 +493,6 @@ def _build(values: Mapping[str, object]) -> Settings:
         section, dot, name = key.partition(".")
         (sections[section] if dot else plain)[name if dot else key] = value
     settings = msgspec.convert({**plain, **sections}, Settings)
-    if settings.front == "envoy" and (settings.tls_cert or settings.tls_key or settings.tls_client_ca):
-        raise ConfigError("tls_cert, tls_key and tls_client_ca go with front = own: Envoy would serve without them")
     if settings.front == "envoy" and settings.workers > 1:
         raise ConfigError(f"workers = {settings.workers} goes with front = own: Envoy serves from one process")
     return settings

@@ -26,3 +26,13 @@ FILES = {
     "test_rest_conventions.py": _CONNECTIONS,
     "test_workers.py": "the threads of one server",
 }
+
+WORKERS = "several processes behind one port: Envoy serves from one, and `workers` is refused with it"
+WITHOUT_ENVOY = {
+    "test_access.py::test_every_process_of_a_fleet_asks_who_calls": WORKERS,
+    "test_fleet.py": WORKERS,
+    "test_import_access.py::test_any_process_of_a_server_takes_imports_and_shows_their_rows": WORKERS,
+    "test_observation.py::test_counters_of_all_processes_are_summed_and_none_goes_back_when_one_ends": WORKERS,
+    "test_tracing.py::test_spans_can_be_written_to_standard_output_also_by_several_processes": WORKERS,
+}
+"""What `make envoy` skips, and why: files, and tests of files."""

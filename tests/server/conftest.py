@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pymilvus
 import pytest
-from tests.server.alone import FILES
+from tests.server.alone import FILES, WITHOUT_ENVOY
 from tests.server.fakes import FakeService
 from tests.server.guarded import ROOT, serve
 from tests.server.rest_client import Rest
@@ -17,6 +18,17 @@ from tests.servers import ProcessServer, ThreadServer, wire_server
 import redkite
 
 collect_ignore = sorted(FILES) if "CLUSTER" in os.environ else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("FRONT") != "envoy":
+        return
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            test = f"{item.path.name}::{item.name.partition('[')[0]}"
+            why = WITHOUT_ENVOY.get(item.path.name) or WITHOUT_ENVOY.get(test)
+            if why is not None:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,10 +15,13 @@ from typing import Any
 
 import pymilvus
 import pytest
+from tests.launch.authority import Authority
+from tests.patience import until
 from tests.servers import ProcessServer
 
 from redkite import MilvusClient
-from redkite.errors import Unauthenticated
+from redkite.errors import ConnectError, MilvusException, Unauthenticated
+from redkite.server.buffered import Buffered
 from redkite.server.envoy_app import EnvoyApp
 from redkite.server.grpc import INTERNAL, UNIMPLEMENTED
 from redkite.server.main import Doors
@@ -35,18 +40,27 @@ class FakeRpcs:
         self.methods = {PATH.encode(): "GetVersion"}
         self.error = error
         self.begun = 0
+        self.deadline = math.inf
 
-    def begin(self, method: str, message: bytes, headers: Any, done: Any, address: str) -> None:
+    def begin(self, method: str, message: bytes, headers: Any, done: Any, address: str, deadline: float) -> None:
         self.begun += 1
+        self.deadline = deadline
         if self.error is not None:
             raise self.error
         done(method.encode() + message)
 
 
-def ask(rpcs: Any, events: list[dict[str, Any]], path: str = PATH) -> list[dict[str, Any]]:
-    """What the application sends when Envoy tells it these events."""
+def ask(
+    rpcs: Any,
+    events: list[dict[str, Any]],
+    path: str = PATH,
+    *more: tuple[bytes, bytes],
+    gone: bool = False,
+    most_held: int = 10_000,
+) -> list[dict[str, Any]]:
+    """What the application sends when Envoy tells it these events, with `more` headers. `gone`: nobody takes it."""
     app = EnvoyApp()
-    app._doors = Doors(rpcs, None)  # type: ignore[arg-type]
+    app._doors = Doors(rpcs, None, Buffered(most_held))  # type: ignore[arg-type]
     app._max_receive = app._max_send = 1000
     sent: list[dict[str, Any]] = []
     left = iter(events)
@@ -55,10 +69,13 @@ def ask(rpcs: Any, events: list[dict[str, Any]], path: str = PATH) -> list[dict[
         return next(left)
 
     async def send(message: Any) -> None:
+        if gone:
+            raise OSError("disconnected")
         sent.append(dict(message))
 
-    scope = {"type": "http", "path": path, "headers": [(b"content-type", b"application/grpc")]}
+    scope = {"type": "http", "path": path, "headers": [(b"content-type", b"application/grpc"), *more]}
     asyncio.run(app(scope, receive, send))
+    assert app._doors.buffered.held == 0
     return sent
 
 
@@ -93,6 +110,39 @@ def test_a_client_that_goes_away_within_its_request_calls_nothing() -> None:
     assert rpcs.begun == 0
 
 
+def test_a_client_that_does_not_wait_for_its_reply_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    rpcs = FakeRpcs()
+    assert ask(rpcs, [piece(b"\0\0\0\0\0")], gone=True) == []
+    assert (rpcs.begun, caplog.text) == (1, "")
+
+
+def test_rest_is_told_that_its_client_has_gone_by_an_error_that_is_no_bug() -> None:
+    seen: list[int] = []
+
+    async def rest(_scope: Any, _receive: Any, send: Any) -> None:
+        try:
+            await send({"type": "http.response.start"})
+        except MilvusException as error:
+            seen.append(error.code)
+            raise
+
+    async def nobody(*_: Any) -> None:
+        raise OSError("disconnected")
+
+    app = EnvoyApp()
+    app._doors = Doors(None, rest, None)  # type: ignore[arg-type]
+    asyncio.run(app({"type": "http", "headers": []}, nobody, nobody))
+    assert seen == [10_000]
+
+
+def test_a_call_is_begun_with_the_time_it_has() -> None:
+    rpcs = FakeRpcs()
+    ask(rpcs, [piece(b"\0\0\0\0\0")], PATH, (b"grpc-timeout", b"2H"))
+    assert 0 < rpcs.deadline - time.monotonic() <= 7200
+    ask(rpcs, [piece(b"\0\0\0\0\0")])
+    assert rpcs.deadline == math.inf
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [(b"", "no message"), (b"\0\0\0\0\7abc", "one message of 7 bytes, but has 3"), (b"\1\0\0\0\1a", "compressed")],
@@ -109,21 +159,36 @@ class Strange(FakeRpcs):
     def is_unknown(self, _headers: Any) -> bool:
         return True
 
+    def __init__(self, told: bytes | Unauthenticated) -> None:
+        super().__init__()
+        self.told = told
+
     def look(self, _method: str, _headers: Any, _address: str, _let_in: Any, done: Any) -> None:
-        done(Unauthenticated("auth check failure"))
+        done(self.told)
 
 
-def test_a_stranger_is_refused_and_nothing_is_kept_of_the_message() -> None:
-    rpcs = Strange()
-    events = [piece(b"\0\0\0\0\x0a" + bytes(5), more=True), piece(bytes(5))]
-    assert status(ask(rpcs, events)) == (16, "auth check failure")
+def test_a_stranger_is_refused_before_the_message_is_there() -> None:
+    rpcs = Strange(Unauthenticated("caf\u00e9: 100 %"))
+    assert status(ask(rpcs, [])) == (16, "caf%C3%A9: 100 %25")
     assert rpcs.begun == 0
+
+
+def test_a_stranger_who_is_not_looked_at_is_told_so_by_the_call_s_own_reply() -> None:
+    sent = ask(Strange(b"try again"), [])
+    assert (sent[1]["body"], status(sent)) == (b"\0\0\0\0\x09try again", (0, ""))
 
 
 def test_a_request_that_is_too_large_is_refused_without_being_kept() -> None:
     events = [piece(b"\0\0\0\x80\0" + bytes(500), more=True)] + [piece(bytes(500), more=True)] * 20 + [piece(b"")]
     number, said = status(ask(FakeRpcs(), events))
     assert (number, "larger than max" in said) == (8, True)
+
+
+def test_more_than_the_server_may_hold_is_refused_by_the_call_s_own_reply() -> None:
+    rpcs = FakeRpcs()
+    sent = ask(rpcs, [piece(b"\0\0\0\3\0", more=True), piece(bytes(500), more=True), piece(bytes(268))], most_held=700)
+    assert (rpcs.begun, status(sent)) == (0, (0, ""))
+    assert b"holds as many unfinished requests as it may" in sent[1]["body"]
 
 
 def test_an_unknown_method_is_unimplemented() -> None:
@@ -163,6 +228,53 @@ def test_grpc_and_rest_are_served_on_one_port_and_rows_outlive_the_server(in_env
     assert in_envoy.stop(signal.SIGTERM) == 0
     with MilvusClient(str(in_envoy.data)) as embedded:
         assert len(embedded.query("c", "id >= 0")) == 5
+
+
+def test_tls_is_asked_of_clients_and_by_them_as_without_envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyvoy")
+    monkeypatch.setenv("FRONT", "envoy")
+    authority = Authority(tmp_path)
+    own, other = authority.issue("server"), authority.issue("client")
+    config = tmp_path / "redkite.toml"
+    lines = [f"tls_cert = '{own.certificate}'", f"tls_key = '{own.key}'", f"tls_client_ca = '{own.ca}'"]
+    config.write_text("\n".join([*lines, "metrics_tls = false"]))
+    with ProcessServer(tmp_path / "data", "--config", str(config)) as server:
+        uri = f"https://localhost:{server.port}"
+        shown: Any = {"client_pem_path": other.certificate, "client_key_path": other.key}
+        with MilvusClient(uri, server_name="localhost", ca_pem_path=own.ca, **shown) as client:
+            assert client.list_collections() == []
+        with pytest.raises(MilvusException):
+            MilvusClient(uri, server_name="localhost", server_pem_path=own.ca, timeout=0.5)
+        with pytest.raises(ConnectError):
+            MilvusClient(server.uri, timeout=0.5)
+    config.write_text("\n".join([f"tls_cert = '{other.certificate}'", *lines[1:]]))
+    failed = serve("--config", str(config), "--data", str(tmp_path / "data"), "--port", "0")
+    assert failed.returncode == 1
+    assert f"the TLS certificate {other.certificate} with the key {own.key} cannot be used" in failed.stderr
+
+
+def test_what_runs_when_the_server_is_asked_to_stop_is_answered(in_envoy: ProcessServer) -> None:
+    address = ("127.0.0.1", in_envoy.port)
+    with socket.create_connection(address, timeout=60) as connection:
+        path = b"POST /v2/vectordb/collections/list HTTP/1.1\r\n"
+        connection.sendall(path + b"Host: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # it runs
+        in_envoy.process.send_signal(signal.SIGTERM)
+        until(lambda: not is_accepting(address))
+        connection.sendall(b"{}")
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+    assert in_envoy.stop() == 0
+    assert "Traceback" not in in_envoy.errors
+
+
+def is_accepting(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=60).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def test_envoy_ends_when_the_command_that_started_it_is_killed(in_envoy: ProcessServer) -> None:

@@ -49,8 +49,12 @@ _PRINTABLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
 def failure(status: int, message: str) -> bytes:
     """The header block of an answer that has no message."""
-    text = quote_from_bytes(message.encode(), safe=_PRINTABLE).encode()
-    return HEAD + literal(b"grpc-status", b"%d" % status) + literal(b"grpc-message", text)
+    return HEAD + literal(b"grpc-status", b"%d" % status) + literal(b"grpc-message", as_header(message))
+
+
+def as_header(message: str) -> bytes:
+    """A text as the value of `grpc-message`."""
+    return quote_from_bytes(message.encode(), safe=_PRINTABLE).encode()
 
 
 class _Failed(Refused):

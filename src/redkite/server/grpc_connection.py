@@ -44,9 +44,9 @@ _LARGE_BYTES = 65_536
 _TRAILERS_OK = literal(b"grpc-status", b"0")
 _ACCEPTED = literal(b"grpc-accept-encoding", ACCEPTED)
 _NOT_GRPC = literal(b":status", b"415") + literal(b"content-type", b"text/plain")
-_MOST_INFLATED = 1_032
+MOST_INFLATED = 1_032
 """Bytes that one byte of a compressed message makes at most."""
-_NO_ROOM = "the server holds as many unfinished requests as it may: try again"
+NO_ROOM = "the server holds as many unfinished requests as it may: try again"
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -147,7 +147,7 @@ class GrpcConnection(Http2Connection):
             elif name == b"content-type":
                 is_grpc = value.startswith(b"application/grpc")
             elif name == b"grpc-timeout":
-                stream.deadline = time.monotonic() + _seconds(value)
+                stream.deadline = time.monotonic() + timeout_seconds(value)
             elif name == b"grpc-encoding" and value != b"identity":
                 stream.encoding = value
         if not is_grpc:
@@ -180,7 +180,7 @@ class GrpcConnection(Http2Connection):
 
     def request_overflowed(self, stream: Stream) -> None:
         stream.body = []
-        self._reply(stream, encode_error(stream.target, RateLimited(_NO_ROOM)))
+        self._reply(stream, encode_error(stream.target, RateLimited(NO_ROOM)))
 
     def request_abandoned(self, stream: Stream) -> None:
         if stream.call is not None:
@@ -215,7 +215,7 @@ class GrpcConnection(Http2Connection):
         size = len(message)
         if size > _LARGE_BYTES:
             if not self._buffers.take(size):
-                done(encode_error(stream.target, RateLimited(_NO_ROOM)))
+                done(encode_error(stream.target, RateLimited(NO_ROOM)))
                 return
             done = functools.partial(self._release, done, size)
         stream.call = self._rpcs.begin(stream.target, message, stream.headers, done, self._address, stream.deadline)
@@ -229,9 +229,9 @@ class GrpcConnection(Http2Connection):
             self.refuse(stream, failure(INTERNAL, "the message is compressed, and no grpc-encoding says how"))
             return
 
-        room = min(len(message) * _MOST_INFLATED, self._max_receive)
+        room = min(len(message) * MOST_INFLATED, self._max_receive)
         if not self._buffers.take(room):
-            self._reply(stream, encode_error(stream.target, RateLimited(_NO_ROOM)))
+            self._reply(stream, encode_error(stream.target, RateLimited(NO_ROOM)))
             return
 
         def done(outcome: bytes | MilvusException) -> None:
@@ -291,7 +291,7 @@ def _tried(message: bytes, encoding: bytes, most: int) -> bytes | MilvusExceptio
         return error
 
 
-def _seconds(value: bytes) -> float:
+def timeout_seconds(value: bytes) -> float:
     """What `grpc-timeout` says; for ever, where it is not as it should be."""
     found = _TIMEOUT.fullmatch(value)
     return math.inf if found is None else int(found[1]) * _UNITS[found[2]]

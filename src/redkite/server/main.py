@@ -118,6 +118,8 @@ class Doors(NamedTuple):
 
     rpcs: Rpcs
     rest: RestApp
+    buffered: Buffered
+    """The bytes of all requests that are not answered yet."""
 
 
 class Server:
@@ -130,6 +132,7 @@ class Server:
         self._shared_port = shared_port
         self.port = 0
         self.metrics_port = 0
+        self._command: int | None = None
         self._settings = settings
         self._open_database = open_database
         self.observation = Observation(settings)
@@ -165,8 +168,10 @@ class Server:
         self._health.calls = self._calls
         warn_if_open(settings, self.port)
 
-    async def start_inside(self) -> Doors:
-        """Open the database in a process that accepts connections by other means, which brings calls to the doors."""
+    async def start_inside(self, command: int) -> Doors:
+        """Open the database in a process that accepts connections by other means, which brings calls to the doors.
+        `command`: the process that ends this one."""
+        self._command = command
         await self._answer_health()
         doors = await self._open_doors()
         self._health.calls = self._calls
@@ -189,7 +194,7 @@ class Server:
 
     async def _open(self, listening: socket.socket) -> None:
         try:
-            rpcs, rest_app = await self._open_doors()
+            rpcs, rest_app, _ = await self._open_doors()
         except BaseException:
             listening.close()  # nobody will accept from it
             raise
@@ -231,14 +236,14 @@ class Server:
         rest = RestApp(calls, observer, self._settings.limits, guard, self._settings, self._buffered)
         self._health.management = Management(
             self._settings, self.observation, getattr(self._database, "topology", None),
-            None if guard is None else Admins(guard, calls, self._database.access),
+            None if guard is None else Admins(guard, calls, self._database.access), self._command,
         )  # fmt: skip
         if self._health_server is not None:
             views = self._views(guard)
             self._health.mirror = Mirror(calls, observer, views, guard)
             if self._settings.web_ui:
                 self._health.page = WebUi(calls, observer, rest, views, guard, self._settings.host)
-        return Doors(Rpcs(calls, observer, guard), rest)
+        return Doors(Rpcs(calls, observer, guard), rest, self._buffered)
 
     def _replicate(self, calls: Calls) -> None:
         """Send what is written to the clusters that follow this one, where the database can tell."""
@@ -262,12 +267,7 @@ class Server:
 
     def greeting(self, seconds: float) -> str:
         """One line for the person who started it."""
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        scheme = "http" if self._metrics_tls is None else "https"
-        return (
-            f"Redkite {__version__} is ready after {seconds:.2f} s: gRPC and REST on {host}:{self.port}, "
-            f"health on {scheme}://{host}:{self.metrics_port}/healthz, data in {self._settings.data}"
-        )
+        return greeting(self._settings, self.port, self.metrics_port, seconds)
 
     async def stop(self) -> None:
         """Accept no more, finish what runs, close the database."""
@@ -309,6 +309,16 @@ class Server:
         calls = self._calls.running if self._calls is not None else 0
         rest = self._rest_http.running if self._rest_http is not None else 0
         return max(calls + rest, sum(len(connection.streams) for connection in self._grpc))
+
+
+def greeting(settings: Settings, port: int, metrics_port: int, seconds: float) -> str:
+    """What a server says that is ready `seconds` after its start."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.metrics_tls else "http"
+    return (
+        f"Redkite {__version__} is ready after {seconds:.2f} s: gRPC and REST on {host}:{port}, "
+        f"health on {scheme}://{host}:{metrics_port}/healthz, data in {settings.data}"
+    )
 
 
 def _open_local(settings: Settings, board: SharedBoard | None) -> Database:

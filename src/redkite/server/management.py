@@ -89,13 +89,20 @@ class Management:
     """The operations of one server, as an ASGI application."""
 
     def __init__(
-        self, settings: Settings, observation: Observation, topology: Topology | None, admins: Admins | None
+        self,
+        settings: Settings,
+        observation: Observation,
+        topology: Topology | None,
+        admins: Admins | None,
+        command: int | None = None,
     ) -> None:
-        """`topology` is None for a database that is elsewhere; without `admins` nobody is asked who they are."""
+        """`topology` is None for a database that is elsewhere; without `admins` nobody is asked who they are. `command`
+        is the process that ends the server when it is told to; this one, unless another started it."""
         self._settings = settings
         self._observation = observation
         self._topology = topology
         self._admins = admins
+        self._command = command or os.getpid()
         self._origins = Origins("none")
         self._operations: dict[str, Callable[[Query], dict[str, Any]]] = {
             "stop": self._stop,
@@ -156,7 +163,7 @@ class Management:
     # -- the process ----------------------------------------------------------------------------
     def _stop(self, _query: Query) -> dict[str, Any]:
         """End in good order, as by SIGTERM."""
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(self._command, signal.SIGTERM)
         return {"msg": "OK"}
 
     def _ready(self, _query: Query) -> dict[str, Any]:
