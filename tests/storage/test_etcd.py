@@ -406,7 +406,9 @@ def test_etcd_with_users_takes_the_right_password_only(tmp_path, env):
                 EtcdCatalog(stranger, env).commit({"a": b"1"})
             assert not isinstance(refused.value, Unavailable)
             stranger.close()
-        known = Etcd(EtcdSettings(endpoints=(server.endpoint,), user="root", password="right"), env.clock)
+        # gRPC may wait for seconds before it tries a server again that was away.
+        settings = EtcdSettings(endpoints=(server.endpoint,), user="root", password="right", timeout_seconds=60)
+        known = Etcd(settings, env.clock)
         EtcdCatalog(known, env).commit({"a": b"1"})
         server.kill()
         server.start()  # tokens are forgotten
