@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from measure import own_memory, percentiles, repeat, repeat_in_threads
-from targets import EFS, MAIN, FaissTarget, MilvusTarget, Target
+from targets import EFS, MAIN, FaissTarget, MilvusTarget, Target, prepared_server
 from workloads import FILTERS, Filter, K, Workload
 
 BATCH = 1_000
@@ -142,6 +142,30 @@ def batch(run: Run) -> Numbers:
 
     numbers = with_cpu(run, partial(repeat, hundred, run.seconds))
     return {"vectors_per_s": round(100 * numbers["per_s"]), **numbers}
+
+
+def alone(run: Run) -> Numbers:
+    """The same calls of pymilvus to a server that has every answer ready: the ceiling of whoever answers it here."""
+    if not isinstance(run.target, MilvusTarget) or not run.target.remote or run.target.own_sdk:
+        return {}
+    server = prepared_server(run.target.uri)
+    prepared = MilvusTarget("prepared", "pymilvus", server.uri, server)
+    prepared.workload = run.workload
+    server.start()
+    try:
+        prepared.open()
+        again = replace(run, target=prepared, results={})
+        again.search(0)
+        numbers = {f"single_{key}": value for key, value in search(again).items()}
+        prepared.close()
+        server.stop()
+        server.start()  # to be told another answer
+        prepared.open()
+        prepared.search(run.workload.query_lists[:100], run.ef)
+        return numbers | {f"batch_{key}": value for key, value in batch(again).items()}
+    finally:
+        prepared.close()
+        server.stop()
 
 
 def filters(run: Run) -> Numbers:
@@ -317,6 +341,6 @@ def in_sequence(call: Callable[[int], object], count: int, cap: float = 20.0) ->
     return round(time.perf_counter() - before, 3)
 
 
-ORDER = (start, insert, build, sweep, search, batch, filters, query, size, crash, reopen, columns, live, singles)
+ORDER = (start, insert, build, sweep, search, batch, alone, filters, query, size, crash, reopen, columns, live, singles)
 PHASES: dict[str, Callable[[Run], Numbers]] = {phase.__name__: phase for phase in ORDER}
 ALWAYS = ("start", "insert", "build", "sweep")

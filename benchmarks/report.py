@@ -27,7 +27,9 @@ def lines() -> Iterator[Line]:
         yield f"searches/s, {clients}", "search", f"per_s_{threads}"
         yield f"p50 ms, {clients}", "search", f"p50_ms_{threads}"
         yield f"CPU ms a search, {clients} *", "search", f"cpu_ms_per_call_{threads}"
+        yield f"searches/s of the client alone, {clients}", "alone", f"single_per_s_{threads}"
     yield "nq=100, vectors/s", "batch", "vectors_per_s"
+    yield "nq=100, vectors/s of the client alone", "alone", "batch_vectors_per_s"
     for chosen in FILTERS:
         kind = chosen.label.rstrip("0123456789")
         yield f"filter {chosen.below} % {kind}, recall", "filters", f"{chosen.label}_recall"

@@ -231,6 +231,14 @@ def milvus_lite_server(environment: str, folder: Path) -> Server:
     return Server(command, f"http://127.0.0.1:{port}", str(data))
 
 
+def prepared_server(uri: str) -> Server:
+    """What answers as the server at `uri` did the first time, at once."""
+    port, script = free_port(), Path(__file__).with_name("prepared.py")
+    server = Server(f"{sys.executable} {script} {port} {uri}", f"http://127.0.0.1:{port}", None)
+    server.log = Path(os.devnull)
+    return server
+
+
 PEERS = {"milvus": milvus_server, "milvus-lite": milvus_lite_server}
 
 

@@ -167,6 +167,31 @@ def test_errors_name_the_path_and_the_cause(files, tmp_path):
         files.make_dirs(str(tmp_path / "file" / "sub"))
 
 
+def test_folders_that_are_made_together_wait_once_for_each_that_they_lie_in(tmp_path, monkeypatch):
+    files, synced = RealFiles(), list[str]()
+    there = [tmp_path / "a/b/c", tmp_path / "a/b/d"]
+
+    def sync(path: str) -> None:
+        assert all(folder.is_dir() for folder in there)
+        synced.append(path)
+
+    monkeypatch.setattr(files, "sync_dir", sync)
+    files.make_dirs(*map(str, there))
+    assert synced == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")]
+    files.make_dirs(str(tmp_path / "e/f"), durable=False)
+    assert (tmp_path / "e/f").is_dir()
+    assert len(synced) == 3
+
+
+def test_a_folder_is_durable_where_the_one_in_it_cannot_be_made(tmp_path, monkeypatch):
+    files, synced = RealFiles(), list[str]()
+    monkeypatch.setattr(files, "sync_dir", synced.append)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        files.make_dirs(str(tmp_path / "a"), str(tmp_path / "file" / "b"))
+    assert synced == [str(tmp_path)]
+
+
 def test_a_lock_shows_its_note_to_the_next_one(files, tmp_path):
     path = str(tmp_path / "LOCK")
     lock = files.lock(path, "held by me")

@@ -35,6 +35,18 @@ def test_synced_bytes_survive_and_others_are_lost_torn_or_kept():
     assert len(sizes) > 5
 
 
+def test_folders_that_are_to_last_do_and_others_may():
+    left = set()
+    for seed in range(10):
+        env = simulated_env(1)
+        env.files.make_dirs("/a/b/c", "/a/b/d")
+        env.files.make_dirs("/a/b/c/e", durable=False)
+        files = after_crash(env.disk, seed)
+        assert files.list("/a/b") == ["c", "d"]
+        left.add(tuple(files.list("/a/b/c")))
+    assert left == {(), ("e",)}
+
+
 def test_a_name_is_lost_unless_its_folder_was_synced():
     found = set()
     for seed in range(30):

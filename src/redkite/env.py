@@ -129,8 +129,9 @@ class Files(Protocol):
 
     def size(self, path: str) -> int: ...
 
-    def make_dirs(self, path: str) -> None:
-        """Create with parents; the new names are durable when it returns."""
+    def make_dirs(self, *paths: str, durable: bool = True) -> None:
+        """Create with parents. The new names are durable when it returns, if they are to be; the disk is waited for
+        when all of them are there."""
         ...
 
     def sync_dir(self, path: str) -> None: ...

@@ -281,18 +281,20 @@ class RealFiles:
         with _named("read", path):
             return os.stat(path).st_size
 
-    def make_dirs(self, path: str) -> None:
-        missing: list[str] = []
-        while path and not os.path.isdir(path):
-            missing.append(path)
-            path = os.path.dirname(path)
-        for folder in reversed(missing):
-            with _named("create folder", folder):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder)
-                if not os.path.isdir(folder):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            self.sync_dir(os.path.dirname(folder) or ".")
+    def make_dirs(self, *paths: str, durable: bool = True) -> None:
+        changed: dict[str, None] = {}
+        try:
+            for path in paths:
+                for folder in _missing(path):
+                    with _named("create folder", folder):
+                        with contextlib.suppress(FileExistsError):
+                            os.mkdir(folder)
+                        if not os.path.isdir(folder):
+                            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                    changed[os.path.dirname(folder) or "."] = None
+        finally:  # also those before one that failed: the next call finds them there
+            for folder in changed if durable else ():
+                self.sync_dir(folder)
 
     def sync_dir(self, path: str) -> None:
         with _named("sync folder", path):
@@ -331,6 +333,15 @@ class RealFiles:
             else:
                 return None
         return ""
+
+
+def _missing(path: str) -> list[str]:
+    """The folders that are not there of a path, outermost first."""
+    missing: list[str] = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing[::-1]
 
 
 class RealFileLock:

@@ -415,7 +415,7 @@ class FakeService:
             topks.append(len(order))
         output = self._expanded(found, request.output_fields)
         return rs.Hits(
-            topks=np.array(topks, np.int64), ids=pa.array([r[primary.name] for r in best], arrow_type(primary)),
+            topks=np.array(topks, np.int64), keys=pa.array([r[primary.name] for r in best], arrow_type(primary)),
             scores=np.concatenate(scores) if scores else np.array([], np.float32),
             rows=self._columns(found, best, output), output_fields=output, primary_field=primary.name,
             collection=found.schema.name, session_timestamp=5,

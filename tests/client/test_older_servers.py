@@ -51,7 +51,7 @@ def test_a_query_iterator_goes_on_behind_the_key_that_the_schema_names() -> None
 
 def test_a_search_iterator_is_refused_rather_than_given_the_same_hits_again() -> None:
     hits = results.Hits(
-        topks=np.array([2]), ids=ROWS.column(0), scores=np.zeros(2, np.float32), rows=ROWS, output_fields=("key",),
+        topks=np.array([2]), keys=ROWS.column(0), scores=np.zeros(2, np.float32), rows=ROWS, output_fields=("key",),
         primary_field="key", collection="c", session_timestamp=9,
     )  # fmt: skip
     query = requests.Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.zeros((1, 2), np.float32))

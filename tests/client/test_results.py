@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from msgspec import structs
 
 from redkite.client.results import Hit, HybridHits, OmitZeroDict, QueryResult, SearchResult
 from redkite.client.values import python_values
@@ -33,7 +34,7 @@ def hits(*output: str, **columns: Any) -> Hits:
     """Five hits of two queries: three and two."""
     rows = batch(**columns) if columns else batch(x=[0] * 5).select([])
     return Hits(
-        topks=np.array([3, 2]), ids=pa.array([7, 5, 3, 2, 1]), scores=np.array([0.1, 0.2, 0.3, 1.5, 2.5], np.float32),
+        topks=np.array([3, 2]), keys=pa.array([7, 5, 3, 2, 1]), scores=np.array([0.1, 0.2, 0.3, 1.5, 2.5], np.float32),
         rows=rows, output_fields=output or tuple(columns), primary_field="key", collection="c", session_timestamp=9,
     )  # fmt: skip
 
@@ -64,6 +65,16 @@ def test_a_search_result_is_a_list_of_lists_of_hits() -> None:
     assert result.recalls is None
     with pytest.raises(IndexError):
         result[2]
+
+
+def test_keys_are_shown_alike_whether_they_are_bare_numbers_or_a_column() -> None:
+    column = hits(text=list("abcde"))
+    bare = structs.replace(column, keys=np.array([7, 5, 3, 2, 1]))
+    assert bare.ids == column.ids and bare.ids.type == pa.int64()
+    assert SearchResult(bare) == SearchResult(column) and repr(SearchResult(bare)) == repr(SearchResult(column))
+    assert json.dumps(SearchResult(bare)[1].ids) == "[2, 1]"
+    assert SearchResult(bare).to_arrow() == SearchResult(column).to_arrow()
+    assert pickle.loads(pickle.dumps(SearchResult(bare))) == SearchResult(column)
 
 
 def test_a_hit_is_a_dict_with_attributes() -> None:
@@ -101,8 +112,8 @@ def test_distances_are_rounded_as_asked() -> None:
 
 def test_a_result_without_hits_is_a_list_of_empty_lists() -> None:
     none = Hits(
-        topks=np.array([0]), ids=pa.array([], pa.int64()), scores=np.array([], np.float32), rows=batch(x=[]).select([]),
-        output_fields=(), primary_field="id", collection="c", session_timestamp=1,
+        topks=np.array([0]), keys=pa.array([], pa.int64()), scores=np.array([], np.float32),
+        rows=batch(x=[]).select([]), output_fields=(), primary_field="id", collection="c", session_timestamp=1,
     )  # fmt: skip
     result = SearchResult(none)
     assert result == [[]]
@@ -198,7 +209,7 @@ def test_nothing_is_made_until_it_is_looked_at() -> None:
     count = 10_000
     columns = {"vector": pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(count * 8, np.float32)), 8)}
     many = Hits(
-        topks=np.array([count]), ids=pa.array(np.arange(count)), scores=np.zeros(count, np.float32),
+        topks=np.array([count]), keys=pa.array(np.arange(count)), scores=np.zeros(count, np.float32),
         rows=batch(**columns), output_fields=("vector",), primary_field="id", collection="c", session_timestamp=1,
     )  # fmt: skip
     best = min(_seconds(lambda: SearchResult(many)) for _ in range(20))

@@ -15,11 +15,14 @@ from tests.cluster.clusters import ClusterEngine
 from tests.cluster.test_taking_over import Once, leader
 from tests.engine import NAME
 
+from redkite.cluster.forwarding import Forward, Forwarder
 from redkite.cluster.leading import Leading
+from redkite.cluster.network import Unanswered
 from redkite.coordinator.broadcast import Broadcaster
 from redkite.errors import CollectionNotFound, UnknownOutcome
 from redkite.model import access as ac
 from redkite.model import requests as rq
+from redkite.model.types import LoadState
 from redkite.storage.coordination import Fenced
 
 
@@ -126,4 +129,41 @@ def test_a_request_that_a_closing_leader_had_not_begun_to_change_anything_for_is
     once.over.set()  # what it needs is closed: Unavailable
     stopping.result(30)
     asked.result(30)
-    assert engine.call(rq.HasCollection(collection="third"))
+    assert engine.call(rq.HasCollection(collection="third")).value
+
+
+@pytest.fixture
+def late(monkeypatch) -> list[Forward]:
+    """The first try of the first change that is sent on: it is not answered, and has not arrived yet."""
+    send, kept = Forwarder._send, list[Forward]()
+
+    def keeping_the_first(self: Forwarder, message: Forward, *more: Any) -> None:
+        if kept:
+            send(self, message, *more)
+            return
+        kept.append(message)
+        self._failed(message, *more, Unanswered("the connection broke"))
+
+    monkeypatch.setattr(Forwarder, "_send", keeping_the_first)
+    return kept
+
+
+def arrives_late(engine: ClusterEngine, message: Forward) -> None:
+    with pytest.raises(Unanswered, match="was given up: it was sent again"):
+        leader(engine).node._answer(message).result(30)
+
+
+def test_a_collection_that_was_dropped_is_not_made_by_a_late_try_to_make_it(engine, late):
+    third = msgspec.structs.replace(engine.call(rq.DescribeCollection(collection=NAME)).schema, name="third")
+    late.clear()
+    engine.call(rq.CreateCollection(schema=third))
+    engine.call(rq.DropCollection(collection="third"))
+    arrives_late(engine, late[0])
+    assert not engine.call(rq.HasCollection(collection="third")).value
+
+
+def test_a_collection_that_was_loaded_again_is_not_released_by_a_late_try_to_release_it(engine, late):
+    engine.call(rq.ReleaseCollection(collection=NAME))
+    engine.call(rq.LoadCollection(collection=NAME))
+    arrives_late(engine, late[0])
+    assert engine.call(rq.GetLoadState(collection=NAME)).state is not LoadState.NotLoad

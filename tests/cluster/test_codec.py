@@ -34,6 +34,7 @@ from redkite.filter import compile_filter
 from redkite.index.lists import VectorLists
 from redkite.model import requests as rq
 from redkite.model import results as rs
+from redkite.model.batch import Keys
 from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.explain import SegmentReport, Step
 from redkite.model.one_row import OneRow, RowLayout
@@ -485,7 +486,7 @@ def test_what_is_kept_takes_so_many_bytes_and_no_more(monkeypatch: pytest.Monkey
 
 
 def test_another_version_of_the_protocol_says_so() -> None:
-    with pytest.raises(WrongPeer, match="version 200 of the protocol between nodes, this one 4"):
+    with pytest.raises(WrongPeer, match="version 200 of the protocol between nodes, this one 5"):
         Codec().decode(GOOD[:3] + bytes([200]) + GOOD[4:])
 
 
@@ -539,9 +540,9 @@ def test_no_struct_that_goes_as_it_is_stands_for_others() -> None:
 
 
 # -- hits ---------------------------------------------------------------------------------------------
-def _hits(ids: pa.Array, counts: list[int], rows: pa.RecordBatch | None = None) -> SearchPartial:
-    scores = np.linspace(0, 1, len(ids), dtype=np.float32)
-    return SearchPartial(np.array(counts, np.int64), ids, scores, rows_only(len(ids)) if rows is None else rows)
+def _hits(keys: Keys, counts: list[int], rows: pa.RecordBatch | None = None) -> SearchPartial:
+    scores = np.linspace(0, 1, len(keys), dtype=np.float32)
+    return SearchPartial(np.array(counts, np.int64), keys, scores, rows_only(len(keys)) if rows is None else rows)
 
 
 @pytest.mark.parametrize(
@@ -553,8 +554,21 @@ def _hits(ids: pa.Array, counts: list[int], rows: pa.RecordBatch | None = None) 
         _hits(pa.array(range(3000)), [3000]),
         _hits(pa.array(["a", "b"]), [2]),
         _hits(pa.array([1, 2]), [2], pa.record_batch({"x": ["a", None]})),
+        _hits(np.array([5, 3, -1]), [2, 1]),
+        _hits(np.arange(3000), [3000]),
+        _hits(np.array([1, 2]), [2], pa.record_batch({"x": ["a", None]})),
     ],
-    ids=["plain", "a part of an array", "none", "many", "texts", "with fields"],
+    ids=[
+        "plain",
+        "a part of an array",
+        "none",
+        "many",
+        "texts",
+        "with fields",
+        "bare numbers",
+        "many bare numbers",
+        "bare numbers with fields",
+    ],
 )
 def test_hits_come_as_they_were_sent(hits: SearchPartial) -> None:
     found = Codec().decode(Codec().encode(hits))

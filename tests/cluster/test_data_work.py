@@ -3,95 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-import pyarrow as pa
 import pytest
-from tests.engine import DIM, schema
+from tests.cluster.data_nodes import ASKER, INDEX, ROWS, SCHEMA, World, always, stuck, within
 
-from redkite.cluster.data_work import BuildIndex, SharedDataNode, StopWork, Workbench, WorkNode
+from redkite.cluster import data_work
 from redkite.cluster.local_network import LocalHub
+from redkite.cluster.work_messages import BuildIndex, IsAtWork, StopWork
 from redkite.env import Env
 from redkite.errors import Corruption, MemoryLimitExceeded, Unavailable
-from redkite.model.batch import arrow_to_numbers, vectors_to_arrow
-from redkite.model.segments import IndexMeta, IndexSpec, SegmentMeta
-from redkite.model.types import Metric
-from redkite.model.upkeep import CompactionKind
-from redkite.node.compaction_work import CompactionWork
+from redkite.model.batch import arrow_to_numbers
 from redkite.node.data import DataNode
 from redkite.node.memory import MemoryBudget
-from redkite.segment.files import Place, open_rows, write_rows
+from redkite.segment.files import open_rows
 from redkite.storage.objects import FolderObjects
-
-ASKER = 1
-_DECLARED = schema()
-SCHEMA = msgspec.structs.replace(
-    _DECLARED,
-    fields=tuple(msgspec.structs.replace(f, field_id=100 + n) for n, f in enumerate(_DECLARED.fields)),
-)
-"""As a collection has it: every field with its number."""
-ROWS = 300
-INDEX = IndexMeta(
-    index_id=7, collection_id=3, field_id=101, field="vector", name="vector", params={}, created_timestamp=1,
-    spec=IndexSpec(index_type="HNSW", metric=Metric.L2, build={"M": 8, "efConstruction": 40}),
-)  # fmt: skip
-
-
-@dataclass
-class World:
-    """A store, an asking node, and data nodes on one network."""
-
-    env: Env
-    store: FolderObjects
-    hub: LocalHub
-    nodes: dict[int, str] = field(default_factory=dict)
-    """Data nodes that are alive, as the asker sees it."""
-    there: set[int] = field(default_factory=lambda: {ASKER})
-    benches: dict[int, Workbench] = field(default_factory=dict)
-    workers: dict[int, WorkNode] = field(default_factory=dict)
-    numbers: Any = field(default_factory=lambda: count(1000))
-    opened: list[Callable[[], None]] = field(default_factory=list)
-
-    def asker(self) -> SharedDataNode:
-        made = SharedDataNode(
-            ASKER, self.env, self.store, 1, MemoryBudget(self.env), self.hub.network(ASKER),
-            lambda: tuple(self.nodes.items()), lambda: next(self.numbers),
-        )  # fmt: skip
-        self.opened.append(made.close)
-        return made
-
-    def data_node(self, node_id: int) -> Workbench:
-        worker = WorkNode(node_id, self.env, self.store, 1, MemoryBudget(self.env))
-        bench = Workbench(self.env, node_id, worker.do, self.there.__contains__, 2)
-        serving = self.hub.network(node_id).serve("127.0.0.1:0", bench.handlers())
-        self.nodes[node_id] = serving.address
-        self.benches[node_id], self.workers[node_id] = bench, worker
-        self.opened += [bench.close, worker.close, serving.close]
-        return bench
-
-    def segment(self, segment_id: int, first: int = 0, rows: int = ROWS) -> SegmentMeta:
-        ids = np.arange(first, first + rows)
-        vectors = np.random.default_rng(segment_id).normal(size=(rows, DIM)).astype(np.float32)
-        column, words = vectors_to_arrow(vectors), pa.nulls(rows, pa.string())
-        batch = pa.RecordBatch.from_arrays(
-            [pa.array(ids), column, pa.array(ids), words],
-            ["id", "vector", "number", "word"],
-        )  # fmt: skip
-        place = Place(3, 4, "channel", segment_id)
-        return write_rows(self.store, place, SCHEMA, batch, np.arange(1, rows + 1, dtype=np.uint64))
-
-    def work(self, *segments: SegmentMeta) -> CompactionWork:
-        return CompactionWork(
-            kind=CompactionKind.MIX, schema=SCHEMA, properties={}, horizon=10**9, sources=segments,
-            most_bytes=1 << 30, most_rows=1 << 20, indexes=(INDEX,), least_indexed_rows=10,
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -101,30 +31,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield made
     for close in reversed(made.opened):
         close()
-
-
-def always() -> bool:
-    return True
-
-
-def within(seconds: float, there: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not there() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return there()
-
-
-def stuck(bench: Workbench) -> threading.Event:
-    """Work at this node begins and goes on until it is not wanted; the event is set when it began."""
-    begun, usual = threading.Event(), bench.place
-
-    def place(message: Any, wanted: Callable[[], bool]) -> Any:
-        begun.set()
-        within(60, lambda: not wanted())
-        return usual(message, wanted)
-
-    bench.place = place
-    return begun
 
 
 def test_an_index_is_built_by_a_data_node_under_a_name_that_was_never_used(world: World) -> None:
@@ -198,7 +104,8 @@ def test_work_that_could_not_be_given_is_not_counted_as_given(world: World) -> N
         raise Unavailable("etcd does not answer")
 
     node._new_id = no_number
-    assert node._done_elsewhere(lambda: StopWork(work_id=node._new_id()), always) is None
+    message = partial(StopWork, work_id=0)  # which is never sent
+    assert node._done_elsewhere(lambda: message(work_id=node._new_id()), always) is None  # type: ignore[arg-type,return-value]
     assert node._given == {}
 
 
@@ -290,3 +197,37 @@ def test_builds_go_to_the_data_node_that_has_least_to_do(world: World) -> None:
         future.result(30)
     assert len(built) == 6
     assert all(bench.done for bench in benches)
+
+
+def test_work_that_was_done_or_stopped_is_not_done_when_its_message_comes_again(world: World) -> None:
+    """Else a message that was late would write the names of a try that nobody waits for."""
+    bench = world.data_node(2)
+    remote = world.hub.network(ASKER).connect(world.nodes[2])
+    message = BuildIndex(work_id=5, meta=world.segment(50), index=INDEX, schema=SCHEMA, name="index-5")
+    assert not remote.ask(message, 30).is_stopped
+    world.store.delete("index-5")
+    with pytest.raises(Unavailable, match="was done, or given up, before"):
+        remote.ask(message, 30)
+    assert not remote.ask(StopWork(work_id=6)).known
+    late = BuildIndex(work_id=6, meta=world.segment(51), index=INDEX, schema=SCHEMA, name="index-6")
+    with pytest.raises(Unavailable, match="was done, or given up, before"):
+        remote.ask(late, 30)
+    assert not any(world.store.exists(f"index-{number}") for number in (5, 6))
+    assert bench.done == 1
+
+
+def test_a_data_node_that_does_not_say_that_it_has_the_work_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message, or the answer, may have been lost: nobody would wait for that for hours."""
+    monkeypatch.setattr(data_work, "PULSE_SECONDS", 0.05)
+    bench, other = world.data_node(2), world.data_node(3)
+    begun = stuck(bench)
+    building = world.env.tasks.executor("test", 1).submit(
+        world.asker().make_index, world.segment(50), INDEX, SCHEMA, always
+    )
+    assert begun.wait(30)
+    assert world.hub.network(ASKER).connect(world.nodes[2]).ask(IsAtWork(work_id=1000)).known
+    bench._work.clear()
+    assert building.result(30) is not None
+    assert other.done == 1

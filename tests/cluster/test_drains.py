@@ -11,8 +11,8 @@ import pytest
 from tests.cluster.clusters import ClusterEngine
 from tests.engine import DIM
 
-from redkite.cluster.data_work import Workbench
 from redkite.cluster.roles import data, streaming
+from redkite.cluster.workbench import Workbench
 from redkite.errors import Unavailable
 
 

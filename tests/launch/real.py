@@ -28,7 +28,8 @@ class Cluster:
 
     def command(self, action: str, *words: str, fails: bool = False) -> str:
         line = [sys.executable, "-m", "redkite", "cluster", action, "--state", str(self.state), *words]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
+        env = os.environ | {"REDKITE_IMPORTS": str(self.state.parent)}
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, env=env)
         assert (done.returncode != 0) == fails, (done.stdout, done.stderr)
         return done.stdout + done.stderr
 
@@ -53,6 +54,11 @@ class Cluster:
 
     def client(self) -> Any:
         from pymilvus import MilvusClient
+
+        return MilvusClient(f"http://127.0.0.1:{self.port}")
+
+    def client_of_redkite(self) -> Any:
+        from redkite import MilvusClient
 
         return MilvusClient(f"http://127.0.0.1:{self.port}")
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from tests.cluster.test_segments_written_elsewhere import growing
 from tests.launch import fake_ray
 from tests.launch.fake_ray import FakeRay
 
+from redkite.cluster import data_work
+from redkite.cluster.backends import open_objects
 from redkite.cluster.config import ClusterConfig, Resources, Role, encode
-from redkite.cluster.data_work import BuildIndex, BuiltIndex
+from redkite.cluster.data_work import SharedDataNode
+from redkite.cluster.grpc_network import GrpcNetwork
+from redkite.cluster.work_messages import BuildIndex, BuiltIndex
+from redkite.cluster.workbench import Workbench
+from redkite.env import Env
 from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, Unavailable
 from redkite.launch import ray_runtime, ray_work
 from redkite.launch.control import Control
@@ -24,6 +33,8 @@ from redkite.launch.runtime import Placed
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexMeta, IndexSpec, SegmentMeta
 from redkite.model.types import Metric
+from redkite.node.data import DataNode
+from redkite.node.memory import MemoryBudget
 
 CONFIG = ClusterConfig(
     name="shop", query=2, data=0, resources={"query": Resources(cpus=3, memory=5 << 20, labels={"big": 1})}
@@ -302,3 +313,37 @@ def test_work_that_is_not_wanted_any_more_is_stopped(ray: FakeRay) -> None:
     ray.tasks_hang = True
     assert ray_work.ray_place(CONFIG)(MESSAGE, lambda: False).is_stopped
     assert ray.references[0].cancelled
+
+
+def test_a_task_takes_the_rows_of_a_segment_from_the_node_that_has_them(
+    ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over sockets, so that Ray carries the message alone; and under the names that the message gives."""
+    monkeypatch.setattr(data_work, "LEAST_BYTES", 1)
+    config = msgspec.structs.replace(CONFIG, objects=str(tmp_path / "objects"))
+    env, numbers = Env.real(), count(1000)
+    store = open_objects(config, env, "asker")
+    asks, works = GrpcNetwork(env, config.name, 1), GrpcNetwork(env, config.name, 2)
+    bench = Workbench(env, 2, ray_work.ray_place(config), {1}.__contains__, 1)
+    works_at = works.serve("127.0.0.1:0", bench.handlers()).address
+    node = SharedDataNode(
+        1, env, store, 1, MemoryBudget(env), asks, lambda: [(2, works_at)], lambda: next(numbers), lambda: asks_at
+    )
+    asks_at = asks.serve("127.0.0.1:0", node.handlers()).address
+    try:
+        segment = growing()
+        made = node.write_segment(3, "channel", segment, lambda: True)
+        assert made is not None
+        assert (bench.done, len(ray.tasks)) == (1, 1)
+        assert made.meta.rows_object.endswith("/rows-1000.arrow")
+        here = DataNode(9, env, store, 1, MemoryBudget(env))
+        expected = here.write_segment(3, "channel", segment, lambda: True)
+        here.close()
+        assert expected is not None
+        assert store.get(made.meta.rows_object) == store.get(expected.meta.rows_object)
+        assert max(len(argument) for _, arguments in ray.tasks for argument in arguments) < 10_000
+    finally:
+        worker = ray_work._worker(encode(config))
+        ray_work._worker.cache_clear()
+        for part in (bench, node, worker, worker._network, asks, works):
+            part.close()

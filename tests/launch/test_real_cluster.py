@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -139,6 +140,40 @@ def test_status_shows_every_role_well_and_every_channel_owned(cluster: Cluster) 
     assert sum(node["leads"] for node in status["nodes"]) == 1
     assert {channel["state"] for channel in status["channels"]} == {"assigned"}
     assert "is well" in cluster.command("status", "--channels")
+
+
+def answered(cluster: Cluster, message: str) -> int:
+    """How many messages of a kind the data nodes have answered."""
+    found = 0
+    for node in cluster.status()["nodes"]:
+        if node["role"] == "data":
+            with urlopen(f"http://127.0.0.1:{node['metrics_port']}/metrics") as page:
+                lines = page.read().decode().splitlines()
+            words = 'redkite_node_messages_total{side="answered",message="' + message
+            found += sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(words))
+    return found
+
+
+def test_a_data_node_writes_what_is_flushed_and_reads_what_is_imported(cluster: Cluster) -> None:
+    cluster.wait_well()
+    client, name, rows = cluster.client(), "large", 20_000
+    client.create_collection(name, dimension=64, metric_type="L2", consistency_level="Strong")
+    vectors = np.random.default_rng(1).normal(size=(rows + 1000, 64)).astype(np.float32).round(3)
+    for start in range(0, rows, 5000):
+        some = [{"id": i, "vector": vectors[i].tolist()} for i in range(start, start + 5000)]
+        client.insert(name, some)
+    client.flush(name)
+    assert answered(cluster, "WriteSegment") >= 1
+    file = cluster.state.parent / "more.jsonl"
+    file.write_text("\n".join(json.dumps({"id": i, "vector": vectors[i].tolist()}) for i in range(rows, rows + 1000)))
+    job = cluster.client_of_redkite().import_files(name, str(file))
+    assert (job.state, job.imported_rows) == ("Completed", 1000)
+    assert answered(cluster, "ReadFiles") == 1
+    assert client.query(name, filter="id >= 0", output_fields=["count(*)"])[0]["count(*)"] == rows + 1000
+    for key in (7, rows + 7):
+        (hits,) = client.search(name, [vectors[key].tolist()], limit=1)
+        assert hits[0]["id"] == key
+    client.drop_collection(name)
 
 
 @pytest.mark.parametrize("role", ["query", "streaming", "coordinator", "data"])

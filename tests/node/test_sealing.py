@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from tests.engine import DIM, NAME, Engine
 
+from redkite.errors import StorageError
 from redkite.model import requests as rq
 from redkite.node.streaming import SealPolicy
 from redkite.simulated import simulated_env
+from redkite.storage.local_topic import LocalTopic
 
 
 def rows(first: int, count: int) -> np.ndarray:
@@ -64,6 +67,19 @@ def test_sealing_frees_the_log() -> None:
     left = sum(env.files.size(f"db/log/{channel}/{name}") for name in env.files.list(f"db/log/{channel}"))
     assert full > 2000 * DIM * 4
     assert left < full / 10
+
+
+def test_an_index_is_built_while_the_log_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = simulated_env(4)
+    engine = Engine("db", env)
+    engine.create()
+    engine.insert(range(2000), rows(0, 2000), range(2000))
+    monkeypatch.setattr(LocalTopic, "truncate", Mock(side_effect=StorageError("the log cannot be cut")))
+    with pytest.raises(StorageError, match="cannot be cut"):
+        engine.flush()
+    env.run_until_idle()
+    assert segments(engine) == [2000]
+    assert engine.indexed()
 
 
 def test_an_unfinished_build_is_taken_up_when_the_database_opens_again(tmp_path: Path) -> None:

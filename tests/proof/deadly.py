@@ -88,13 +88,13 @@ class DeadlyFiles:
             return call
         death = self._death
 
-        def guarded(path: str, *arguments: Any) -> Any:
+        def guarded(path: str, *arguments: Any, **options: Any) -> Any:
             half = None
             if name == "write_new":
                 half = lambda: call(path, half_of(arguments[0]))
             if name == "overwrite":
                 half = lambda: call(path, arguments[0][: len(arguments[0]) // 2])
-            made = death.around(name, path, lambda: call(path, *arguments), half)
+            made = death.around(name, path, lambda: call(path, *arguments, **options), half)
             return DeadlyFile(path, made, death) if name == "append" else made
 
         return guarded

@@ -28,7 +28,7 @@ from redkite.model.imports import DescribeImport, ImportFiles, ImportState
 from redkite.model.inspection import GetMetrics, SystemMetrics
 from redkite.model.quotas import Quotas, Rates
 from redkite.model.types import DataType
-from redkite.proxy.importing import ImportWork
+from redkite.proxy.import_reading import _Reading
 from redkite.proxy.quotas import Bucket
 from redkite.simulated import SimulatedEnv, simulated_env
 
@@ -472,7 +472,7 @@ def test_every_rate_has_a_minimum(make: Make, kind: str) -> None:
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch, world: SimulatedEnv) -> None:
     """Whoever waits lets the world's time pass."""
-    monkeypatch.setattr(ImportWork, "_wait", lambda _work, seconds: world.advance(seconds))
+    monkeypatch.setattr(_Reading, "_wait", lambda _, seconds: world.advance(seconds))
 
 
 def import_seconds(engine: Engine, world: SimulatedEnv) -> float:

@@ -47,7 +47,7 @@ class Collection:
         whole = plan.exact or int(plan.params["ef"]) >= needed
         scores = np.tile(np.arange(4, dtype=np.float32) if whole else np.arange(9, 13, dtype=np.float32), nq)
         return rs.Hits(
-            topks=np.full(nq, 4), ids=pa.array(np.arange(4 * nq)), scores=scores, rows=pa.record_batch({}),
+            topks=np.full(nq, 4), keys=pa.array(np.arange(4 * nq)), scores=scores, rows=pa.record_batch({}),
             output_fields=(), primary_field="id", collection="c", session_timestamp=1,
         )  # fmt: skip
 

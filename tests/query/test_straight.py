@@ -101,6 +101,7 @@ def test_both_ways_give_the_same_answer(
     ]
     straight = [engine.search(queries, 10, **more) for queries, more in asked]
     assert went == [True] * len(asked)
+    assert isinstance(straight[0].keys, np.ndarray) is (key is DataType.INT64)  # a column costs more than the search
     monkeypatch.setattr(ShardView, "straight", lambda *_: None)
     for (queries, more), hits in zip(asked, straight, strict=True):
         same(hits, engine.search(queries, 10, **more))

@@ -44,7 +44,7 @@ def hits(asked: Search) -> Hits:
     topks = vectors[:, 0].astype(np.int64)
     ids = [int(100 * value + place) for value in topks for place in range(value)]
     return Hits(
-        topks=topks, ids=pa.array(ids, pa.int64()), scores=np.array(ids, np.float32),
+        topks=topks, keys=pa.array(ids, pa.int64()), scores=np.array(ids, np.float32),
         rows=pa.RecordBatch.from_pydict({"word": [str(number) for number in ids]}),
         output_fields=("word",), primary_field="id", collection="c", session_timestamp=5,
         element_indices=np.array(ids, np.int64) % 7,

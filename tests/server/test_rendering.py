@@ -110,7 +110,7 @@ def test_hits_have_their_distance_and_key_beside_the_fields(
 ) -> None:
     fields = batch(rows)
     found = Hits(
-        topks=np.array([len(rows)]), ids=fields.column("id"), scores=np.arange(len(rows), dtype=np.float32),
+        topks=np.array([len(rows)]), keys=fields.column("id"), scores=np.arange(len(rows), dtype=np.float32),
         rows=fields.select(["text", "id", META_FIELD] if with_fields else []), output_fields=("*",),
         primary_field="id", collection="c", session_timestamp=1,
     )  # fmt: skip
@@ -138,7 +138,7 @@ def test_many_hits_are_the_objects_that_few_are_whatever_their_dynamic_keys_are_
         keys = pa.array([orjson.dumps(metas[number % len(metas)]) for number in ids], pa.binary())
         texts = pa.array([str(number) for number in ids])
         found = Hits(
-            topks=np.array([len(ids)]), ids=pa.array(list(ids), pa.int64()), scores=np.array(ids, np.float32),
+            topks=np.array([len(ids)]), keys=pa.array(list(ids), pa.int64()), scores=np.array(ids, np.float32),
             rows=pa.RecordBatch.from_pydict({"text": texts, META_FIELD: keys}), output_fields=output,
             element_indices=np.array(ids) if with_offsets else None,
             primary_field="id", collection="c", session_timestamp=1,

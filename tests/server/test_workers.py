@@ -73,6 +73,49 @@ def test_work_that_goes_away_makes_room_for_what_already_waits() -> None:
     workers.close()
 
 
+def test_calls_that_come_one_after_another_do_not_go_round_all_threads() -> None:
+    workers = Workers(8, "test")
+    gate = threading.Barrier(9)
+
+    def meet() -> None:
+        gate.wait(60)
+
+    for _ in range(8):
+        workers.submit(meet)  # each of them takes a thread
+    gate.wait(60)
+    used: set[str] = set()
+    for _ in range(50):
+        finished = threading.Event()
+
+        def work(finished: threading.Event = finished) -> None:
+            used.add(threading.current_thread().name)
+            finished.set()
+
+        workers.submit(work)
+        assert until(finished)
+    workers.close()
+    assert len(used) < 8
+
+
+def test_what_was_submitted_before_the_end_is_still_done() -> None:
+    workers = Workers(1, "ends")
+    begin, done = threading.Event(), [threading.Event() for _ in range(3)]
+
+    def first() -> None:
+        begin.wait(60)
+
+    workers.submit(first)
+    for one in done:
+        workers.submit(one.set)
+    assert workers.waiting == 3
+    thread = next(one for one in threading.enumerate() if one.name == "ends-1")
+    workers.close()
+    begin.set()
+    assert all(map(until, done))
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def test_outside_of_a_pool_being_away_is_nothing() -> None:
     with away():
         assert threading.active_count() >= 1

@@ -70,6 +70,11 @@ class Aims:
         """A message has arrived."""
         if what == "ReadHeld" and source is not None and not source.ended and self._is_due("stop in a read"):
             self._stand_still(source)
+        elif what == "GiveRows" and source is not None and not source.ended:
+            if self._is_due("kill in a write of a segment"):
+                self._world.spawn(lambda: self._kill(source.name), "kills")
+            elif self._is_due("stop in a write of a segment"):
+                self._stand_still(source)
 
     def answers(self, source: Process, what: str) -> bool:
         """An answer is about to leave; whether it does."""

@@ -1,4 +1,7 @@
-"""A whole cluster: every role as it is, each node a process, while nodes are killed, stopped and cut off."""
+"""A whole cluster: every role as it is, each node a process, while nodes are killed, stopped and cut off.
+
+One seed in three has data nodes, which write what is sealed there however little it is.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from tests.simulation.doors import Door
 from tests.simulation.faults import Faults
 from tests.simulation.fibers import Fiber, Process, World
 from tests.simulation.runs import Outcome, judge
-from tests.simulation.themes import Theme, theme_of
+from tests.simulation.themes import OF_DATA_NODES, Theme, theme_of
 from tests.simulation.upkeep import Upkeep
 from tests.simulation.workload import TABLES, Client, Wrong, create_tables
 
+from redkite.cluster import data_work
 from redkite.cluster.backends import MemoryBackends, MemoryWorld
 from redkite.cluster.config import ClusterConfig, Role
 from redkite.cluster.in_process import SMALL
@@ -41,6 +45,7 @@ from redkite.storage.shared_memory import DATA
 BOUND = 2.0
 """Seconds that Bounded may be stale here: less than elsewhere, so that a run is long enough to see more."""
 lapses.BOUND_SECONDS = BOUND
+data_work.LEAST_BYTES = 1
 START_SECONDS = 120.0
 MAKERS: dict[Role, Callable[..., Any]] = {
     "coordinator": CoordinatorRole, "streaming": StreamingRole, "query": QueryRole, "data": DataRole,
@@ -53,8 +58,10 @@ class Plan:
     """How large, how long and how unkind one run is."""
 
     counts: dict[Role, int] = field(
-        default_factory=lambda: {"coordinator": 2, "streaming": 2, "query": 2, "data": 0, "proxy": 2}
+        default_factory=lambda: {"coordinator": 2, "streaming": 2, "query": 2, "data": 2, "proxy": 2}
     )
+    with_data: float = 1 / 3
+    """The share of seeds that have data nodes."""
     theme: Theme | None = None
     """None: that of the seed."""
 
@@ -97,6 +104,8 @@ class SimulatedCluster:
         self.world, self.plan = world, plan
         self.theme = theme = plan.theme or theme_of(world.seed)
         self.rng = random.Random(f"cluster {world.seed}")
+        has_data = random.Random(f"data nodes {world.seed}").random() < plan.with_data
+        self.counts = plan.counts if has_data else {**plan.counts, "data": 0}
         settings = msgspec.structs.replace(
             Settings(), seal_rows=self.rng.choice(theme.seal_rows), threads=1,
             garbage_seconds=self.rng.choice(theme.garbage_seconds),
@@ -226,7 +235,7 @@ class SimulatedCluster:
         return self.rng.choices([door for door, _ in doors], [weight for _, weight in doors])[0].ask(request)
 
     def start(self) -> None:
-        for role, count in self.plan.counts.items():
+        for role, count in self.counts.items():
             for _ in range(count):
                 self.start_node(role)
         limit = self.world.now + START_SECONDS
@@ -291,7 +300,7 @@ class SimulatedCluster:
                     self.world.go_on(node.process)
                 if node.backends is not None:
                     node.backends.mend()
-        for role, count in self.plan.counts.items():
+        for role, count in self.counts.items():
             for _ in range(count - len(self.of(role))):
                 self.start_node(role)
 
@@ -320,7 +329,8 @@ def run(world: World, plan: Plan | None = None) -> Outcome:
         until = world.now + theme.seconds
         fibers = [world.spawn(lambda client=client: client.run(until), client.name) for client in clients]
         fibers.append(world.spawn(lambda: upkeep.run(until), "upkeep"))
-        faults = cluster.faults.go_on(theme.faults, theme.trouble, until - 1.0) if theme.faults else 0
+        weights = theme.faults | OF_DATA_NODES if cluster.counts["data"] and theme.faults else theme.faults
+        faults = cluster.faults.go_on(weights, theme.trouble, until - 1.0) if weights else 0
         cluster.mend()
         while not all(fiber.dead for fiber in fibers):
             world.sleep(0.1)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AIMED: Final[dict[str, tuple[int, ...]]] = {
     "lose answers": (2, 3), "kill at an answer": (1,), "stop at an answer": (1,), "kill at the answer to a swap": (1,),
     "stop in a read": (1, 2), "stop as it logs": (1,),
+    "kill in a write of a segment": (1, 2), "stop in a write of a segment": (1, 2),
     "kill the coordinator at a commit": (1, 2), "stop the coordinator at a commit": (2,),
     "kill the coordinator at a decision": (1,), "stop the coordinator at a decision": (1,),
     "kill the streaming at a commit": (1,), "stop the streaming at a commit": (2,),

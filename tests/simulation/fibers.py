@@ -77,6 +77,8 @@ class World:
         self._failed: BaseException | None = None
         self.on_failure: Callable[[Fiber, BaseException], None] | None = None
         self._graves: list[Fiber] = []
+        self._begun: dict[Fiber, None] = {}
+        """Fibers that have begun and not ended."""
 
     # -- fibers ---------------------------------------------------------------------------------
     def spawn(
@@ -100,6 +102,7 @@ class World:
             except BaseException as error:  # noqa: BLE001  told below
                 self._failed = error
             fiber.dead = True
+            self._begun.pop(fiber, None)
             process = fiber.process
             if process is not None:
                 process.fibers.pop(fiber, None)
@@ -111,9 +114,26 @@ class World:
             fiber = self._hub.switch()
 
     def end(self) -> None:
-        """Nothing goes on here any more; what still waits is let go of."""
+        """Nothing goes on here any more; what still waits is ended. A greenlet that only waits for ever would keep all
+        that it knows of: no collector of garbage looks into it."""
         self._is_over = True
+        while self._begun:
+            self._end_fiber(next(iter(self._begun)))
+        for frame in self._idle:
+            frame.throw(greenlet.GreenletExit)
         self._idle.clear()
+        self._graves.clear()
+
+    def _end_fiber(self, fiber: Fiber) -> None:
+        """It is told so wherever it waits, and gets no further."""
+        self.current = fiber
+        fiber.frame.parent = greenlet.getcurrent()
+        fiber.frame.throw(Ended)
+        if not fiber.dead:
+            fiber.dead = True
+            self._begun.pop(fiber, None)
+            self._graves.append(fiber)
+        self._failed = None
 
     def _make_ready(self, fiber: Fiber, ticket: int) -> None:
         if fiber.process is not None and fiber.process.paused:
@@ -126,7 +146,7 @@ class World:
         fiber = self.current
         if fiber is None:
             raise Stuck("the scheduler itself would wait")
-        if fiber.process is not None and fiber.process.ended:
+        if self.is_ending:
             raise Ended
         fiber.ticket += 1
         fiber.timed_out = False
@@ -135,7 +155,7 @@ class World:
         self.current = None
         self._hub.switch()
         self.current = fiber
-        if fiber.process is not None and fiber.process.ended:
+        if self.is_ending:
             raise Ended
         return not fiber.timed_out
 
@@ -209,6 +229,7 @@ class World:
         frame = fiber.frame
         if frame is None:
             frame = fiber.frame = self._idle.pop() if self._idle else greenlet.greenlet(self._run_each, self._hub)
+            self._begun[fiber] = None
             frame.switch(fiber)
         else:
             frame.switch()
@@ -236,7 +257,9 @@ class World:
 
     @property
     def is_ending(self) -> bool:
-        """The fiber that runs is of a process that was killed."""
+        """The fiber that runs is of a process that was killed, or the world is over."""
+        if self._is_over:
+            return True
         return self.current is not None and self.current.process is not None and self.current.process.ended
 
     def standing(self) -> str:
@@ -256,13 +279,7 @@ class World:
             if fiber.frame is None:  # never begun
                 fiber.dead = True
                 continue
-            self.current = fiber
-            fiber.frame.parent = greenlet.getcurrent()
-            fiber.frame.throw(Ended)
-            if not fiber.dead:
-                fiber.dead = True
-                self._graves.append(fiber)
-            self._failed = None
+            self._end_fiber(fiber)
         process.fibers.clear()
         process.held.clear()
         self.current = mine

@@ -280,6 +280,32 @@ def _past_brought_back() -> None:
     copy._arrived = unaware
 
 
+def _tries_under_one_name() -> None:
+    """A segment that one data node has written is taken although another, whose try was given up, has its names: what
+    that one removes as its own is then the segment's."""
+    import msgspec
+
+    from redkite.cluster.data_work import SharedDataNode
+    from redkite.cluster.work_messages import WriteSegment
+
+    node: Any = SharedDataNode
+    done = node._done_elsewhere
+
+    def under_one_name(self: Any, message: Any, *arguments: Any) -> Any:
+        numbers: list[int] = []
+
+        def named() -> Any:
+            work = message()
+            if isinstance(work, WriteSegment):
+                numbers.append(work.work_id)
+                work = msgspec.structs.replace(work, work_id=numbers[0])
+            return work
+
+        return done(self, named, *arguments)
+
+    node._done_elsewhere = under_one_name
+
+
 PLANTS = {
     "refresh-without-asking": Plant("catalog", _refresh_without_asking),
     "expectations-unchecked": Plant("catalog", _expectations_unchecked),
@@ -306,6 +332,7 @@ PLANTS = {
     "strong-reads-of-the-past": Plant("cluster", _strong_reads_of_the_past),
     "garbage-in-use": Plant("cluster", _garbage_in_use),
     "orders-waited-for": Plant("cluster", _orders_waited_for),
+    "tries-under-one-name": Plant("cluster", _tries_under_one_name),
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from tests.proof.history import History, Operation, violations
 from tests.simulation import primitives
@@ -20,6 +21,8 @@ SCENARIOS = {
     "cluster": "tests.simulation.cluster",
 }
 """Name -> module with a function `run`."""
+_LOOK_THROUGH: Final = 50
+"""After so many runs everything is looked through, which takes a second or two."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def run(scenario: str, seed: int) -> Outcome:
     scene: Callable[[World], Outcome] = import_module(SCENARIOS[scenario]).run
     world = World(seed)
     primitives.enter(world)
+    if seed % _LOOK_THROUGH == 0:
+        gc.unfreeze()  # what an earlier run was not done with when it was frozen would stay for good
     gc.collect()
     gc.freeze()  # what is there stays; only what this run leaves behind has to be looked through
     gc.disable()  # what a collection ends would end at another moment in another run

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -54,6 +56,42 @@ def world() -> Iterator[World]:
     yield world
     world.end()
     primitives.enter(None)
+
+
+class Kept:
+    """Something that a fiber knows of."""
+
+
+def who_waited() -> tuple[list[weakref.ref[object]], list[int]]:
+    """What is known of a world that is over, and of what its fibers had; and when those were ended."""
+    world = World(1)
+    primitives.enter(world)
+    process = Process(world, "p")
+    known, ended = [weakref.ref(world)], []
+
+    def wait() -> None:
+        kept = Kept()
+        known.append(weakref.ref(kept))
+        try:
+            world.park()
+        finally:
+            ended.append(process.now_ms())
+
+    for home in (None, process):
+        world.spawn(wait, "waits", home)
+        world.spawn(lambda: None, "is done", home)
+    world.run(lambda: len(known) == 3 and world.current is None, 2)
+    assert not ended
+    world.end()
+    primitives.enter(None)
+    return known, ended
+
+
+def test_a_world_that_is_over_keeps_nothing_of_whoever_still_waited_there():
+    known, ended = who_waited()
+    gc.collect()
+    assert len(ended) == 2
+    assert [kept() for kept in known] == [None] * 3
 
 
 def set_of_futures(between: random.Random) -> list[int]:

@@ -38,6 +38,9 @@ class Theme:
     channels: tuple[int, ...] = (2, 4)
 
 
+OF_DATA_NODES: Final[Weights] = {"kill in a write of a segment": 1, "stop in a write of a segment": 2}
+"""Beside those of its theme, of a run that has data nodes."""
+
 MIXED: Final = Theme(
     "mixed",
     {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import threading
 
@@ -15,6 +16,7 @@ from tests.brokers import etcd_server
 
 from redkite.env import Env
 from redkite.errors import Conflict, Corruption, StorageError
+from redkite.realenv import RealFiles
 from redkite.simulated import SimulatedCrash, simulated_env
 from redkite.storage.catalog import MemoryCatalog, open_catalog
 from redkite.storage.catalog_state import CatalogState
@@ -104,6 +106,41 @@ def test_what_was_committed_is_there_after_reopening(tmp_path):
     again = open_catalog(Env.real().files, path)
     assert again.scan() == [("a", b"1")]
     again.close()
+
+
+def test_a_new_catalog_gets_its_name_when_it_is_durable(tmp_path, monkeypatch):
+    files, path = RealFiles(), str(tmp_path / "catalog")
+    (tmp_path / "catalog.new").write_bytes(b"half of one that was being made when the power went")
+    steps: list[str] = []
+
+    def renamed(old: str, new: str) -> None:
+        steps.append("renamed")
+        shutil.copy(old, tmp_path / "durable")
+        os.replace(old, new)
+
+    monkeypatch.setattr("redkite.realenv._datasync", lambda fd: (os.fsync(fd), steps.append("synced")))
+    monkeypatch.setattr(files, "rename", renamed)
+    made = open_catalog(files, path)
+    assert steps == ["synced", "renamed"]
+    made.commit({"a": b"1"})
+    made.close()
+    assert sorted(os.listdir(tmp_path)) == ["catalog", "catalog-commits", "durable"]
+    for name, entries in (("durable", []), ("catalog", [("a", b"1")])):
+        again = SqliteCatalog(str(tmp_path / name))
+        assert again.scan() == entries
+        again.close()
+
+
+def test_a_catalog_that_is_gone_is_not_replaced_beside_its_log(tmp_path):
+    files, path = Env.real().files, str(tmp_path / "catalog")
+    lost = open_catalog(files, path)
+    lost.commit({"a": b"1"})
+    for name in os.listdir(tmp_path):
+        shutil.copy(tmp_path / name, tmp_path / f"old-{name}")
+    os.remove(tmp_path / "old-catalog")
+    with pytest.raises(Corruption, match="newest commits are missing"):
+        open_catalog(files, str(tmp_path / "old-catalog"))
+    lost.close()
 
 
 def test_a_simulated_catalog_survives_the_crash_of_its_process():

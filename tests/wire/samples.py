@@ -298,7 +298,7 @@ def _brief(name: str, number: int, percent: int) -> results.CollectionBrief:
 
 def _hits() -> results.Hits:
     return results.Hits(
-        topks=np.array([2, 1]), ids=pa.array([1, 2, 3]), scores=np.array([0.5, 0.25, 1], np.float32), rows=rows(),
+        topks=np.array([2, 1]), keys=pa.array([1, 2, 3]), scores=np.array([0.5, 0.25, 1], np.float32), rows=rows(),
         output_fields=("v", "t", "h", "a"), primary_field="id", collection="books", session_timestamp=11,
         recalls=(1.0, 0.5), groups=_groups(), buckets=(_buckets(), ()), highlights=(
             Highlighted("t", pa.array([["<b>a</b>", "x"], [], ["ü"]], pa.list_(pa.string()))),

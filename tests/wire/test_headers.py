@@ -70,6 +70,30 @@ def test_what_does_not_fit_the_table_is_forgotten_oldest_first() -> None:
         reader.read(b"\xc0")
 
 
+def test_blocks_that_begin_alike_are_read_by_the_table_as_it_is_by_then() -> None:
+    reader = HeaderReader()
+    said = literal(b"said", b"again")
+    reader.read(b"\x40" + literal(b"name", b"old")[1:])
+    for _ in range(3):
+        assert reader.read(b"\x83\xbe" + said) == [(b":method", b"POST"), (b"name", b"old"), (b"said", b"again")]
+    reader.read(b"\x83\xbe\x40" + literal(b"name", b"new")[1:])
+    for _ in range(3):
+        assert reader.read(b"\x83\xbe" + said) == [(b":method", b"POST"), (b"name", b"new"), (b"said", b"again")]
+    reader.read(b"\x20")  # the client wants no table any more
+    with pytest.raises(HeaderError):
+        reader.read(b"\x83\xbe" + said)
+
+
+def test_known_entries_and_what_is_spelled_behind_them_unfold_to_no_more_than_the_limit() -> None:
+    reader = HeaderReader()
+    reader.read(b"\x40" + literal(b"n", b"v" * 2_000)[1:])
+    spelled = literal(b"", b"") * 300
+    assert len(reader.read(b"\xbe" * 2 + spelled)) == 302
+    for _ in range(2):
+        with pytest.raises(HeaderError):
+            reader.read(b"\xbe" * 4 + spelled)
+
+
 @given(headers, st.binary(max_size=4))
 def test_spelled_out_headers_are_read_as_the_library_reads_them(wanted: Headers, rest: bytes) -> None:
     block = b"".join(literal(*header) for header in wanted) + rest

@@ -27,6 +27,7 @@ from tests.wire.samples import queries, requests_of_all_calls, results_of_all_ca
 from redkite import errors
 from redkite.model import access, analysis, exchange, imports, inspection, requests, results
 from redkite.model.types import ConsistencyLevel
+from redkite.segment.growing import rows_only
 from redkite.wire.messages import milvus, own_service, schema
 from redkite.wire.methods import (
     METHODS,
@@ -322,7 +323,7 @@ def test_a_write_succeeded_for_every_row() -> None:
 def test_a_search_without_hits_still_says_how_many_queries_there_were() -> None:
     nothing = pa.RecordBatch.from_arrays([], names=[])
     result = results.Hits(
-        topks=np.zeros(2, np.int64), ids=pa.array([], pa.int64()), scores=np.empty(0, np.float32), rows=nothing,
+        topks=np.zeros(2, np.int64), keys=pa.array([], pa.int64()), scores=np.empty(0, np.float32), rows=nothing,
         output_fields=(), primary_field="id", collection="c", session_timestamp=1,
     )  # fmt: skip
     reply = milvus_pb2.SearchResults.FromString(encode_reply("Search", result))
@@ -331,6 +332,15 @@ def test_a_search_without_hits_still_says_how_many_queries_there_were() -> None:
         decode_reply(requests.Search(collection="c", queries=queries(), limit=1), encode_reply("Search", result)),
         result,
     )
+
+
+def test_keys_go_out_alike_whether_they_are_bare_numbers_or_a_column() -> None:
+    column = results.Hits(
+        topks=np.array([3]), keys=pa.array([5, -3, 1 << 40]), scores=np.zeros(3, np.float32), rows=rows_only(3),
+        output_fields=(), primary_field="id", collection="c", session_timestamp=1,
+    )  # fmt: skip
+    bare = msgspec.structs.replace(column, keys=np.array([5, -3, 1 << 40]))
+    assert encode_reply("Search", bare) == encode_reply("Search", column)
 
 
 def test_a_query_without_rows_still_has_its_columns() -> None:

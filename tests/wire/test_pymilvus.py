@@ -113,7 +113,7 @@ class Memory:
         nq, k = request.queries.nq, min(2, self.rows.num_rows)
         found = pa.concat_batches([self.rows.slice(0, k)] * nq)
         return results.Hits(
-            topks=np.full(nq, k), ids=found.column("id"), scores=np.arange(nq * k, dtype=np.float32),
+            topks=np.full(nq, k), keys=found.column("id"), scores=np.arange(nq * k, dtype=np.float32),
             rows=found.select([n for n in found.schema.names if request.output_fields and n != "id"]),
             output_fields=request.output_fields, primary_field="id", collection=request.collection, session_timestamp=5,
         )  # fmt: skip

@@ -157,8 +157,8 @@ class HybridHits(View[Hit]):
         return Values(self._distances())
 
     def _keys(self) -> list[Any]:
-        ids, count = self._hits.ids, self._stop - self._start
-        return python_values(ids if count == len(ids) else ids.slice(self._start, count))
+        keys = self._hits.keys[self._start : self._stop]
+        return keys.tolist() if isinstance(keys, np.ndarray) else python_values(keys)
 
     def _distances(self) -> list[float]:
         scores: list[float] = self._hits.scores[self._start : self._stop].tolist()
@@ -171,16 +171,13 @@ class HybridHits(View[Hit]):
 
     def _make(self) -> list[Hit]:
         hits = self._hits
-        count = self._stop - self._start
+        count, primary = self._stop - self._start, hits.primary_field
+        near = zip(self._keys(), self._distances(), strict=True)
         if hits.rows.num_columns:
             entities = row_dicts(hits.rows.slice(self._start, count), hits.output_fields)
+            made = [Hit(primary, *found, entity) for found, entity in zip(near, entities, strict=True)]
         else:
-            entities = [{} for _ in range(count)]
-        primary = hits.primary_field
-        made = [
-            Hit(primary, key, distance, entity)
-            for key, distance, entity in zip(self._keys(), self._distances(), entities, strict=True)
-        ]
+            made = [Hit(primary, key, distance, {}) for key, distance in near]
         if hits.element_indices is not None:
             for hit, offset in zip(made, hits.element_indices[self._start : self._stop].tolist(), strict=True):
                 hit["offset"] = offset
@@ -216,8 +213,11 @@ class SearchResult(View[HybridHits]):
         return self._hits, self._round
 
     def _make(self) -> list[HybridHits]:
-        bounds = accumulate(self._hits.topks.tolist(), initial=0)
-        return [HybridHits(self._hits, start, stop, self._round) for start, stop in pairwise(bounds)]
+        hits, digits = self._hits, self._round
+        if len(hits.topks) == 1:
+            return [HybridHits(hits, 0, hits.topks.item(0), digits)]
+        bounds = accumulate(hits.topks.tolist(), initial=0)
+        return [HybridHits(hits, start, stop, digits) for start, stop in pairwise(bounds)]
 
     def materialize(self) -> None:
         """Make every Python object now."""

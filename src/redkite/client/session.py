@@ -96,11 +96,15 @@ def relayed(operation: Operation[T], change: Callable[[Effect], Effect]) -> Oper
         operation.close()
 
 
-def ask(request: Request, answer: type[R]) -> Operation[R]:
-    """Send one request; its result must be an `answer`."""
-    result = yield request
-    if not isinstance(result, answer):
-        raise Unexpected(f"{type(request).__name__} was answered with {type(result).__name__}, not {answer.__name__}")
+def ask(request: Request, kind: type[R]) -> Operation[R]:
+    """Send one request; its result must be of this kind."""
+    return answer(request, (yield request), kind)
+
+
+def answer(request: Request, result: object, kind: type[R]) -> R:
+    """The result of a request, which must be of this kind."""
+    if not isinstance(result, kind):
+        raise Unexpected(f"{type(request).__name__} was answered with {type(result).__name__}, not {kind.__name__}")
     return result
 
 

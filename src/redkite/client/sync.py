@@ -130,7 +130,7 @@ class MilvusClient(SyncReads, SyncAdmin):
         old.close()
 
     def _deadline(self, timeout: float | None) -> float | None:
-        seconds = self._limit(timeout)
+        seconds = self._timeout if timeout is None else self._limit(timeout)
         return None if seconds is None else time.monotonic() + seconds
 
     def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:

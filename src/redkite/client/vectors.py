@@ -268,12 +268,13 @@ def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
     return Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.ascontiguousarray(matrix, dtype=np.float32))
 
 
-def _utf8(anns_field: str, text: object) -> bytes:
-    """A search text."""
-    if not isinstance(text, str):
-        raise mismatch(anns_field, "text", text)
+def _utf8(anns_field: str, texts: Sequence[Any]) -> tuple[bytes, ...]:
+    """The texts of a search."""
     try:
-        return text.encode()
+        return tuple([str.encode(text) for text in texts])
+    except TypeError:
+        other = next(text for text in texts if not isinstance(text, str))
+        raise mismatch(anns_field, "text", other) from None
     except UnicodeEncodeError as error:
         raise DataNotMatchException(
             f"a search text for field `{anns_field}` is not valid Unicode: {error.reason}"
@@ -285,7 +286,7 @@ def _raw_queries(data: Sequence[Any], anns_field: str) -> Queries:
     if isinstance(first, bytes):
         return Queries(data_type=DataType.BINARY_VECTOR, raw=tuple(data))
     if isinstance(first, str):
-        return Queries(data_type=DataType.VARCHAR, raw=tuple(_utf8(anns_field, text) for text in data))
+        return Queries(data_type=DataType.VARCHAR, raw=_utf8(anns_field, data))
     if isinstance(first, Mapping | list | tuple) or hasattr(first, "tocsr"):
         raw = tuple(sparse_bytes(anns_field, row) for row in data)
         return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, raw=raw)

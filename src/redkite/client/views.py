@@ -29,7 +29,7 @@ class View(list[T], ABC):
     __slots__ = ("_is_made",)
 
     def __init__(self, count: int) -> None:
-        super().__init__(_UNMADE * count)  # type: ignore[arg-type]  # nobody gets to see them
+        list.__init__(self, _UNMADE * count)  # type: ignore[misc]  # nobody gets to see them
         self._is_made = False
 
     @abstractmethod

@@ -197,13 +197,15 @@ class _Writing:
 
     def hits(self, value: SearchPartial) -> Any:
         """What a node finds, as most searches find it: few rows, known by their numbers alone."""
-        ids, rows = value.ids, value.rows
-        is_plain = ids.type == _INT64 and not ids.null_count and not rows.num_columns and rows.num_rows == len(ids)
-        if is_plain and value.groups is value.reach is None and not value.reports and len(ids) <= _FEW_HITS:
+        keys, rows = value.keys, value.rows
+        if not isinstance(keys, np.ndarray) and keys.type == _INT64 and not keys.null_count:
+            keys = keys.to_numpy()
+        is_plain = isinstance(keys, np.ndarray) and not rows.num_columns and rows.num_rows == len(keys)
+        if is_plain and value.groups is value.reach is None and not value.reports and len(keys) <= _FEW_HITS:
             counts, scores = value.topks, value.scores
-            if counts.dtype == np.int64 and scores.dtype == np.float32 and len(scores) == len(ids):
-                head = _HITS_HEAD.pack(len(counts), len(ids))
-                return Ext(_HITS, b"".join((head, counts.tobytes(), ids.to_numpy().tobytes(), scores.tobytes())))
+            if counts.dtype == np.int64 and scores.dtype == np.float32 and len(scores) == len(keys):
+                head = _HITS_HEAD.pack(len(counts), len(keys))
+                return Ext(_HITS, b"".join((head, counts.tobytes(), keys.tobytes(), scores.tobytes())))
         return self.shaped(value)
 
     def column(self, value: Any) -> Any:
@@ -389,8 +391,8 @@ class _Reader:
         if len(whole) != end + 4 * hits:
             raise WireError("hits between nodes are not as they should be")
         counts = np.frombuffer(whole, np.int64, queries, at)
-        ids = pa.Array.from_buffers(_INT64, hits, [None, pa.py_buffer(memoryview(whole)[middle:end])])
-        return SearchPartial(counts, ids, np.frombuffer(whole, np.float32, hits, end), rows_only(hits))
+        keys = np.frombuffer(whole, np.int64, hits, middle)
+        return SearchPartial(counts, keys, np.frombuffer(whole, np.float32, hits, end), rows_only(hits))
 
     def column(self, data: memoryview) -> Any:
         return self.batch(data).column(0)

@@ -53,12 +53,11 @@ LOOKING: Final = frozenset({
 WAITING: Final = frozenset({ReadChanges, ReadReplication})
 """Requests that may wait for what comes. They say the same when they are made twice, and nobody else sees that they
 were made."""
-REPEATABLE: Final = LOOKING | WAITING | frozenset({
-    rq.Flush, rq.FlushAll, rq.DropCollection, rq.LoadCollection, rq.ReleaseCollection, rq.LoadPartitions,
-    rq.ReleasePartitions, rq.DropPartition, rq.DropIndex, rq.AlterIndex, rq.AlterCollection, rq.AlterDatabase,
-    rq.AlterAlias, rq.DropAlias, rq.CreateCollection, rq.CreateIndex, FreezeWrites, AcknowledgeFeed, DropFeed,
+REPEATABLE: Final = LOOKING | WAITING | ONCE | frozenset({
+    rq.CreateCollection, rq.Flush, rq.FlushAll, rq.LoadCollection, rq.ReleaseCollection, rq.LoadPartitions,
+    rq.ReleasePartitions, FreezeWrites, AcknowledgeFeed, DropFeed,
 })  # fmt: skip
-"""Requests that say the same when they are made twice."""
+"""Requests that say the same when they are made twice, one after the other."""
 
 
 class Forward(Message, frozen=True, kw_only=True):
@@ -66,7 +65,9 @@ class Forward(Message, frozen=True, kw_only=True):
 
     request: rq.Request
     number: int = 0
-    """The request's own, the same each time it is sent; 0: it may not be sent twice, or it makes no difference."""
+    """The request's own, the same each time it is sent; 0: it changes nothing."""
+    tried: int = 0
+    """How often it was sent before."""
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ class Forwarder:
     def send(self, request: rq.Request) -> Future[rs.Result]:
         """The leader's answer, when what it has seen is known here."""
         answer: Future[rs.Result] = self._tasks.future()
-        number = self._new_number() if type(request) in ONCE else 0
+        number = 0 if type(request) in LOOKING | WAITING else self._new_number()
         self._send(Forward(request=request, number=number), self._now() + LEADER_SECONDS, answer)
         return answer
 
@@ -167,7 +168,7 @@ class Forwarder:
 
     def _failed(self, message: Forward, deadline: float, answer: Future[rs.Result], error: BaseException) -> None:
         kind = type(message.request)
-        if isinstance(error, Unanswered) and not message.number and kind not in REPEATABLE:
+        if isinstance(error, Unanswered) and kind not in REPEATABLE:
             name = kind.__name__
             answer.set_exception(
                 UnknownOutcome(f"the coordinator went away during {name}: it may have been done or not")
@@ -175,7 +176,8 @@ class Forwarder:
             return
         may_help = isinstance(error, NotReady | NotReached | Unanswered) and not self._retries.is_closed
         if may_help and self._now() < deadline:
-            self._retries.later(partial(self._send, message, deadline, answer))
+            again = msgspec.structs.replace(message, tried=message.tried + 1)
+            self._retries.later(partial(self._send, again, deadline, answer))
         else:
             answer.set_exception(error)
 

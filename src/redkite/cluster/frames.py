@@ -19,7 +19,7 @@ from redkite.cluster.network import WrongPeer
 from redkite.env import Buffer
 from redkite.errors import WireError
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised with every change of what nodes say to each other."""
 _MAGIC = b"RKN"
 _HEAD = struct.Struct("<3sBIII")

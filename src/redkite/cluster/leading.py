@@ -14,7 +14,7 @@ from typing import Any, Final
 from redkite.cluster.assembly import proxy_arguments, topology_over
 from redkite.cluster.closing import close_each
 from redkite.cluster.data_work import SharedDataNode
-from redkite.cluster.deciding import Begun, CarryingOut, Deciding, TaskedCatalog, watching
+from redkite.cluster.deciding import ONCE, Begun, CarryingOut, Deciding, TaskedCatalog, watching
 from redkite.cluster.figures import Figure, channels_of, waits_of
 from redkite.cluster.following import Metadata
 from redkite.cluster.forwarding import LOOKING, WAITING, Forward, Forwarded, NotLeading, Reach
@@ -30,6 +30,7 @@ from redkite.cluster.shards.remote import RemoteOwners
 from redkite.cluster.shards.writing import RemoteWrites
 from redkite.cluster.standing_still import Everywhere
 from redkite.cluster.taking_over import TakingOver
+from redkite.cluster.tries import Tries
 from redkite.coordinator.broadcast import Broadcaster
 from redkite.coordinator.jobs import JobRecords
 from redkite.coordinator.meta import CollectionMeta
@@ -89,9 +90,9 @@ class Leading:
         named = self.metadata.data.object_names
         garbage = SharedGarbage(env, store, named, catalog, lambda: node.oracle.allocate_ids(1))
         owners = RemoteOwners(node.caller, lambda: len(node.members.nodes("streaming")), self._collection_on)
-        builds = SharedDataNode(
+        builds = self.builds = SharedDataNode(
             node.node_id, env, store, settings.threads or os.cpu_count() or 1, memory, node.network,
-            self._data_nodes, lambda: node.oracle.allocate_ids(1),
+            self._data_nodes, lambda: node.oracle.allocate_ids(1), lambda: node.address,
         )  # fmt: skip
         compactor = DistantCompactor(
             env, store, self.metadata.root, self.metadata.data, garbage, builds, no_shard, compaction_policy(settings),
@@ -111,7 +112,7 @@ class Leading:
             self._remove_log,
         )  # fmt: skip
         self.metadata.root.pick_channels = self.streaming.pick
-        self._proxy = Proxy(self.topology, writer=RemoteWrites, **proxy_arguments(settings))
+        self._proxy = Proxy(self.topology, writer=RemoteWrites, import_by=builds.importing, **proxy_arguments(settings))
         begun(self._proxy.close)
         answer: Any = self._proxy.method(pl.GetReplicas)
         self._proxy.answer_with(pl.GetReplicas, with_owners(answer, self.streaming.channels, node.members.node))
@@ -119,6 +120,7 @@ class Leading:
         self.topology.standing.elsewhere = Everywhere(
             env, catalog, node.members, node.network, self._patience, lambda: self.broadcaster.waiting
         )
+        self._tries = Tries(env)
         self._decisions = Deciding(self._proxy, self.topology, self.broadcaster, catalog.refresh)
         self._worker: Executor = env.tasks.executor("decide", _WORKERS)
         self._settler: Executor = env.tasks.executor("settle", 1)
@@ -214,7 +216,7 @@ class Leading:
     def _answer(self, message: Forward) -> Forwarded:
         if self._closed:
             raise NotLeading(_OVER)
-        with watching() as begun:
+        with self._tries.turn(message.number, message.tried), watching() as begun:
             try:
                 result = self._decided(message, begun)
                 if type(message.request) in LOOKING:
@@ -231,7 +233,7 @@ class Leading:
         """What a request comes to. Where nothing was committed for it, nobody has looked at the fence: what was found
         by looking says nothing once another may lead."""
         try:
-            result = self._decisions.call(message.request, message.number)
+            result = self._decisions.call(message.request, message.number if type(message.request) in ONCE else 0)
         except (Fenced, Unavailable):
             raise
         except MilvusException as error:

@@ -138,6 +138,7 @@ def open_database(
     """
     env = env or Env.real()
     root = os.path.abspath(path) if env.files.local_path(path) is not None else path
+    env.files.make_dirs(f"{root}/log", f"{root}/objects")  # with one wait for the disk
     lock = lock_path(env.files, env.clock, root, os.getpid(), " ".join(sys.argv[:2]) or "python")
     opened: list[Callable[[], None]] = []
     try:

@@ -64,11 +64,12 @@ def scores_alone(matrix: Vectors, metric: Metric) -> Callable[[Vectors, RowNumbe
     if metric is Metric.COSINE or not matrix.flags.c_contiguous:
         return lambda query, rows: pair_scores(matrix, query, rows[None], metric)[0]
     dim, compare = matrix.shape[1], _distances if metric is Metric.L2 else _products
+    vectors = _pointer(matrix), matrix  # what is pointed to stays
 
     def scores(query: Vectors, rows: RowNumbers) -> Scores:
         count = len(rows)
         found = np.empty(count, _SCORE)
-        compare(_pointer(found), _pointer(query), _pointer(matrix), _pointer(rows), dim, 1, count)
+        compare(_pointer(found), _pointer(query), vectors[0], _pointer(rows), dim, 1, count)
         return found
 
     return scores

@@ -130,10 +130,7 @@ def algorithm_of(spec: IndexSpec) -> str:
 
 
 def _joined(lists: SparseLists) -> memoryview:
-    data = bytearray()
-    for piece in lists.serialize():
-        data += piece
-    return memoryview(data)
+    return memoryview(b"".join(lists.serialize()))
 
 
 def _largest(weights: Scores, drop: float) -> npt.NDArray[Any]:

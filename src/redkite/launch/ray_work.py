@@ -10,7 +10,11 @@ from typing import Any, Final
 from redkite.cluster.backends import open_objects
 from redkite.cluster.codec import Codec
 from redkite.cluster.config import ClusterConfig, Resources, decode, encode
-from redkite.cluster.data_work import BuildIndex, BuiltIndex, CompactedThere, CompactSegments, WorkNode, Workplace
+from redkite.cluster.grpc_network import GrpcNetwork
+from redkite.cluster.import_work import reader_of
+from redkite.cluster.work_messages import Done, Work, stopped
+from redkite.cluster.work_node import WorkNode
+from redkite.cluster.workbench import Workplace
 from redkite.env import Env
 from redkite.errors import MilvusException, Unavailable
 from redkite.launch.ray_runtime import first_line
@@ -18,6 +22,8 @@ from redkite.node.memory import MemoryBudget
 
 TRIES: Final = 3
 _LOOK_SECONDS: Final = 0.25
+_ASKING: Final = 0
+"""The number by which a process asks that is no node."""
 
 
 def ray_place(config: ClusterConfig) -> Workplace:
@@ -31,7 +37,7 @@ def ray_place(config: ClusterConfig) -> Workplace:
     )  # fmt: skip
     content, codec = encode(config), Codec()
 
-    def place(message: BuildIndex | CompactSegments, wanted: Callable[[], bool]) -> BuiltIndex | CompactedThere:
+    def place(message: Work, wanted: Callable[[], bool]) -> Done:
         reference = task.remote(content, codec.encode(message))
         while True:
             done, _ = ray.wait([reference], timeout=_LOOK_SECONDS)
@@ -39,14 +45,14 @@ def ray_place(config: ClusterConfig) -> Workplace:
                 break
             if not wanted():
                 ray.cancel(reference, force=True)
-                return BuiltIndex(None) if isinstance(message, BuildIndex) else CompactedThere(is_stopped=True)
+                return stopped(message)
         try:
             reply: Any = codec.decode(ray.get(reference))
         except ray.exceptions.RayError as error:
             raise Unavailable(f"Ray could not do it: {first_line(error)}") from error
         if isinstance(reply, MilvusException):
             raise reply
-        found: BuiltIndex | CompactedThere = reply
+        found: Done = reply
         return found
 
     return place
@@ -68,7 +74,9 @@ def _worker(content: bytes) -> WorkNode:
     settings = config.settings
     memory = MemoryBudget(env, settings.memory_limit, settings.memory_wait_seconds)
     threads = settings.threads or max(1, round(config.resources.get("data", Resources()).cpus)) or os.cpu_count() or 1
-    return WorkNode(0, env, open_objects(config, env), threads, memory)
+    network = GrpcNetwork(env, config.name, _ASKING, config.tls)
+    store = open_objects(config, env)
+    return WorkNode(_ASKING, env, store, threads, memory, network, reader_of(env, store, memory, settings))
 
 
 def _always() -> bool:

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +106,16 @@ def arrow_to_numbers(column: pa.Array) -> npt.NDArray[Any]:
     if not len(column):
         return np.empty(0, kind)
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
+
+
+Keys: TypeAlias = npt.NDArray[np.int64] | pa.Array
+"""Primary keys: integers as they lie in memory, or a column of integers or strings. A column costs a small search more
+than finding the rows' keys, and often nobody asks for one."""
+
+
+def key_column(keys: Keys) -> pa.Array:
+    """Keys as a column."""
+    return numbers_to_arrow(keys) if isinstance(keys, np.ndarray) else keys
 
 
 def vectors_to_arrow(vectors: npt.NDArray[np.float32] | npt.NDArray[np.int8]) -> pa.Array:

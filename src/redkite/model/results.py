@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from redkite.model.batch import Keys, key_column
 from redkite.model.buckets import Bucket
 from redkite.model.explain import Explanation
 from redkite.model.highlighting import Highlighted
@@ -187,11 +188,10 @@ class PageEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hits(Result, frozen=True):
-    """Flat over all queries: query i owns `topks[i]` consecutive entries of ids, scores and rows."""
+    """Flat over all queries: query i owns `topks[i]` consecutive entries of keys, scores and rows."""
 
     topks: npt.NDArray[np.int64]
-    ids: pa.Array
-    """int64 or string."""
+    keys: Keys
     scores: npt.NDArray[np.float32]
     rows: pa.RecordBatch
     """The output fields, one column each (dynamic keys arrive as `$meta`); may have no columns."""
@@ -213,6 +213,11 @@ class Hits(Result, frozen=True):
     """Of a search among the elements of an array: where in its row the one of each hit stands."""
     reach: Reach | None = None
     """None: of every row. Else rows were left out that no node served."""
+
+    @property
+    def ids(self) -> pa.Array:
+        """The keys as a column: int64 or string."""
+        return key_column(self.keys)
 
 
 class Rows(Result, frozen=True):

@@ -60,8 +60,8 @@ class SparseRows:
 
     def row(self, number: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
         """Dimensions and values of one row."""
-        at = slice(self.starts[number], self.starts[number + 1])
-        return self.indices[at], self.values[at]
+        start, end = self.starts[number : number + 2].tolist()
+        return self.indices[start:end], self.values[start:end]
 
     def tobytes(self) -> bytes:
         """The same bytes for the same rows, wherever they stand."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import msgspec
 
 from redkite.coordinator.jobs import why
 from redkite.env import Env
+from redkite.errors import NotOwner
 from redkite.index.registry import BuildCancelled, build, build_bytes, needs_build
 from redkite.index.scalar.family import build_memory, build_scalar
 from redkite.logs import get_logger
@@ -21,11 +23,20 @@ from redkite.segment.compaction import MadeSegment, merge
 from redkite.segment.deletes import Deletes
 from redkite.segment.files import index_object, write_segment
 from redkite.segment.growing import GrowingSegment
+from redkite.segment.keys import SealedKeys
 from redkite.segment.sealed import SealedSegment
 from redkite.spans import job, traced
 from redkite.storage.objects import ObjectStore
 
 log = get_logger(__name__)
+
+
+class WrittenSegment(NamedTuple):
+    """A growing segment as a sealed one, which is not committed yet."""
+
+    meta: SegmentMeta
+    keys: SealedKeys | None = None
+    """Where its keys are, if that is known without reading it."""
 
 
 class DataNode:
@@ -47,12 +58,29 @@ class DataNode:
         """Segment and index -> why the last build did not succeed."""
         self.tallies = Tallies(env.clock)
 
+    def write_segments(
+        self, collection_id: int, channel: str, segments: Iterable[GrowingSegment], wanted: Callable[[], bool]
+    ) -> list[WrittenSegment]:
+        """Write segments of one channel that take no more rows, while the caller waits. Raises NotOwner when they are
+        not `wanted` any more, for their shard was left."""
+        written = []
+        for segment in segments:
+            made = self.write_segment(collection_id, channel, segment, wanted)
+            if made is None:
+                raise NotOwner.of(channel)
+            written.append(made)
+        return written
+
     @traced("write segment")
-    def write_segment(self, collection_id: int, channel: str, segment: GrowingSegment) -> SegmentMeta:
-        """Write a segment that takes no more rows. In the caller's thread."""
+    def write_segment(
+        self, collection_id: int, channel: str, segment: GrowingSegment, wanted: Callable[[], bool]
+    ) -> WrittenSegment | None:
+        """Write one; None when it is not wanted any more."""
+        if not wanted():
+            return None
         made = write_segment(self._store, collection_id, channel, segment)
         self.tallies.flushed(made.rows, made.size)
-        return made
+        return WrittenSegment(made)
 
     def build_index(
         self,

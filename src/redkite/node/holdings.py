@@ -52,14 +52,15 @@ class Holding:
 
     __slots__ = ("_keys", "copies", "deletes", "meta", "saved_version")
 
-    def __init__(self, meta: SegmentMeta, deletes: Deletes, saved_version: int) -> None:
+    def __init__(self, meta: SegmentMeta, deletes: Deletes, saved_version: int, keys: SealedKeys | None = None) -> None:
+        """`keys`: where they are, if that is known; else the store is asked when somebody wants to know."""
         self.meta = meta
         self.deletes = deletes
         self.saved_version = saved_version
         """Of the deletes in the object store; another version wants saving."""
         self.copies: Mapping[int, Copy] = {}
         """By replica; replaced as a whole, so that it can be looked at without a lock."""
-        self._keys: SealedKeys | None = None
+        self._keys = keys
 
     @property
     def peers(self) -> list[QueryPeer]:

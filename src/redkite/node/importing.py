@@ -18,6 +18,7 @@ from redkite.model.segments import SegmentMeta
 from redkite.node.admission import Made, Replaced, replaced_within
 from redkite.node.data import DataNode
 from redkite.node.face import ShardFace
+from redkite.node.memory import MemoryBudget
 from redkite.node.records import Parts
 from redkite.node.shard import Shard
 from redkite.node.turns import turns
@@ -37,17 +38,18 @@ class SegmentMaker:
     def __init__(
         self,
         store: ObjectStore,
-        data: DataCoordinator,
-        data_node: DataNode,
+        memory: MemoryBudget,
+        new_id: Callable[[], int],
         collection: CollectionMeta,
         most_rows: int,
         most_bytes: int,
         stamp: int,
     ) -> None:
-        """Rows are written with the timestamp `stamp`, which is none of theirs: that comes with their admission."""
+        """`new_id` gives each segment its id. Rows are written with the timestamp `stamp`, which is none of theirs:
+        that comes with their admission."""
         self._store = store
-        self._data = data
-        self._data_node = data_node
+        self._memory = memory
+        self._new_id = new_id
         self._collection = collection
         self._most_rows = most_rows
         self._most_bytes = most_bytes
@@ -57,8 +59,6 @@ class SegmentMaker:
         self._bytes: dict[Where, int] = {}
         self.made: list[SegmentMeta] = []
         """What is written, in that order."""
-        self.begun: list[int] = []
-        """Ids of all segments that may have left objects."""
 
     @property
     def held(self) -> int:
@@ -93,17 +93,13 @@ class SegmentMaker:
         size = self._bytes.pop(where)
         shard, partition_id = where
         collection = self._collection
-        segment_id = self._data.allocate_id()
-        place = Place(collection.collection_id, partition_id, collection.channels[shard], segment_id)
-        with self._data_node.memory.work("imports", 2 * size):
+        with self._memory.work("imports", 2 * size):
             rows = pa.Table.from_batches(batches).combine_chunks().to_batches()
             batches.clear()
             for some in rows:
                 stamps = np.full(some.num_rows, self._stamp, np.uint64)
-                self.begun.append(segment_id)
+                place = Place(collection.collection_id, partition_id, collection.channels[shard], self._new_id())
                 self.made.append(write_rows(self._store, place, collection.schema, some, stamps))
-                segment_id = self._data.allocate_id()
-                place = place._replace(segment_id=segment_id)
 
 
 def with_indexes(

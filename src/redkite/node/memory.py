@@ -138,6 +138,19 @@ class MemoryBudget:
         finally:
             self._give_back(name, size)
 
+    @contextmanager
+    def room(self, name: str, size: int) -> Iterator[None]:
+        """The same for work that others can do as well: room at once, or MemoryLimitExceeded."""
+        if not self.limit:
+            yield
+            return
+        if self._take(name, size, self.limit) is not None:
+            raise self._exceeded(size)
+        try:
+            yield
+        finally:
+            self._give_back(name, size)
+
     def has_changed(self) -> None:
         """Somebody gave memory back: whoever waits looks again."""
         with self._lock:

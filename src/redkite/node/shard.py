@@ -10,7 +10,7 @@ segments or changes those), `_apply` (who changes what the view is made of). Rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +18,6 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 import pyarrow as pa
 
 from redkite.coordinator.data import DataCoordinator
@@ -31,7 +30,7 @@ from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
 from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema
-from redkite.model.segments import ChannelState, DeletesFile, SegmentMeta
+from redkite.model.segments import ChannelState, SegmentMeta
 from redkite.node import records
 from redkite.node.admission import Admitting
 from redkite.node.asked import Held, P, QueryHeld, SearchHeld
@@ -39,17 +38,15 @@ from redkite.node.copies import NOWHERE
 from redkite.node.counting import Counting
 from redkite.node.data import DataNode
 from redkite.node.feed import Feeding
-from redkite.node.holdings import Holding, Holdings
-from redkite.node.indexing import Indexing
+from redkite.node.holdings import Holdings
 from redkite.node.peers import QueryPeer
+from redkite.node.sealing import Sealing
 from redkite.node.under_way import UnderWay
-from redkite.node.view import ShardImage, ShardView
+from redkite.node.view import ShardView
 from redkite.node.written import Written
 from redkite.query.execute import query_segments, search_segments
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
-from redkite.segment.base import BufferState
 from redkite.segment.evolution import check_made, conform, identified
-from redkite.segment.files import write_deletes
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import Key
 from redkite.spans import followed, traced
@@ -58,12 +55,12 @@ from redkite.storage.log import LogRecord, Room, Topic
 from redkite.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from redkite.segment.compaction import MadeSegment
+    pass
 
 R = TypeVar("R")
 
 
-class Shard(Indexing, Counting, Admitting, Feeding):
+class Shard(Sealing, Counting, Admitting, Feeding):
     """Writes are serialised by `turn`; several shards are written at one timestamp by `node.turns.turns`."""
 
     def __init__(
@@ -362,145 +359,7 @@ class Shard(Indexing, Counting, Admitting, Feeding):
             timestamp = min(timestamp, self.view.timestamp)  # what comes next may be there in part
         return self.read_view(plan, timestamp, here, there)
 
-    # -- sealing --------------------------------------------------------------------------------
-    def roll(self) -> None:
-        """What is written from now on goes to new growing segments."""
-        with self._apply:
-            self._roll()
-
-    def _roll(self) -> None:
-        full = [g for g in self._growing.values() if g.rows]
-        for growing in full:
-            growing.state = BufferState.FULL
-        self._frozen = [*self._frozen, *full]
-        self._growing = {}
-
-    @traced("flush")
-    def flush(self, allocate: Callable[[], int]) -> tuple[int, list[SegmentMeta]]:
-        """Seal everything written so far. Returns a timestamp that no sealed row exceeds, and the new segments."""
-        with self._flushing:
-            timestamp, metas = self._flush()
-            return max(timestamp, allocate()) if not metas else timestamp, metas
-
-    def _flush(self, *, to_the_end: bool = False) -> tuple[int, list[SegmentMeta]]:
-        """`to_the_end`: nothing applied by now is ever read from the log again, even where it has changed no row."""
-        with self._apply:
-            if self._dropped:
-                raise self._no_collection()
-            self._data.check_state(self.channel, self._state)
-            # What an earlier flush could not write is still frozen, and tried again.
-            self._roll()
-            frozen = self._frozen
-            self.unflushed_since_ms = None
-            state = msgspec.structs.replace(self._state, checkpoint=self._end)
-            timestamp = self.view.timestamp
-        is_behind = to_the_end and self._state.checkpoint < state.checkpoint
-        if not frozen and not is_behind and self._sealed.all_saved():
-            return timestamp, []
-        for growing in frozen:
-            growing.state = BufferState.FLUSHING
-        try:
-            metas = [self._data_node.write_segment(self.collection.collection_id, self.channel, g) for g in frozen]
-            self._commit(frozen, metas, state)
-        finally:
-            for growing in frozen:
-                growing.state = BufferState.FULL if growing in self._frozen else BufferState.FLUSHED
-        return timestamp, metas
-
-    def _commit(self, frozen: list[GrowingSegment], metas: list[SegmentMeta], state: ChannelState) -> None:
-        """Make new segments, deletes up to the checkpoint, and the checkpoint one catalog commit; then switch."""
-        fresh = [Holding(m, g.deletes, 0) for m, g in zip(metas, frozen, strict=True)]
-        saved: dict[int, DeletesFile] = {}
-        versions: dict[int, int] = {}
-        stale = []
-        for holding in (*self._sealed, *fresh):
-            meta, deletes = holding.meta, holding.deletes
-            if not holding.is_saved:
-                versions[meta.segment_id] = deletes.version
-                saved[meta.segment_id] = write_deletes(self._store, meta, deletes)
-                stale += [meta.deletes_object] if meta.deletes_object else []
-        with self._served(fresh):
-            self._data.commit_flush(self.collection.collection_id, self.channel, state, metas, saved, self._state)
-        by_id = {m.segment_id: m for m in self.segments()}
-        for holding in (*self._sealed, *fresh):
-            holding.meta = by_id[holding.meta.segment_id]
-            holding.saved_version = versions.get(holding.meta.segment_id, holding.saved_version)
-        with self._apply:
-            self._state = state
-            for holding in fresh:
-                self._sealed.add(holding)
-                self._sealed.catch_up(holding)
-            self._frozen = [g for g in self._frozen if g not in frozen]
-            self._publish()
-        self._topic.truncate(state.checkpoint)
-        used = {h.meta.deletes_object for h in self._sealed}
-        self._garbage.discard(name for name in stale if name not in used)
-        for meta in metas:
-            self.build_missing(meta.segment_id)
-
-    @contextmanager
-    def _served(self, fresh: Sequence[Holding]) -> Iterator[None]:
-        """Open segments for reads before they are committed: one that cannot be opened must not be in the catalog while
-        the rows it is made of are still held here, to be written another time."""
-        try:
-            self._sealed.serve_wanted(fresh, self.collection)
-            yield
-        except BaseException:
-            self._sealed.release(fresh)
-            raise
-
-    def segments(self) -> list[SegmentMeta]:
-        """The sealed ones, as the catalog has them."""
-        return self._data.segments_of(self.collection.collection_id, self.channel)
-
-    def image(self, timestamp: int, hold: Callable[[ShardImage], None]) -> ShardImage | None:
-        """Every row up to `timestamp` in sealed segments, their deletes saved; `hold` is called before anything can
-        change. The caller took `timestamp` in a turn in which it called `roll`. None when rows of a later time have
-        been merged into these segments meanwhile: try again with a new timestamp."""
-        with self._flushing:
-            self._flush()
-            segments = tuple(m for m in self.segments() if m.min_timestamp <= timestamp)
-            if self._state.readable_from > timestamp or any(m.max_timestamp > timestamp for m in segments):
-                return None
-            image = ShardImage(timestamp, self._state.checkpoint, segments)
-            hold(image)
-            return image
-
-    def replace(
-        self, sources: Sequence[int], made: Sequence[MadeSegment], readable_from: int, notes: Mapping[str, bytes]
-    ) -> bool:
-        """Swap sealed segments for ones made of the same rows, in one catalog commit, `notes` with it, and one view;
-        deletes that came meanwhile go along. `readable_from`: rows deleted or expired up to it were left out. False
-        when a source is gone by now: the caller discards what it made."""
-        with self._flushing:
-            if self._dropped or any(self._sealed.get(i) is None for i in sources):
-                return False
-            readable_from, replaced = max(self._state.readable_from, readable_from), self._state.replaced + 1
-            state = msgspec.structs.replace(self._state, readable_from=readable_from, replaced=replaced)
-            fresh = []
-            for segment in made:
-                self._sealed.carry_deletes(segment)
-                deletes, meta = segment.deletes, segment.meta
-                version = deletes.version
-                if deletes.count:
-                    meta = meta.with_deletes(write_deletes(self._store, meta, deletes))
-                fresh.append(Holding(meta, deletes, version))
-            metas, collection_id = [h.meta for h in fresh], self.collection.collection_id
-            with self._served(fresh):
-                self._data.commit_replace(collection_id, self.channel, state, sources, metas, notes, self._state)
-            with self._apply:
-                self._state = state
-                for segment, holding in zip(made, fresh, strict=True):
-                    self._sealed.carry_deletes(segment)
-                    self._sealed.catch_up(holding)
-                    self._sealed.add(holding)
-                gone = self._sealed.remove(sources)
-                self._publish()
-            self._sealed.release(gone)
-        for holding in fresh:
-            self.build_missing(holding.meta.segment_id)
-        return True
-
+    # -- the collection -------------------------------------------------------------------------
     def follow(self, current: Callable[[], CollectionMeta]) -> None:
         """Take over what the collection is now. When its fields have changed, rows written from now on have the new
         ones, and those written before are read through them. What `current` gives later is never older."""

@@ -23,7 +23,7 @@ from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import FunctionType
 from redkite.node.topology import Topology
 from redkite.proxy.rules.read_rules import choose_vector_field, expand_output_fields
-from redkite.proxy.rules.text_rules import is_text, read_texts, split_analyzer
+from redkite.proxy.rules.text_rules import analyzer_of, is_text, read_texts
 from redkite.proxy.semantic_highlighting import SemanticHighlighting
 from redkite.segment.growing import rows_only
 from redkite.text.analyzer import Analyzer, MultiAnalyzer
@@ -77,11 +77,16 @@ class Highlighting:
         self._data = topology.data
         self._semantic = SemanticHighlighting(models)
 
-    def marked(self, request: R, answer: Callable[[R], rs.Hits]) -> rs.Hits:
-        """The answer to a search, its texts marked where it asks for that."""
-        highlighter = request.highlighter
-        if highlighter is None:
-            return answer(request)
+    def around(self, answer: Callable[[R], rs.Hits]) -> Callable[[R], rs.Hits]:
+        """What answers searches, with texts marked where that is asked for."""
+
+        def answered(request: R) -> rs.Hits:
+            highlighter = request.highlighter
+            return answer(request) if highlighter is None else self._marked(request, highlighter, answer)
+
+        return answered
+
+    def _marked(self, request: R, highlighter: Highlighter, answer: Callable[[R], rs.Hits]) -> rs.Hits:
         _check_alone(request)
         meta = self._root.find(request.database, request.collection)
         semantics = highlighter.semantics
@@ -136,7 +141,7 @@ class Highlighting:
             if is_text(search.queries):  # else the search itself says that texts are wanted
                 (name,) = function.input_field_names
                 marks = mark(name)
-                tokens = marks.analyzer(split_analyzer(search.params)[0]).analyze(read_texts(search.queries))
+                tokens = marks.analyzer(analyzer_of(search.params)).analyze(read_texts(search.queries))
                 for words, number in zip(marks.by_query, range(len(tokens)), strict=False):
                     words.update(tokens.words(number))
         if len(metrics) == len(searches):

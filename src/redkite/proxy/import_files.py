@@ -17,6 +17,10 @@ from redkite.formats.readers import Stored
 _PAGE_BYTES = 1 << 20
 
 
+class FileMissing(ImportFailed):
+    """There is no such file here; elsewhere there may be one."""
+
+
 class ImportFolder:
     """`roots`: folders and URLs below which files may be named; None: any file, as whoever runs this process may."""
 
@@ -49,7 +53,7 @@ class ImportFolder:
                 return found
         if refused:
             raise self._refused(name)
-        raise ImportFailed(f"file '{name}' does not exist")
+        raise FileMissing(f"file '{name}' does not exist")
 
     def _refused(self, name: str) -> ImportFailed:
         allowed = ", ".join(f"'{root}'" for root in self._roots or ())

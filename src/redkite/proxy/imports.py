@@ -33,6 +33,7 @@ from redkite.model.request import Request
 from redkite.model.schema import DEFAULT_DATABASE
 from redkite.node.topology import Topology
 from redkite.proxy.import_files import ImportFolder
+from redkite.proxy.import_reading import ImportReader, MakeSegments
 from redkite.proxy.importing import ImportWork, Pace, commit_import, discard
 from redkite.proxy.rules.import_rules import check_groups, read_options
 
@@ -44,19 +45,26 @@ _CLOSED = "the database was closed before the import was done: nothing of it was
 class Imports:
     """Each method answers one request class. Jobs run one after another in the background."""
 
-    def __init__(self, topology: Topology, functions: Functions, roots: tuple[str, ...] | None, pace: Pace) -> None:
-        """`roots`: folders and URLs below which files may be named; None: anywhere. `pace` says how long to wait."""
+    def __init__(
+        self,
+        topology: Topology,
+        functions: Functions,
+        roots: tuple[str, ...] | None,
+        pace: Pace,
+        shared: Callable[[MakeSegments], MakeSegments],
+    ) -> None:
+        """`roots`: folders and URLs below which files may be named; None: anywhere. `pace` says how long to wait.
+        `shared`: by whom segments are made where others can do what is done here."""
         self._pace = pace
         self._topology = topology
-        self._functions = functions
         self._folder = ImportFolder(topology.env, roots)
+        reader = ImportReader(topology.env, topology.store, topology.memory, functions, self._folder)
+        self._make = shared(reader.make)
         self._jobs: ImportJobs = topology.imports
         self._worker: Executor = topology.env.tasks.executor("import", 1)
         self._lock = Lock()
         self._aborted: set[int] = set()
-        self._running: ImportWork | None = None
         self._closing = False
-        topology.memory.watch("import rows", lambda: 0 if self._running is None else self._running.held)
 
     def table(self) -> dict[type[Request], Callable[[Any], rs.Result]]:
         """One method for each class of request."""
@@ -117,10 +125,7 @@ class Imports:
 
         try:
             go_on()
-            self._running = ImportWork(
-                self._topology, self._functions, self._folder, self._jobs, job, go_on, self._pace
-            )
-            self._running.run()
+            ImportWork(self._topology, self._make, self._jobs, job, go_on, self._pace).run()
             self._give_up_late(job.job_id)
         except MilvusException as error:
             self._jobs.fail(job.job_id, error.message)
@@ -128,7 +133,6 @@ class Imports:
             log.exception("import job %d failed", job.job_id)
             self._jobs.fail(job.job_id, f"{error!r}: importing data failed")
         finally:
-            self._running = None
             self._aborted.discard(job.job_id)
 
     def named(self, request: Request) -> Request:

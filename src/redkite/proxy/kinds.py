@@ -223,7 +223,7 @@ def bucketed(found: SearchPartial, plan: BucketPlan, request: rq.Search, primary
         found = msgspec.structs.replace(found, scores=np.round(found.scores, request.round_decimal))
     return rs.Hits(
         topks=np.zeros(len(found.topks), np.int64),
-        ids=found.ids.slice(0, 0),
+        keys=found.keys[:0],
         scores=np.empty(0, np.float32),
         rows=rows_only(0),
         output_fields=plan.shown,

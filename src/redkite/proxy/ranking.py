@@ -299,7 +299,7 @@ class Rankings:
         return rs.Hits(
             element_indices=None if place < 0 else arrow_to_numbers(won.rows.column(place)),
             topks=won.topks,
-            ids=won.ids,
+            keys=won.keys,
             scores=scores,
             rows=rows if times is None else times.show(rows),
             output_fields=shown,

@@ -75,10 +75,10 @@ from redkite.proxy.rules.search_rules import check_search_params
 from redkite.proxy.rules.text_rules import (
     check_no_stored_words,
     is_text,
-    read_texts,
     scoring_of,
     split_analyzer,
     takes_text,
+    words_of,
 )
 from redkite.proxy.times import TimeView, time_view
 from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
@@ -187,7 +187,7 @@ class Reads:
         way = shard.view.straight(planned.plan, loaded) if shard.is_settled else None
         if way is None:
             return None
-        given = asked if words is None else words.queries(read_texts(asked), split_analyzer(request.params)[0])
+        given = asked if words is None else words_of(words, asked, request.params)
         queries = comparable(planned.field, given)
         found = way.search(queries, now)
         if found is None:
@@ -257,7 +257,7 @@ class Reads:
         rows = typed_rows(found.rows, planned.plan.schema) if planned.ambiguous else found.rows
         return rs.Hits(
             topks=found.topks,
-            ids=found.ids,
+            keys=found.keys,
             scores=found.scores if request.round_decimal < 0 else np.round(found.scores, request.round_decimal),
             rows=rows if planned.times is None else planned.times.show(rows),
             output_fields=planned.shown,
@@ -270,8 +270,7 @@ class Reads:
         """The query vectors, which may have to be made of texts."""
         if not takes_text(meta.schema, field, request.queries):
             return request.queries
-        function = self._functions.of(meta.schema)[field.name]
-        return function.queries(read_texts(request.queries), split_analyzer(request.params)[0])
+        return words_of(self._functions.of(meta.schema)[field.name], request.queries, request.params)
 
     def vectors_of(
         self,

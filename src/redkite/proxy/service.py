@@ -40,6 +40,7 @@ from redkite.proxy.definitions import Definitions
 from redkite.proxy.evolution import Evolution
 from redkite.proxy.feed import ChangeFeeds
 from redkite.proxy.highlighting import Highlighting
+from redkite.proxy.import_reading import MakeSegments, itself
 from redkite.proxy.imports import Imports
 from redkite.proxy.indexes import Indexes
 from redkite.proxy.inspection import Inspection
@@ -88,11 +89,12 @@ class Proxy:
         writes: bool = True,
         cluster_id: str = DEFAULT_CLUSTER,
         writer: Callable[[Topology, Reads, Functions], Writes] = Writes,
+        import_by: Callable[[MakeSegments], MakeSegments] = itself,
     ) -> None:
         """`backups`: the folder or URL below which backups may be made; None: anywhere. `models`: how to ask models.
         `imports`: folders and URLs below which files of imports may lie; None: anywhere. `writes` False: somebody else
         writes this database. `cluster_id`: what this is called where clusters replicate. `writer` makes what answers
-        writes."""
+        writes. `import_by`: who makes segments of files, given who does here."""
         self._topology = topology
         self._models = Models(topology.env, models)
         self._functions = Functions(Services(topology.env, self._models))
@@ -104,7 +106,7 @@ class Proxy:
         self._backups = Backups(topology, backups)
         self._exchange = Exchange(topology, backups, self._backups.jobs)
         self._gate = Gate(topology, quotas)
-        self._imports = Imports(topology, self._functions, imports, self._gate.pace)
+        self._imports = Imports(topology, self._functions, imports, self._gate.pace, import_by)
         self._access = Access(topology.access, topology.root)
         self._policies = Policies(topology, self._reads)
         self._feeds = ChangeFeeds(topology, writes=writes)
@@ -177,8 +179,8 @@ class Proxy:
             **Legacy(topology).table(),
             **self._feeds.table(),
             **self.replication.table(),
-            rq.Search: lambda request: highlighting.marked(request, rankings.search),
-            rq.HybridSearch: lambda request: highlighting.marked(request, rankings.hybrid),
+            rq.Search: highlighting.around(rankings.search),
+            rq.HybridSearch: highlighting.around(rankings.hybrid),
             rq.Query: self._reads.query,
         }
 
@@ -324,7 +326,10 @@ class Proxy:
     ) -> rs.Result | Future[rs.Result]:
         if type(request) in CHANGES:
             return self.replication.changing(partial(self._done, method), request)
-        return self._done(method, request)
+        try:
+            return method(request)
+        except SchemaMoved:  # hardly ever
+            return self._done(method, request)
 
     @staticmethod
     def _done(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.filter import Filter
+from redkite.model.batch import Keys, key_column
 from redkite.model.explain import SegmentReport
 from redkite.model.reach import Reach
 from redkite.model.schema import CollectionSchema
@@ -149,7 +150,7 @@ class SearchPartial(msgspec.Struct, frozen=True):
     """Winners of one node: flat over queries, best first; query i owns `topks[i]` entries."""
 
     topks: npt.NDArray[np.int64]
-    ids: pa.Array
+    keys: Keys
     scores: npt.NDArray[np.float32]
     rows: pa.RecordBatch
     groups: pa.RecordBatch | None = None
@@ -158,6 +159,11 @@ class SearchPartial(msgspec.Struct, frozen=True):
     """Of a plan that explains."""
     reach: Reach | None = None
     """Of all nodes of its shard, told by one of them; None: nothing may be left out."""
+
+    @property
+    def ids(self) -> pa.Array:
+        """The keys as a column."""
+        return key_column(self.keys)
 
 
 class TextCounts(msgspec.Struct, frozen=True):

@@ -39,16 +39,11 @@ class Found(NamedTuple):
 
 
 # -- searches -----------------------------------------------------------------------------------
-def hits_of_one(found: Found, plan: SearchPlan, *, by_key: bool = False) -> SearchPartial:
-    """The answer when one segment is all there is. `by_key`: equal scores are in the order of keys already."""
+def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
+    """The answer when one segment is all there is."""
     segment, scores, rows = found
     if len(rows) == 1 and rows[0, -1] >= 0:
-        topks = _alone(rows.shape[1])
-        flat_rows, flat_scores = rows[0], scores[0]
-        if not by_key:
-            flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
-        taken = take_columns(segment, flat_rows, plan.columns) if plan.columns else rows_only(rows.shape[1])
-        return SearchPartial(topks, segment.keys(flat_rows), flat_scores, taken)
+        return hits_alone(segment, (scores[0], rows[0], True), plan)
     present = rows != NO_ROW
     topks = np.count_nonzero(present, axis=1)
     if topks.sum() == rows.size:
@@ -56,7 +51,9 @@ def hits_of_one(found: Found, plan: SearchPlan, *, by_key: bool = False) -> Sear
     else:
         flat_rows, flat_scores = rows[present], scores[present]
     flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
-    return SearchPartial(topks, segment.keys(flat_rows), flat_scores, take_columns(segment, flat_rows, plan.columns))
+    return SearchPartial(
+        topks, segment.bare_keys(flat_rows), flat_scores, take_columns(segment, flat_rows, plan.columns)
+    )
 
 
 def hits_alone(segment: Segment, near: Near, plan: SearchPlan) -> SearchPartial:
@@ -66,7 +63,7 @@ def hits_alone(segment: Segment, near: Near, plan: SearchPlan) -> SearchPartial:
     if has_ties:
         rows = _ties_by_key(rows, scores, topks, segment)
     taken = take_columns(segment, rows, plan.columns) if plan.columns else rows_only(len(rows))
-    return SearchPartial(topks, segment.keys(rows), scores, taken)
+    return SearchPartial(topks, segment.bare_keys(rows), scores, taken)
 
 
 @lru_cache(maxsize=256)

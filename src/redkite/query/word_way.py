@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from redkite.index.alone import Near
 from redkite.index.base import NO_ROW
 from redkite.index.bm25 import Bm25
 from redkite.index.sparse import SparseColumn
@@ -17,12 +18,13 @@ from redkite.index.sparse_lists import SparseLists
 from redkite.model.sparse import SparseRows
 from redkite.query.comparing import lists_of
 from redkite.query.plan import SearchPartial, SearchPlan
-from redkite.query.reduce import Found, hits_of_one
+from redkite.query.reduce import Found, hits_alone, hits_of_one
 from redkite.query.text_counts import count_segments
 from redkite.query.timing import ReadTimes
 from redkite.segment.base import Segment
 
 _EVER = (1 << 63) - 1
+_SCORE, _ROW = np.dtype(np.float32), np.dtype(np.int64)
 _NO_DIMS = np.empty(0, np.uint32)
 
 
@@ -68,18 +70,26 @@ class WordWay:
         """The answer as of `timestamp`, if the way stood after that was taken; None for an earlier time."""
         if timestamp < self._newest:
             return None
-        begun = self._times.now()
-        found = self._best_of_one(queries) if len(queries) == 1 else self._best_of_all(queries)
-        searched = self._times.now()
-        hits = self._nothing if found is None else hits_of_one(found, self.plan, by_key=self._by_key)
-        self._times.went_straight(begun, searched)
+        times = self._times
+        begun = times.now()
+        if len(queries) == 1:
+            near = self._best_of_one(queries)
+            searched = times.now()
+            hits = hits_alone(self._segment, near, self.plan) if len(near[0]) else self._nothing
+        else:
+            found = self._best_of_all(queries)
+            searched = times.now()
+            hits = hits_of_one(found, self.plan)
+        times.went_straight(begun, searched)
         return hits
 
-    def _best_of_one(self, queries: SparseRows) -> Found | None:
-        """The best rows for the only query; None when there are none."""
-        scores, rows = np.empty((1, self._wanted), np.float32), np.empty((1, self._wanted), np.int64)
-        count = self._search(*self._lists, *queries.row(0), *self._formula, scores[0], rows[0])
-        return Found(self._segment, scores[:, :count], rows[:, :count]) if count else None
+    def _best_of_one(self, queries: SparseRows) -> Near:
+        """The best rows for the only query, which may be none."""
+        scores, rows = np.empty(self._wanted, _SCORE), np.empty(self._wanted, _ROW)
+        count = self._search(*self._lists, *queries.row(0), *self._formula, scores, rows)
+        if count < self._wanted:
+            scores, rows = scores[:count], rows[:count]
+        return scores, rows, not self._by_key
 
     def _best_of_all(self, queries: SparseRows) -> Found:
         scores = np.zeros((len(queries), self._wanted), np.float32)

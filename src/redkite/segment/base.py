@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from redkite.index.base import VectorIndex
+from redkite.model.batch import Keys
 from redkite.model.schema import CollectionSchema
 from redkite.segment.columns import SegmentColumns
 from redkite.segment.deletes import Deletes, RowNumbers
@@ -71,6 +72,10 @@ class Segment(Protocol):
 
     def keys(self, rows: RowNumbers) -> pa.Array:
         """Primary keys of some rows."""
+        ...
+
+    def bare_keys(self, rows: RowNumbers) -> Keys:
+        """The same, integers without a column around them."""
         ...
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch: ...

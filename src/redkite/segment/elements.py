@@ -12,7 +12,7 @@ import pyarrow as pa
 from redkite.index.base import VectorIndex
 from redkite.index.list_index import ListIndex
 from redkite.index.lists import ListColumn, spread
-from redkite.model.batch import numbers_to_arrow
+from redkite.model.batch import Keys, numbers_to_arrow
 from redkite.model.schema import OFFSET_FIELD, CollectionSchema
 from redkite.segment.base import Segment
 from redkite.segment.columns import SegmentColumns
@@ -94,6 +94,9 @@ class ElementView:
 
     def keys(self, rows: RowNumbers) -> pa.Array:
         return self.segment.keys(self.rows_of(rows))
+
+    def bare_keys(self, rows: RowNumbers) -> Keys:
+        return self.segment.bare_keys(self.rows_of(rows))
 
     def take(self, rows: RowNumbers, fields: tuple[str, ...]) -> pa.RecordBatch:
         batch = self.segment.take(self.rows_of(rows), tuple(name for name in fields if name != OFFSET_FIELD))

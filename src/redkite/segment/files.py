@@ -4,6 +4,8 @@
                                                      every schema field, columns named by field id, then paths of
                                                      JSON fields as `shredding.py` names them
     segments/<collection>/<segment>/order.u32        row numbers in primary-key order, when that differs
+                                                     (`rows-<n>.arrow` and `order-<n>.u32` where a data node of a
+                                                     cluster wrote them: each of its tries has another n)
     segments/<collection>/<segment>/deletes-<t>-<n>.arrow  row numbers and timestamps of n deletes up to a checkpoint
     segments/<collection>/<segment>/index-<id>       one index; `-<n>` behind it when it had to be built again
 
@@ -79,20 +81,23 @@ def write_rows(
     schema: CollectionSchema,
     batch: pa.RecordBatch,
     stamps: npt.NDArray[np.uint64],
+    number: int = 0,
 ) -> SegmentMeta:
-    """Write a sealed segment: at least one row, one column per schema field, in order of their timestamps."""
+    """Write a sealed segment: at least one row, one column per schema field, in order of their timestamps. `number`: of
+    the try, where there may be several at once; 0: there are not."""
     shredded = shredded_columns(batch, schema)
     ids = [TIMESTAMPS, *(str(f.field_id) for f in schema.fields), *(name for name, _ in shredded)]
     columns = [numbers_to_arrow(stamps), *batch.columns, *(column for _, column in shredded)]
     table = pa.RecordBatch.from_arrays(columns, ids)
     prefix = segment_prefix(place.collection_id, place.segment_id)
-    rows_object = prefix + "rows.arrow"
+    mark = f"-{number}" if number else ""
+    rows_object, order_object = f"{prefix}rows{mark}.arrow", f"{prefix}order{mark}.u32"
     vectors = late_column(table)
     file = _ipc_file(table, None if vectors is None else {PIECES: checksums_of(vectors)})
     stored = store.put(rows_object, file)
     keys = batch.column(schema.primary.name)
     order = key_order(keys)
-    order_crc = 0 if order is None else store.put(prefix + "order.u32", [order.data]).crc32
+    order_crc = 0 if order is None else store.put(order_object, [order.data]).crc32
     return SegmentMeta(
         segment_id=place.segment_id,
         collection_id=place.collection_id,
@@ -102,7 +107,7 @@ def write_rows(
         size=stored.size,
         rows_object=rows_object,
         rows_crc=stored.crc32,
-        order_object="" if order is None else prefix + "order.u32",
+        order_object="" if order is None else order_object,
         min_key=keys[0 if order is None else int(order[0])].as_py(),
         max_key=keys[-1 if order is None else int(order[-1])].as_py(),
         key_type=schema.primary.data_type,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from redkite.functions.derived import derived_column, is_derived
 from redkite.index.base import VectorIndex
-from redkite.model.batch import absent_column, arrow_type, numbers_to_arrow
+from redkite.model.batch import Keys, absent_column, arrow_type, numbers_to_arrow
 from redkite.model.one_row import OneRow, stacked
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.segment.base import BufferState
@@ -29,7 +29,8 @@ KEY_BYTES = 160
 LOOSE_ROWS = 256
 """So many rows that came one by one are brought into columns together."""
 CHUNK_ROWS = 8192
-"""Chunks below this are merged with their neighbours, so that many small writes stay cheap to read."""
+CHUNK_BYTES = 64 << 10
+"""Chunks below both are merged with their neighbours, so that many small writes stay cheap to read."""
 
 
 class GrowingSegment:
@@ -116,8 +117,9 @@ class GrowingSegment:
         self._scalar_bytes += chunk.nbytes
         chunks = [*self._chunks, chunk]
         while len(chunks) > 1 and chunks[-2].num_rows <= chunks[-1].num_rows < CHUNK_ROWS:
-            last = chunks.pop()
-            chunks[-1] = pa.concat_batches([chunks[-1], last])
+            if chunks[-1].nbytes >= CHUNK_BYTES:
+                break
+            chunks[-2:] = [pa.concat_batches(chunks[-2:])]
         self._chunks = chunks
 
     def delete(self, keys: list[Key], timestamp: int) -> int:
@@ -237,6 +239,9 @@ class GrowingSegment:
 
     def keys(self, rows: RowNumbers) -> pa.Array:
         return self._batch(self.rows).column(self.schema.primary.name).take(numbers_to_arrow(rows))
+
+    def bare_keys(self, rows: RowNumbers) -> Keys:
+        return self.keys(rows)
 
     def versions(self, rows: RowNumbers) -> npt.NDArray[np.int64]:
         return self._timestamps[rows].view(np.int64)

@@ -209,6 +209,12 @@ class GrowingSparse(GrowingVectors):
     def _held(self) -> int:
         return self._pairs.nbytes + self._starts.nbytes + self._lists.nbytes
 
+    def arrow(self, rows: int) -> pa.Array:
+        with self._lock:
+            if self._pending and not self._used and sum(map(len, self._pending)) == rows:
+                return pa.concat_arrays(self._pending)  # what nobody has read is copied once, and stays as it came
+        return super().arrow(rows)
+
     def _rows(self, rows: int) -> SparseRows:
         return SparseRows(self._starts[: rows + 1], self._pairs[:, 0], self._pairs.view(np.float32)[:, 1])
 

@@ -102,7 +102,7 @@ class SealedKeys:
     A key may stand in several rows (older ones are deleted): all are found.
     """
 
-    __slots__ = ("_keys", "_order", "_sorted", "max_key", "min_key")
+    __slots__ = ("__weakref__", "_keys", "_order", "_sorted", "max_key", "min_key")
 
     def __init__(self, keys: pa.Array, order: npt.NDArray[np.uint32] | None, min_key: Key, max_key: Key) -> None:
         self._keys = keys

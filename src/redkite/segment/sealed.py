@@ -17,7 +17,7 @@ from redkite.functions.derived import is_derived
 from redkite.index.base import VectorIndex
 from redkite.index.scalar.family import ScalarIndex
 from redkite.index.sparse import SparseColumn
-from redkite.model.batch import arrow_to_numbers, numbers_to_arrow
+from redkite.model.batch import Keys, arrow_to_numbers, numbers_to_arrow
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import SegmentMeta
 from redkite.segment.columns import SegmentColumns
@@ -211,6 +211,10 @@ class SealedSegment:
         if self._integer_keys is not None:
             return numbers_to_arrow(self._integer_keys[rows])
         return self._primary.take(numbers_to_arrow(rows))
+
+    def bare_keys(self, rows: RowNumbers) -> Keys:
+        numbers = self._integer_keys
+        return self.keys(rows) if numbers is None else numbers[rows]
 
     def versions(self, rows: RowNumbers) -> npt.NDArray[np.int64]:
         stamps: npt.NDArray[np.uint64] = arrow_to_numbers(self._stamps)

@@ -82,7 +82,7 @@ def apart(hits: Hits, searches: list[Search]) -> list[Hits]:
             msgspec.structs.replace(
                 hits,
                 topks=hits.topks[query:until],
-                ids=hits.ids[start:end],
+                keys=hits.keys[start:end],
                 scores=hits.scores[start:end],
                 rows=hits.rows.slice(start, end - start),
                 recalls=hits.recalls[query:until],

@@ -164,19 +164,23 @@ class SimulatedFiles:
         self._alive(path, "read")
         return self._file(path, "read").size()
 
-    def make_dirs(self, path: str) -> None:
-        self._alive(path, "create folder")
-        missing = []
-        while not self.disk.exists(path):
-            missing.append(path)
-            path = parent_of(path)
-        if not self.disk.is_folder(path):
-            raise StorageError(f"cannot create folder '{path}': Not a directory")
-        for folder in reversed(missing):
-            self._step(folder, "create folder")
-            self._add(folder, None)
-            self.disk.maybe_crash(folder, "create folder")
-            self.disk.sync_names(parent_of(folder))
+    def make_dirs(self, *paths: str, durable: bool = True) -> None:
+        changed: dict[str, None] = {}
+        for path in paths:
+            self._alive(path, "create folder")
+            there, missing = path, []
+            while not self.disk.exists(there):
+                missing.append(there)
+                there = parent_of(there)
+            if not self.disk.is_folder(there):
+                raise StorageError(f"cannot create folder '{there}': Not a directory")
+            for folder in reversed(missing):
+                self._step(folder, "create folder")
+                self._add(folder, None)
+                self.disk.maybe_crash(folder, "create folder")
+                changed[parent_of(folder)] = None
+        for folder in changed if durable else ():
+            self.disk.sync_names(folder)
 
     def sync_dir(self, path: str) -> None:
         self._step(path, "sync folder")

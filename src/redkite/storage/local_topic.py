@@ -34,7 +34,7 @@ COMMIT_BYTES = 16 << 20
 """A commit takes no further records beyond this, so that the first of them does not wait for the last."""
 COMMITS_PER_JOB = 8
 """Commits one executor job makes before another topic has its turn."""
-LEAD_BYTES = 256 << 10
+LEAD_BYTES = 1 << 20
 """A commit of more than this is left to the executor: handing it over costs little beside it."""
 
 

@@ -136,7 +136,7 @@ class FolderObjects:
         self._temporary = f"{root}/{_TEMPORARY}/{writer}" if writer else f"{root}/{_TEMPORARY}"
         if writes:
             files.remove_tree(self._temporary)
-            files.make_dirs(self._temporary)
+            files.make_dirs(self._temporary, durable=False)
 
     def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
         path = self._path(name)

@@ -23,6 +23,7 @@ from redkite.storage.checksums import crc32
 _CRC_BYTES = 4
 _VERSIONS = slice(18, 20)
 """Where SQLite's header has the versions needed to write and to read the file."""
+_UNFINISHED = ".new"
 _LAST_CHARACTER = "\U0010ffff"
 _ENTRIES = "CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 _STATE = "CREATE TABLE state (id INTEGER PRIMARY KEY, value BLOB NOT NULL)"
@@ -50,6 +51,8 @@ class SqliteCatalog:
         self._lock = threading.Lock()
         self._witness = None if files is None else Witness(files, path + WITNESS_SUFFIX)
         self._opening = True
+        if files is not None and not read_only:
+            self._lay_out(files)
         with self._errors():
             name = f"{Path(path).resolve().as_uri()}?mode=ro" if read_only else path
             self._connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=read_only)
@@ -126,6 +129,23 @@ class SqliteCatalog:
                         self._witness.close()
 
     # -- opening --------------------------------------------------------------------------------
+    def _lay_out(self, files: Files) -> None:
+        """Where there is no catalog: put an empty one there, which has its name when it is durable. SQLite would wait
+        for the disk seven times to make it where it is to be."""
+        if any(map(os.path.exists, (self._path, f"{self._path}-wal", f"{self._path}-journal"))):
+            return
+        fresh = self._path + _UNFINISHED
+        files.remove(fresh)
+        with self._errors(), contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            _make_tables(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+        with contextlib.closing(files.append(fresh)) as file:
+            file.sync()
+        files.rename(fresh, self._path)
+        files.sync_dir(os.path.dirname(self._path) or ".")
+
     def _prepare(self, *, read_only: bool) -> None:
         execute = self._connection.execute
         self._connection.text_factory = _decode
@@ -141,12 +161,7 @@ class SqliteCatalog:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         if not execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            execute("BEGIN IMMEDIATE")
-            execute(_ENTRIES)
-            execute(_STATE)
-            execute("INSERT INTO state VALUES (1, ?)", (CatalogState().to_bytes(),))
-            execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
-            execute("COMMIT")
+            _make_tables(self._connection)
         elif version < CATALOG_FORMAT:
             self._refuse_older(version)
 
@@ -269,6 +284,15 @@ class SqliteCatalog:
             return self._corrupt(str(error))
         text = f"the catalog '{self._path}': {error}"
         return DiskLimitExceeded(text) if code == sqlite3.SQLITE_FULL else StorageError(text)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(_ENTRIES)
+    connection.execute(_STATE)
+    connection.execute("INSERT INTO state VALUES (1, ?)", (CatalogState().to_bytes(),))
+    connection.execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
+    connection.execute("COMMIT")
 
 
 def _decode(text: bytes) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redkite.errors import Unimplemented
-from redkite.model.batch import arrow_to_numbers, data_type_of, list_starts, lists_of
+from redkite.model.batch import Keys, arrow_to_numbers, data_type_of, list_starts, lists_of
 from redkite.model.schema import META_FIELD
 from redkite.model.structs import runs, split_name
 from redkite.model.types import DataType
@@ -256,11 +256,12 @@ _WRITERS: dict[DataType, Callable[[Any, pa.Array], None]] = {
 }
 
 
-def write_ids(out: Any, ids: pa.Array) -> None:
-    """int64 or string array -> `IDs`."""
-    if pa.types.is_integer(ids.type):
+def write_ids(out: Any, ids: Keys) -> None:
+    """Keys -> `IDs`."""
+    if isinstance(ids, np.ndarray) or pa.types.is_integer(ids.type):
+        numbers = ids if isinstance(ids, np.ndarray) else arrow_to_numbers(ids)
         out.int_id.SetInParent()
-        out.int_id.data.extend(arrow_to_numbers(ids).tolist())
+        out.int_id.data.extend(numbers.tolist())
     else:
         out.str_id.SetInParent()
         out.str_id.data.extend(ids.to_pylist())

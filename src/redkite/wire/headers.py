@@ -6,6 +6,7 @@ the `hpack` library the table that never changes is used, and what undoes its Hu
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 import hpack
@@ -26,6 +27,11 @@ _ENTRY_BYTES = 32
 _STATIC: tuple[Header, ...] = tuple((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE)
 _FIRST_OWN = len(_STATIC) + 1
 _INDEXED, _REMEMBERED, _RESIZED = 0x80, 0x40, 0x20
+_NUMBERS = re.compile(rb"[\x81-\xfe]+")
+"""Entries of the table, one a byte."""
+_MOST_NAMED = 4_096
+"""What those may unfold to: with `MAX_PLAIN` bytes behind them that is below the limit."""
+_MOST_KEPT = 16
 _MOST_SHIFTS = 28
 """A number of more bits means no length and no place."""
 
@@ -42,14 +48,20 @@ class HeaderReader:
         """What was remembered, the newest first."""
         self._held = 0
         self._room = _TABLE_BYTES
+        self._named: dict[bytes, list[Header]] = {}
+        """What blocks began with that named entries, until the table changes: a client's calls begin alike."""
 
     def read(self, block: bytes) -> list[Header]:
         """The headers of a whole block, in order. Raises HeaderError, after which the connection is of no use."""
-        headers = plain(block)
-        if headers is not None:
-            return headers
+        numbers = _NUMBERS.match(block)
+        spelled = plain(block if numbers is None else block[numbers.end() :])
         try:
-            return self._unfolded(block)
+            if spelled is None:
+                return self._unfolded(block)
+            if numbers is None:
+                return spelled
+            named = self._named.get(numbers[0]) or self._name(numbers[0])
+            return [*named, *spelled] if named else self._unfolded(block)
         except IndexError:
             raise HeaderError("a header block ends early, or names an entry that is not there") from None
         except hpack.HPACKError as error:
@@ -85,6 +97,16 @@ class HeaderReader:
                 raise HeaderError(f"a header list is over {MAX_LIST_SIZE} bytes")
         return headers
 
+    def _name(self, numbers: bytes) -> list[Header] | None:
+        """What the beginning of a block names; None: more than what may stand before others."""
+        headers = self._unfolded(numbers)
+        if sum(len(name) + len(value) + _ENTRY_BYTES for name, value in headers) > _MOST_NAMED:
+            return None
+        if len(self._named) >= _MOST_KEPT:
+            self._named.clear()
+        self._named[numbers] = headers
+        return headers
+
     def _entry(self, number: int) -> Header:
         """Raises IndexError where there is none."""
         if number >= _FIRST_OWN:
@@ -94,6 +116,7 @@ class HeaderReader:
         return _STATIC[number - 1]
 
     def _remember(self, header: Header) -> None:
+        self._named.clear()
         self._entries.appendleft(header)
         self._held += len(header[0]) + len(header[1]) + _ENTRY_BYTES
         if self._held > self._room:
@@ -103,6 +126,7 @@ class HeaderReader:
         if room > _TABLE_BYTES:
             raise HeaderError(f"a header table of {room} bytes is over the limit of {_TABLE_BYTES}")
         self._room = room
+        self._named.clear()
         self._forget()
 
     def _forget(self) -> None:

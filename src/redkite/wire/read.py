@@ -260,7 +260,7 @@ def encode_hits(message: Any, result: results.Hits) -> None:
     out.primary_field_name = result.primary_field
     if len(result.scores):
         out.MergeFromString(packed(_SCORES_TAG, result.scores.astype("<f4", copy=False).tobytes()))
-    write_ids(out.ids, result.ids)
+    write_ids(out.ids, result.keys)
     if result.output_fields:
         out.output_fields.extend(result.output_fields)
     if result.element_indices is not None:
@@ -301,7 +301,7 @@ def unpack_hits(message: Any) -> results.Hits:
         raise WireError(f"a search reply holds {total} ids and {len(scores)} scores for {topks.sum()} hits")
     return results.Hits(
         topks=topks,
-        ids=ids,
+        keys=ids,
         scores=scores,
         rows=read_batch(found.fields_data, total, dense=True) if total and found.fields_data else _NO_COLUMNS,
         output_fields=tuple(found.output_fields),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import NoneType
 from typing import Any
 
 from msgspec import structs
@@ -13,7 +12,7 @@ from redkite.client import arguments
 from redkite.client.operations.data import Ids, id_list
 from redkite.client.operations.kinds import queries_by_ids, query_kinds, search_kinds
 from redkite.client.results import QueryResult, SearchResult
-from redkite.client.session import Operation, Session, ask, ask_by_ids
+from redkite.client.session import Operation, Session, answer, ask, ask_by_ids
 from redkite.client.vectors import queries
 from redkite.errors import ParamError
 from redkite.model import requests, results
@@ -25,7 +24,6 @@ TimeFields = str | Sequence[str] | None
 """Parts of times, as one text or a list."""
 _EVERYTHING = ("*",)
 _NOTHING: Mapping[str, Any] = {}
-_NOT_GIVEN = (NoneType,) * 10
 _OWN_SETTINGS = ("metric_type", "offset", "ignore_growing", "round_decimal", "as_of", "timezone", "time_fields")
 
 
@@ -51,13 +49,13 @@ def search(
     options: Mapping[str, Any] = _NOTHING,
 ) -> Operation[SearchResult]:
     """Find the rows closest to each query vector."""
-    rest = (
-        partition_names, offset, round_decimal, filter_params, consistency_level, ignore_growing, guarantee_timestamp,
-        as_of, timezone, time_fields,
-    )  # fmt: skip
     key: tuple[Any, ...] | None = None
     known: requests.Search | None = None
-    if not options and data is not None and tuple(map(type, rest)) == _NOT_GIVEN:
+    if (
+        data is not None and not options and partition_names is None and offset is None and round_decimal is None
+        and filter_params is None and consistency_level is None and ignore_growing is None
+        and guarantee_timestamp is None and as_of is None and timezone is None and time_fields is None
+    ):  # fmt: skip
         fields = tuple(output_fields) if type(output_fields) is list else output_fields
         settings = _settings(search_params)
         if settings is not None:
@@ -70,12 +68,16 @@ def search(
         request = structs.replace(known, queries=queries(data, known.anns_field))
     else:
         params = flat_params(search_params) if search_params else {}
+        rest = (
+            partition_names, offset, round_decimal, filter_params, consistency_level, ignore_growing,
+            guarantee_timestamp, as_of, timezone, time_fields,
+        )  # fmt: skip
         request = _search(
             session, collection_name, data, filter, limit, output_fields, params, anns_field, rest, options
         )  # fmt: skip
         if key is not None:
             session.keep(key, request)
-    hits = yield from ask(request, results.Hits)
+    hits = answer(request, (yield request), results.Hits)
     return SearchResult(hits, request.round_decimal)
 
 

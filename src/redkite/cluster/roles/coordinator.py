@@ -12,7 +12,8 @@ from redkite.cluster.figures import Figure, Took, taken
 from redkite.cluster.forwarding import Forward, NotLeading
 from redkite.cluster.leading import Leading
 from redkite.cluster.roles.node import AskingRole
-from redkite.errors import MilvusException
+from redkite.cluster.work_messages import DESK
+from redkite.errors import MilvusException, Unavailable
 from redkite.logs import get_logger
 from redkite.storage.coordination import Fence
 
@@ -43,7 +44,7 @@ class CoordinatorRole(AskingRole):
     def start(self) -> None:
         """Stand for election. Raises Unavailable when the address is taken, or what the cluster stands on does not
         answer."""
-        self.join({Forward: self._answer})
+        self.join({Forward: self._answer, **dict.fromkeys(DESK, self._answer_work)})
         self._election = Election(
             self.backends.coordination, self.env, self.node_id, self.address, self.config.lease_seconds, self._lead,
             self._stand_by,
@@ -54,6 +55,13 @@ class CoordinatorRole(AskingRole):
         if leading is None:
             raise NotLeading(f"node {self.node_id} does not lead")
         return leading.answer(message)
+
+    def _answer_work(self, message: Any) -> Any:
+        """What data nodes ask that import."""
+        leading = self._leading
+        if leading is None:
+            raise Unavailable(f"node {self.node_id} does not lead")
+        return leading.builds.handlers()[type(message)](message)
 
     def _lead(self, fence: Fence) -> None:
         begun = self.env.clock.monotonic()

@@ -1,4 +1,4 @@
-"""The data node: builds indexes and compacts for streaming nodes, and keeps nothing."""
+"""The data node: writes segments, builds indexes, compacts and imports for others, and keeps nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from contextlib import suppress
 from typing import ClassVar, Final
 
 from redkite.cluster.config import Role
-from redkite.cluster.data_work import Workbench, WorkNode
 from redkite.cluster.figures import Figure
+from redkite.cluster.import_work import reader_of
 from redkite.cluster.roles.node import NodeRole
+from redkite.cluster.work_node import WorkNode
+from redkite.cluster.workbench import Workbench
 from redkite.errors import Unavailable
 from redkite.node.memory import MemoryBudget
 
@@ -30,7 +32,9 @@ class DataRole(NodeRole):
         env, settings = self.env, self.config.settings
         self.memory = MemoryBudget(env, settings.memory_limit, settings.memory_wait_seconds)
         threads = settings.threads or os.cpu_count() or 1
-        self._node = WorkNode(self.node_id, env, self.backends.objects(), threads, self.memory)
+        store = self.backends.objects()
+        reader = reader_of(env, store, self.memory, settings)
+        self._node = WorkNode(self.node_id, env, store, threads, self.memory, self.network, reader)
         self.bench = Workbench(env, self.node_id, self._node.do, self._is_there, _HANDS)
         """What it does. Its `place` may be another than here."""
 

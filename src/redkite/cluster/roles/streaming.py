@@ -122,7 +122,7 @@ class StreamingRole(NodeRole):
         scans = env.tasks.executor("scan", max(1, (os.cpu_count() or 2) - 1))
         self._data_node = SharedDataNode(
             node_id, env, store, settings.threads or os.cpu_count() or 1, self.memory, network,
-            self._data_nodes, lambda: self.oracle.allocate_ids(1),
+            self._data_nodes, lambda: self.oracle.allocate_ids(1), lambda: self.address, is_far=self._cache is not None,
         )  # fmt: skip
         policy = _seal_policy(settings)
         self.node = StreamingNode(
@@ -160,6 +160,7 @@ class StreamingRole(NodeRole):
             **FeedService(self, self._worker).handlers(),
             **compacting_handlers(self.own_shard, self._compactor, lambda: self.catalog.own_revision, self._waiter),
             **self._admitting.handlers(),
+            **self._data_node.handlers(),
             **let_go_handler(self.owning.let_go, self._worker),
             **reach_handler(self.catalog),
             **standing_handler(self.catalog, self.topology.standing),

@@ -176,7 +176,8 @@ def _check_half(kind: DataType, column: pa.Array) -> None:
 def _lengths(column: pa.Array) -> npt.NDArray[np.int64]:
     """Bytes per text, elements per list; 0 for nulls."""
     count = pc.list_value_length if pa.types.is_list(column.type) else pc.binary_length
-    lengths: npt.NDArray[np.int64] = pc.fill_null(count(column), 0).to_numpy()
+    found = count(column)
+    lengths: npt.NDArray[np.int64] = (pc.fill_null(found, 0) if found.null_count else found).to_numpy()
     return lengths
 
 

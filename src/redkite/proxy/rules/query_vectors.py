@@ -101,6 +101,8 @@ def is_element(field: FieldSchema) -> bool:
 def comparable(field: FieldSchema, queries: Queries) -> Comparable:
     """The query vectors as the field's columns take them. Raises InvalidParameter for what is no such vector."""
     kind, vectors = field.data_type, queries.vectors
+    if queries.sparse is not None and kind is DataType.SPARSE_FLOAT_VECTOR:
+        return queries.sparse
     if vectors is not None and kind is queries.data_type is DataType.FLOAT_VECTOR and vectors.shape[1] == field.dim:
         if not queries.are_lists:
             check_finite(vectors)
@@ -110,8 +112,6 @@ def comparable(field: FieldSchema, queries: Queries) -> Comparable:
     if queries.are_lists:
         return _lists(field, queries)
     if kind is DataType.SPARSE_FLOAT_VECTOR:
-        if queries.sparse is not None:
-            return queries.sparse
         return _sparse_rows(queries.raw)
     if vectors is None:
         return _of_bytes(kind, queries)

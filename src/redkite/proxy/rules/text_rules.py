@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from redkite.errors import InvalidParameter
+from redkite.functions.base import FieldFunction
 from redkite.index.bm25 import K1, B
 from redkite.model.requests import Queries
 from redkite.model.rules.function_rules import function_of_output
@@ -45,12 +46,22 @@ def read_texts(queries: Queries) -> list[str]:
         raise InvalidParameter(f"a search text is no valid UTF-8: {error.reason} at byte {error.start}") from None
 
 
+def words_of(function: FieldFunction, queries: Queries, params: Mapping[str, Any]) -> Queries:
+    """What the function of a field reads in the texts of a search."""
+    return function.queries(read_texts(queries), analyzer_of(params))
+
+
 def split_analyzer(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name of the analyzer that a search asks for (empty: none), and its other parameters."""
+    return analyzer_of(params), {key: value for key, value in params.items() if key != ANALYZER_NAME}
+
+
+def analyzer_of(params: Mapping[str, Any]) -> str:
+    """The name of the analyzer that a search asks for; empty: none."""
     name = params.get(ANALYZER_NAME)
     if name is not None and not isinstance(name, str):
         raise InvalidParameter(f"{ANALYZER_NAME} [{str(name)[:100]}] is invalid, should be a text")
-    return name or "", {key: value for key, value in params.items() if key != ANALYZER_NAME}
+    return name or ""
 
 
 def check_no_stored_words(schema: CollectionSchema, field: FieldSchema) -> None:
