@@ -189,8 +189,9 @@ class Client:
         else:
             self.answered += 1
             self.last_write[table.name] = max(self.last_write.get(table.name, 0), answer.timestamp)
-            # A delete over several shards has a timestamp on each, of which this is the largest.
-            exact = table.shards == 1 or isinstance(request, rq.Upsert)
+            # A delete over several shards has a timestamp on each, of which this is the largest. One that found nothing
+            # is in no log: what an owner whose clock is behind writes later may have an earlier timestamp.
+            exact = answer.count and (table.shards == 1 or isinstance(request, rq.Upsert))
             self.history.end(number, at=self.world.now, timestamp=answer.timestamp if exact else None)
 
     # -- reads ----------------------------------------------------------------------------------
