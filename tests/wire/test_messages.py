@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,11 @@ def test_every_call_of_the_service_names_messages_that_exist() -> None:
     assert len(service.methods) == 144
     for method in service.methods:
         assert pool.FindMessageTypeByName(method.input_type.full_name) is method.input_type
+
+
+def test_classes_of_parts_stay_when_no_message_of_them_is_left() -> None:
+    message = milvus.SearchResults()
+    classes = [weakref.ref(type(message.results.fields_data.add())), weakref.ref(type(message.status))]
+    del message
+    gc.collect()
+    assert [made() is None for made in classes] == [False, False]

@@ -17,8 +17,19 @@ from redkite.errors import WireError
 __all__ = ["common", "find_method", "message_class", "milvus", "own_service", "parse", "pool", "schema", "service"]
 
 
-message_class = message_factory.GetMessageClass
-"""Message descriptor -> its class."""
+_classes: dict[str, Any] = {}
+
+
+def message_class(descriptor: Any) -> Any:
+    """Message descriptor -> its class, which stays for good, as do those of its parts: the library remembers classes
+    without holding them, and gives one out that a collection of garbage is just taking apart in another thread."""
+    made = _classes.get(descriptor.full_name)
+    if made is None:
+        made = _classes[descriptor.full_name] = message_factory.GetMessageClass(descriptor)
+        for field in descriptor.fields:
+            if field.message_type is not None:
+                message_class(field.message_type)
+    return made
 
 
 def _load() -> Any:
