@@ -58,6 +58,7 @@ class FakeService:
         self.aliases: dict[str, str] = {}
         self.databases = ["default"]
         self.commits: list[int] = []
+        self.commit_seconds = 0.005
         self.closed = False
         self._clock = itertools.count(1000)
         self._threaded = threaded
@@ -100,7 +101,7 @@ class FakeService:
             self._pending.append((future, result))
             first = len(self._pending) == 1
         if first:
-            threading.Timer(0.005, self._settle).start()
+            threading.Timer(self.commit_seconds, self._settle).start()
         return future
 
     def _settle(self) -> None:
