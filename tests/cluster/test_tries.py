@@ -9,6 +9,7 @@ import pytest
 from redkite.cluster.network import Unanswered
 from redkite.cluster.tries import KNOWN, Tries
 from redkite.env import Env
+from redkite.errors import Unavailable
 
 SECONDS = 30
 
@@ -57,3 +58,9 @@ def test_only_so_many_requests_are_known(tries: Tries) -> None:
     assert len(tries._latest) == KNOWN
     assert not carried_out(tries, 2, 0)
     assert carried_out(tries, 1, 0), "as one that is not known"
+
+
+def test_a_try_that_waits_too_long_for_the_one_before_says_so() -> None:
+    tries = Tries(Env.real(), patience=0.05)
+    with tries.turn(7, 0), pytest.raises(Unavailable, match="the same request was sent before"), tries.turn(7, 1):
+        pytest.fail("two tries at once")
