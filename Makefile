@@ -203,4 +203,5 @@ CLUSTER_RUNTIME ?= processes
 cluster: $(VENV)/.dev
 	@if [ "$(CLUSTER_RUNTIME)" = ray ]; then $(PIP) install --quiet "ray>=2.40" -c constraints.txt; fi
 	@CLUSTER_LOG=$(CLUSTER_LOG) CLUSTER_RUNTIME=$(CLUSTER_RUNTIME) REDKITE_BROKERS="$${REDKITE_BROKERS:-}" \
-	  $(BIN)/python -m pytest tests/launch/test_real_cluster.py tests/launch/test_bad_days.py tests/launch/test_ray_nodes.py $(TEST_ALONE)
+	  $(BIN)/python -m pytest tests/launch/test_real_cluster.py tests/launch/test_bad_days.py tests/launch/test_ray_nodes.py \
+	  tests/launch/test_ray_tasks.py $(TEST_ALONE)

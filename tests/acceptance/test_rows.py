@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from tests.acceptance.conftest import Sdk, plain
+from tests.acceptance.conftest import OUR_WAYS, Sdk, plain
 from tests.acceptance.test_collections import flat_index
 
 DIM = 8
@@ -77,6 +78,24 @@ def test_vectors_are_taken_as_lists_or_numpy_arrays(client: Any, shop: str) -> N
     client.insert(shop, [{"id": 900 + i, "vector": v, "title": "", "price": 0.0} for i, v in enumerate(given)])
     found = client.get(shop, [900, 901, 902], output_fields=["vector"])
     assert [row["vector"] for row in found] == [[0.5] * DIM] * 3
+
+
+@pytest.mark.parametrize("write", ["insert", "upsert"])
+@pytest.mark.parametrize("form", ["numpy", "arrow"])
+@pytest.mark.parametrize("sdk", OUR_WAYS, indirect=True, scope="session")
+def test_arrays_may_be_written_to_again_once_their_rows_are_inserted(
+    write: str, form: str, client: Any, shop: str
+) -> None:
+    keys, prices, matrix = np.arange(900, 900 + ROWS), np.full(ROWS, 0.5), vectors()
+    given: Any = {"id": keys, "vector": matrix, "title": [""] * ROWS, "price": prices}
+    if form == "arrow":
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), DIM)
+        given = pa.table({**given, "vector": flat, "id": pa.array(keys), "price": pa.array(prices)})
+    getattr(client, write)(shop, given)
+    keys[:], prices[:], matrix[:] = 7, 7, 7
+    (found,) = client.query(shop, filter="id == 903", output_fields=["vector", "price"])
+    assert found["price"] == 0.5
+    assert found["vector"] == vectors()[3].tolist()
 
 
 def test_an_upsert_replaces_rows_of_its_keys(client: Any, shop: str) -> None:

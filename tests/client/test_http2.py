@@ -340,6 +340,29 @@ def test_nobody_there_was_never_sent() -> None:
         _Line("127.0.0.1:9", 1.0)
 
 
+@given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12), taken=st.integers(1, 70))
+def test_what_a_socket_does_not_take_at_once_is_sent_after_it(sizes: list[int], taken: int) -> None:
+    from redkite.client.transports.direct import _Line
+
+    class Slow:
+        def __init__(self) -> None:
+            self.sent = b""
+
+        def sendmsg(self, buffers: list[bytes]) -> int:
+            some = b"".join(buffers)[:taken]
+            self.sent += some
+            return len(some)
+
+        def close(self) -> None:
+            pass
+
+    line = _Line.__new__(_Line)
+    line._socket = slow = Slow()  # type: ignore[assignment]
+    pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
+    line._send_all([memoryview(piece) if len(piece) % 2 else piece for piece in pieces])
+    assert slow.sent == b"".join(pieces)
+
+
 # -- the asynchronous side ----------------------------------------------------------------------
 async def test_many_tasks_share_a_few_connections(server: WireServer) -> None:
     async with AsyncMilvusClient(server.uri) as client:

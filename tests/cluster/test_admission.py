@@ -17,7 +17,7 @@ from tests.engine import DIM, NAME
 from redkite.cluster.in_process import SMALL
 from redkite.cluster.shards import admitting, admitting_service
 from redkite.config import Settings
-from redkite.errors import ImportFailed, MilvusException
+from redkite.errors import ImportFailed, MilvusException, Unavailable
 from redkite.model.imports import CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
 
 
@@ -152,3 +152,92 @@ def test_a_decision_that_comes_too_late_is_none(engine, tmp_path, monkeypatch):
     assert len(times) > 1
     assert engine.count() == 100
     assert engine.query("id == 5", fields=("number",))["number"] == [1]
+
+
+def test_what_somebody_else_has_promised_meanwhile_is_no_decision_and_nothing_is_shown(engine, tmp_path, monkeypatch):
+    """As an owner does that stood still until another had its channel, where that is not looked at."""
+    commit, pause, seen = admitting._Admission._commit, admitting.RemoteAdmission.pause, []
+
+    def overtaken(self: Any, *args: Any) -> None:
+        if not seen:
+            self._home._catalog.commit({admitting.ticket(self._channels[0]): admitting.ticket_of(1)})
+        commit(self, *args)
+
+    def looks(self: Any, seconds: float) -> None:
+        seen.append(engine.count())
+        pause(self, seconds)
+
+    monkeypatch.setattr(admitting._Admission, "_commit", overtaken)
+    monkeypatch.setattr(admitting.RemoteAdmission, "pause", looks)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert seen == [0]
+    assert engine.count() == 100
+
+
+def test_a_promise_that_was_taken_back_without_an_answer_is_no_decision_either(engine, tmp_path, monkeypatch):
+    pause, seen = admitting.RemoteAdmission.pause, []
+
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(admitting.RemoteAdmission, "pause", looks)
+        for node in engine.cluster.nodes("streaming"):
+            monkeypatch.setattr(node.node.catalog, "commit", unanswered(node.node.catalog.commit))
+        raise Unavailable("it went away")
+
+    def unanswered(commit: Callable[..., None]) -> Callable[..., None]:
+        def commits(puts: Any, deletes: Any = (), expect: Any = None) -> None:
+            commit(puts, deletes, expect)
+            if any(key.startswith(admitting.TICKETS) for key in deletes) and not seen:
+                raise Unavailable("no answer came")
+
+        return commits
+
+    def looks(self: Any, seconds: float) -> None:
+        seen.append(engine.count())
+        pause(self, seconds)
+
+    monkeypatch.setattr(admitting._Admission, "_commit", fails)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert seen == [0]
+    assert engine.count() == 100
+
+
+def test_who_has_lost_a_channel_promises_nothing_about_it(engine, tmp_path, monkeypatch):
+    record_of, promised = admitting_service.AdmittingService._promised, []
+
+    def by_an_older_record(self: Any, channel: str, number: int, admission: Any) -> Any:
+        if not promised:
+            promised.append(channel)
+            key, _ = self._record_of(channel)
+            monkeypatch.setattr(self, "_record_of", lambda _: (key, b"of a former term"))
+        try:
+            return record_of(self, channel, number, admission)
+        finally:
+            monkeypatch.undo()
+            tickets.append(self._node.catalog.get(admitting.ticket(channel)))
+
+    tickets: list[bytes | None] = []
+    monkeypatch.setattr(admitting_service.AdmittingService, "_promised", by_an_older_record)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert tickets[0] is None
+    assert engine.count() == 100
+
+
+def test_the_owner_that_is_asked_again_what_it_is_looking_for_looks_once(engine, tmp_path, monkeypatch):
+    """Where the first question, or its answer, was lost: that is not waited for."""
+    monkeypatch.setattr(admitting, "ASK_AGAIN_SECONDS", 0.05)
+    look, looked = admitting_service.AdmittingService._look_now, []
+
+    def slowly(self: Any, message: Any) -> None:
+        looked.append(message.channel)
+        time.sleep(0.3)
+        look(self, message)
+
+    monkeypatch.setattr(admitting_service.AdmittingService, "_look_now", slowly)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    assert sorted(looked) == sorted(set(looked))
+    assert engine.count() == 100

@@ -19,9 +19,10 @@ from redkite.cluster.forwarding import Forward, Forwarder
 from redkite.cluster.leading import Leading
 from redkite.cluster.network import Unanswered
 from redkite.coordinator.broadcast import Broadcaster
-from redkite.errors import CollectionNotFound, UnknownOutcome
+from redkite.errors import CollectionNotFound, ImportFailed, UnknownOutcome
 from redkite.model import access as ac
 from redkite.model import requests as rq
+from redkite.model.imports import DescribeImport, ListImports
 from redkite.model.types import LoadState
 from redkite.storage.coordination import Fenced
 
@@ -167,3 +168,11 @@ def test_a_collection_that_was_loaded_again_is_not_released_by_a_late_try_to_rel
     engine.call(rq.LoadCollection(collection=NAME))
     arrives_late(engine, late[0])
     assert engine.call(rq.GetLoadState(collection=NAME)).state is not LoadState.NotLoad
+
+
+def test_who_asks_for_imports_as_the_leader_goes_away_is_answered_by_the_next_one(engine, late):
+    assert engine.call(ListImports()).jobs == ()
+    assert len(late) == 1
+    late.clear()
+    with pytest.raises(ImportFailed, match="import job does not exist, jobID=5"):
+        engine.call(DescribeImport(job_id=5))

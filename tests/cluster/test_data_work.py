@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from tests.cluster.data_nodes import ASKER, INDEX, ROWS, SCHEMA, World, always, 
 
 from redkite.cluster import data_work
 from redkite.cluster.local_network import LocalHub
-from redkite.cluster.work_messages import BuildIndex, IsAtWork, StopWork
+from redkite.cluster.work_messages import BuildIndex, IsAtWork, StopWork, WorkLost
+from redkite.cluster.workbench import Workbench
 from redkite.env import Env
 from redkite.errors import Corruption, MemoryLimitExceeded, Unavailable
 from redkite.model.batch import arrow_to_numbers
@@ -118,6 +119,35 @@ def test_when_every_data_node_fails_the_work_is_done_here(world: World) -> None:
     bench.place = full
     assert world.asker().make_index(world.segment(50), INDEX, SCHEMA, always) is not None
     assert bench.failed == 1
+
+
+def losing(bench: Workbench, times: int) -> list[int]:
+    """The process that works for this node ends so many times before it has done anything; the numbers of all tries."""
+    numbers, usual = [], bench.place
+
+    def place(message: Any, wanted: Callable[[], bool]) -> Any:
+        numbers.append(message.work_id)
+        if len(numbers) <= times:
+            raise WorkLost("its process is gone")
+        return usual(message, wanted)
+
+    bench.place = place
+    return numbers
+
+
+def test_work_whose_process_died_is_asked_for_again_under_another_number(world: World) -> None:
+    """The one that seems to be dead may be at work, and write what it makes at any time."""
+    numbers = losing(world.data_node(2), data_work.MOST_LOST - 1)
+    built = world.asker().make_index(world.segment(50), INDEX, SCHEMA, always)
+    assert built is not None
+    assert len(set(numbers)) == data_work.MOST_LOST
+    assert built.object.endswith(f"-{numbers[-1]}")
+
+
+def test_work_that_kills_every_process_is_given_up_and_done_here(world: World) -> None:
+    numbers = losing(world.data_node(2), 100)
+    assert world.asker().make_index(world.segment(50), INDEX, SCHEMA, always) is not None
+    assert len(numbers) == data_work.MOST_LOST
 
 
 def test_what_would_fail_anywhere_is_not_tried_elsewhere(world: World) -> None:

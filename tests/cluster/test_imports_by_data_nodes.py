@@ -122,7 +122,7 @@ def test_a_file_that_nobody_has_or_can_read_fails_with_the_words_that_it_has_els
     info = ended(engine, begin(engine, "nowhere.jsonl"))
     assert (info.state, info.reason) == (
         ImportState.FAILED,
-        "file 'nowhere.jsonl' does not exist: importing data failed",
+        f"file 'nowhere.jsonl' does not exist below '{tmp_path}': importing data failed",
     )
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": 1, "vector": [1, 2], "number": 1, "word": null}')

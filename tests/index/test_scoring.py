@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from redkite.index.base import NO_ROW
 from redkite.index.dense import FloatColumn, HalfColumn
-from redkite.index.scoring import best_of, pair_scores
+from redkite.index.scoring import best_alone, best_of, pair_scores
 from redkite.model.types import Metric
 
 METRICS = [Metric.L2, Metric.IP, Metric.COSINE]
@@ -76,6 +76,42 @@ def test_the_best_come_first_and_equal_ones_stay_in_order(nq: int, width: int, k
         wanted = sorted(present)[:k]
         assert found_rows.tolist() == [r for _, _, r in wanted] + [NO_ROW] * (k - len(wanted))
         assert found_scores[: len(wanted)].tolist() == [sign * s for s, _, _ in wanted]
+
+
+ODD = np.array([-np.inf, -3, -1e-40, -0.0, 0.0, 1e-40, 2, 2.0000002, np.inf, np.nan, -np.nan], np.float32)
+
+
+@given(
+    st.integers(1, 3), st.sampled_from([1, 2, 40, 384, 385, 900]), st.sampled_from([1, 7, 40, 900]),
+    st.sampled_from(METRICS), st.integers(0, 2**32 - 1), st.booleans(),
+)  # fmt: skip
+@example(1, 900, 900, Metric.IP, 0, True)
+@example(2, 40, 40, Metric.IP, 0, True)
+@example(2, 40, 40, Metric.L2, 0, True)
+@settings(max_examples=80, deadline=None)
+def test_the_best_are_those_of_a_stable_order(
+    nq: int, width: int, k: int, metric: Metric, seed: int, odd: bool
+) -> None:
+    """However many candidates there are; numbers of either sign, both zeros, infinity, and behind them what is no
+    number."""
+    rng = np.random.default_rng(seed)
+    scores = rng.choice(ODD, (nq, width)) if odd else rng.normal(size=(nq, width)).astype(np.float32).round(1)
+    rows = rng.permutation(nq * width).reshape(nq, width)
+    k = min(k, width)
+    order = np.argsort(-scores if metric.larger_is_closer else scores, axis=1, kind="stable")[:, :k]
+    best_scores, best_rows = best_of(scores, rows, k, metric)
+    np.testing.assert_array_equal(best_rows, np.take_along_axis(rows, order, 1))
+    np.testing.assert_array_equal(best_scores, np.take_along_axis(scores, order, 1))
+    for query in range(nq):
+        own_scores, own_rows = best_alone(scores[query], rows[query], k, metric)
+        np.testing.assert_array_equal(own_rows, best_rows[query])
+        np.testing.assert_array_equal(own_scores, best_scores[query])
+
+
+@pytest.mark.parametrize("nq", [1, 3])
+def test_where_there_are_no_candidates_nothing_is_found(nq: int) -> None:
+    nothing = np.empty((nq, 0), np.float32), np.empty((nq, 0), np.int64)
+    assert (best_of(*nothing, 4, Metric.L2)[1] == NO_ROW).all()
 
 
 @pytest.mark.filterwarnings("error")

@@ -143,7 +143,7 @@ def _rows() -> bytes:
 
 
 _ROWS = _rows()
-_KEYS = bytes(encode_keys(pa.array([1, 2, 3])))
+_KEYS = b"".join(encode_keys(pa.array([1, 2, 3])))
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
@@ -164,7 +164,7 @@ def seeds(name: str) -> list[bytes]:
 
 
 def _pages() -> list[bytes]:
-    payloads = [b"".join(bytes(b) for b in with_header(RecordHeader(DELETE, 7, 1), memoryview(_KEYS))), b"", b"x" * 9]
+    payloads = [b"".join(bytes(b) for b in with_header(RecordHeader(DELETE, 7, 1), [_KEYS])), b"", b"x" * 9]
     entries = [fmt.Entry(n, n, False, memoryview(payload), 0) for n, payload in enumerate(payloads)]
     return [b"".join(bytes(b) for b in encode_page(0, 99, entries[:count])) for count in (0, 1, 3)]
 
@@ -198,7 +198,7 @@ def _catalogs() -> list[bytes]:
 
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "log_page": _pages,
-    "log_record": lambda: [with_header(RecordHeader(1, 7, 1, ((2, 3),)), b"")[0]],
+    "log_record": lambda: [with_header(RecordHeader(1, 7, 1, ((2, 3),)), [])[0]],
     "topic_state": _states,
     "catalog_entries": _entries,
     "catalog_file": _catalogs,

@@ -16,6 +16,18 @@ class RayError(Exception):
     """What Ray itself could not do."""
 
 
+class WorkerCrashedError(RayError):
+    """The process of a task has ended."""
+
+
+class NodeDiedError(RayError):
+    """The machine of a task is gone."""
+
+
+class OutOfMemoryError(RayError):
+    """The process of a task had to end."""
+
+
 class RayActorError(RayError):
     """The actor is gone."""
 
@@ -89,7 +101,8 @@ class FakeRay:
     is_open: bool = False
     exceptions = SimpleNamespace(
         GetTimeoutError=GetTimeoutError, RayActorError=RayActorError, RayError=RayError,
-        ActorUnavailableError=ActorUnavailableError,
+        ActorUnavailableError=ActorUnavailableError, WorkerCrashedError=WorkerCrashedError,
+        NodeDiedError=NodeDiedError, OutOfMemoryError=OutOfMemoryError,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

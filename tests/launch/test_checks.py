@@ -15,7 +15,8 @@ from redkite.cluster.config import ClusterConfig, TlsFiles
 from redkite.env import Env
 from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, StorageError
 from redkite.launch import checks, node
-from redkite.launch.checks import Watch, before_start, disk_reasons, folders_of
+from redkite.launch.checks import Watch, before_start, disk_reasons, folders_of, same_store
+from redkite.simulated import simulated_env
 
 Usage = namedtuple("Usage", "total used free")
 FULL = Usage(100 << 30, (100 << 30) - (10 << 20), 10 << 20)
@@ -100,3 +101,28 @@ def test_etcd_that_nobody_runs_is_one_clear_error(tmp_path: Path, monkeypatch: p
     unreachable = ClusterConfig(etcd=("127.0.0.1:1",), state=str(tmp_path), objects=str(tmp_path))
     with pytest.raises(MilvusException, match=r"etcd at 127\.0\.0\.1:1 cannot be reached"):
         node.Node(unreachable, "proxy")
+
+
+def test_a_node_with_another_store_of_objects_than_the_others_does_not_start() -> None:
+    env = simulated_env(1)
+    world, other = MemoryWorld(env, "/objects"), MemoryWorld(env, "/elsewhere")
+    etcd, other.shared = other.shared, world.shared
+    etcd.close()
+    right, wrong = ClusterConfig(objects="/objects"), ClusterConfig(objects="/elsewhere")
+    for _ in range(2):
+        same_store(right, world.backends(env))
+    with pytest.raises(StorageError, match=r"objects = '/elsewhere' is not where .*'cluster-mark' is not there"):
+        same_store(wrong, other.backends(env))
+    other.backends(env).objects().put("cluster-mark", [b"of another"])
+    with pytest.raises(StorageError, match="is that of another cluster; set objects as the other nodes have it"):
+        same_store(wrong, other.backends(env))
+    same_store(right, world.backends(env))
+    world.close()
+
+
+def test_a_store_that_was_used_with_an_etcd_that_is_gone_is_taken_over() -> None:
+    env = simulated_env(1)
+    for _ in range(2):
+        world = MemoryWorld(env, "/objects")
+        same_store(ClusterConfig(objects="/objects"), world.backends(env))
+        world.close()

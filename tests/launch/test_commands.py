@@ -14,6 +14,7 @@ from tests.launch.fakes import FakeRuntime
 
 from redkite import cli
 from redkite.cluster.config import ClusterConfig, encode
+from redkite.errors import Unavailable
 from redkite.launch import commands, local
 from redkite.launch.brokers import Kafka
 from redkite.launch.local import resolve
@@ -67,12 +68,23 @@ def test_every_mistake_is_told_with_status_3(tmp_path: Path, capsys: pytest.Capt
 def test_parts_that_cannot_be_reached_are_told_at_once(
     action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("it does not answer")
+
     monkeypatch.setattr("redkite.cluster.backends._ETCD_SECONDS", 0.3)
-    path = written(tmp_path, f"etcd = ['127.0.0.1:{free_ports(1)[0]}']\n")
+    monkeypatch.setattr("redkite.cluster.backends._answering_broker", away)
+    monkeypatch.setattr("redkite.storage.remote_objects.RemoteObjects.list", away)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    path = written(tmp_path, f"etcd = ['127.0.0.1:{free_ports(1)[0]}']\nobjects = 's3://b?endpoint=http://h:1'\n")
     status, _, err = run(capsys, *action.split(), "--config", path)
     assert status == 1
-    assert err.startswith("redkite: etcd at 127.0.0.1:")
-    assert len(err.splitlines()) == 1
+    etcd, broker, objects = err.splitlines()
+    assert etcd.startswith("redkite: etcd at 127.0.0.1:")
+    assert broker == "redkite: it does not answer"
+    assert objects.startswith(
+        "redkite: the objects at s3://b?endpoint=http://h:1 cannot be reached: it does not answer ("
+    )
+    assert "AWS_ACCESS_KEY_ID" in objects
 
 
 @pytest.mark.parametrize("action", ["status", "scale query=2", "restart --rolling", "down", "drain 3"])
@@ -220,6 +232,20 @@ def test_status_without_etcd_shows_what_the_supervisor_knows(
     status, _, err = run(capsys, "status", "--state", str(tmp_path))
     assert status == 1
     assert "cannot be reached" in err
+
+
+@pytest.mark.parametrize("action", ["status", "scale query=2", "restart --rolling", "drain 3"])
+def test_a_cluster_whose_processes_have_ended_is_said_to_have(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redkite.launch.status.ASK_SECONDS", 0.1)
+    state = State(tmp_path)
+    state.make()
+    state.write_config(ClusterConfig(etcd=(f"127.0.0.1:{free_ports(1)[0]}",)))
+    state.write_runs(Runs(kind="processes"))
+    status, _, err = run(capsys, *action.split(), "--state", str(tmp_path))
+    assert status == 1
+    assert f"the processes of {tmp_path} have ended: `redkite cluster up --local` brings them up again" in err
 
 
 def test_a_node_reads_the_config_that_the_command_has_written(tmp_path: Path) -> None:

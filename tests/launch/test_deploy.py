@@ -17,6 +17,7 @@ import pytest
 from redkite import cli
 from redkite.cluster.config import ROLES, ClusterConfig, load, mistakes
 from redkite.cluster.places import read_log
+from redkite.config import Settings
 from redkite.launch.child import start, wait_until
 from redkite.launch.parts import S3Gateway, answers_at, free_ports
 
@@ -75,6 +76,16 @@ def test_the_unit_waits_for_what_a_node_says_and_hands_over() -> None:
     service = unit("redkite@.service")["Service"]
     assert service["Type"] == "notify"
     assert int(service["TimeoutStopSec"]) > DRAIN_SECONDS
+
+
+def test_the_unit_of_one_server_has_the_command_end_what_it_has_started() -> None:
+    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text.split("```text\n")[1].split("```")[0])
+    assert command(parser["Service"]["ExecStart"]).command == "serve"
+    assert parser["Service"]["KillMode"] == "mixed"
+    assert int(parser["Service"]["TimeoutStopSec"]) > Settings().shutdown_seconds
 
 
 def test_the_unit_may_write_where_the_config_says() -> None:

@@ -21,7 +21,7 @@ from redkite.cluster.backends import open_objects
 from redkite.cluster.config import ClusterConfig, Resources, Role, encode
 from redkite.cluster.data_work import SharedDataNode
 from redkite.cluster.grpc_network import GrpcNetwork
-from redkite.cluster.work_messages import BuildIndex, BuiltIndex
+from redkite.cluster.work_messages import BuildIndex, BuiltIndex, WorkLost
 from redkite.cluster.workbench import Workbench
 from redkite.env import Env
 from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, Unavailable
@@ -188,6 +188,15 @@ def test_an_error_of_ray_without_words_is_told_by_its_name(ray: FakeRay, monkeyp
         RayRuntime(CONFIG, "auto")
 
 
+def test_a_ray_that_wants_another_token_is_told_of(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: object) -> None:
+        raise fake_ray.RayError("Authentication token is missing")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(Unavailable, match="Ray at auto cannot be reached: Authentication token is missing"):
+        RayRuntime(CONFIG, "auto")
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidParameter, match=r"pip install 'redkite\[ray\]'"):
@@ -282,16 +291,22 @@ MESSAGE = BuildIndex(
 )
 
 
-def test_work_goes_to_a_task_that_ray_does_again_where_a_process_dies(
-    ray: FakeRay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_goes_to_a_task_where_there_is_what_it_needs(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(BuiltIndex(None))
     monkeypatch.setattr(ray_work, "_worker", lambda _: worker)
     config = msgspec.structs.replace(CONFIG, resources={"data": Resources(cpus=2, labels={"fast": 1})})
     assert ray_work.ray_place(config)(MESSAGE, lambda: True) == BuiltIndex(None)
     ((options, _),) = ray.tasks
-    assert (options["num_cpus"], options["resources"], options["max_retries"]) == (2, {"fast": 1}, ray_work.TRIES)
+    assert (options["num_cpus"], options["resources"]) == (2, {"fast": 1})
+    assert options["max_retries"] == 0, "a task that Ray takes for dead may be at work, and shares its names"
     assert worker.asked == [MESSAGE]
+
+
+@pytest.mark.parametrize("kind", [fake_ray.WorkerCrashedError, fake_ray.NodeDiedError, fake_ray.OutOfMemoryError])
+def test_work_whose_process_died_is_told_as_lost(ray: FakeRay, kind: type[fake_ray.RayError]) -> None:
+    ray.task_error = kind("the process ended\nand a long story")
+    with pytest.raises(WorkLost, match=r"its process at Ray is gone: the process ended\)"):
+        ray_work.ray_place(CONFIG)(MESSAGE, lambda: True)
 
 
 def test_an_error_of_the_work_is_told_as_it_was_and_not_tried_again(
@@ -304,8 +319,8 @@ def test_an_error_of_the_work_is_told_as_it_was_and_not_tried_again(
 
 
 def test_what_ray_cannot_do_another_data_node_may(ray: FakeRay) -> None:
-    ray.task_error = fake_ray.RayError("the worker died\nand a long story")
-    with pytest.raises(Unavailable, match=r"Ray could not do it: the worker died\)"):
+    ray.task_error = fake_ray.RayError("no such environment\nand a long story")
+    with pytest.raises(Unavailable, match=r"Ray could not do it: no such environment\)"):
         ray_work.ray_place(CONFIG)(MESSAGE, lambda: True)
 
 

@@ -299,6 +299,39 @@ class Quiet(Server):
         return {}
 
 
+def test_a_part_whose_supervisor_was_killed_before_it_noted_it_is_not_started_beside_itself(tmp_path: Path) -> None:
+    """The second would find its port taken, and the first would answer, and stay for ever."""
+    first, again = Quiet(tmp_path / "s3"), Quiet(tmp_path / "s3")
+    first.launch()
+    try:
+        again.launch()
+        assert again.process == first.process
+        again.stop()
+        assert not first.is_running
+    finally:
+        for part in (first, again):
+            part.kill()
+
+
+def test_a_node_whose_supervisor_was_killed_before_it_noted_it_is_not_there_twice(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "_command", lambda *_: machine.command)
+    first, again = Supervisor(machine.state), Supervisor(machine.state)
+    machine.want(query_1="query")
+    noted: list[ProcessId] = []
+    try:
+        for each in (first, again):
+            each.round()
+            process = machine.state.present().nodes["query-1"].process
+            assert process is not None
+            noted.append(process)
+        assert [process.is_alive for process in noted] == [False, True]
+    finally:
+        for process in noted:
+            process.kill()
+
+
 def test_a_part_that_starts_nodes_is_begun_with_the_credentials_of_the_others(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,3 +352,13 @@ def test_ray_gives_nodes_what_they_need_in_their_environment(tmp_path: Path) -> 
     head = RayHead(tmp_path / "ray")
     head.for_nodes = {"AWS_ACCESS_KEY_ID": "a key"}
     assert head.environment()["AWS_ACCESS_KEY_ID"] == "a key"
+
+
+def test_a_ray_of_this_machine_wants_a_token_where_the_user_says_so_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would want one as soon as another program of Ray's has left one in the home of the user."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert RayHead(tmp_path / "ray").environment()["RAY_AUTH_MODE"] == "disabled"
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert RayHead(tmp_path / "ray").environment()["RAY_AUTH_MODE"] == "token"

@@ -94,7 +94,7 @@ def test_its_log_record_is_byte_for_byte_the_one_of_its_batch(engine: str, data:
     assert row is not None
     assert form_of(schema) is not None
     body = encode_rows(row, schema)
-    assert bytes(body) == bytes(encode_rows(stacked(schema, [row]), schema))
+    assert b"".join(body) == b"".join(encode_rows(stacked(schema, [row]), schema))
     record = with_header(RecordHeader(INSERT, 1, 2, ((3, 1),)), body)
     _, read = decode_record(b"".join(bytes(part) for part in record))
     assert read.schema.names == [str(field.field_id) for field in schema.fields]

@@ -14,6 +14,7 @@ from redkite.model.types import DataType
 from redkite.node.records import (
     DELETE,
     INSERT,
+    Body,
     RecordHeader,
     decode_record,
     encode_keys,
@@ -31,7 +32,7 @@ SCHEMA = CollectionSchema(
 ROWS = pa.RecordBatch.from_pydict({"id": [1, 2], "word": ["a", None]})
 
 
-def record(header: RecordHeader, body: memoryview) -> bytes:
+def record(header: RecordHeader, body: Body) -> bytes:
     return b"".join(bytes(b) for b in with_header(header, body))
 
 

@@ -88,7 +88,7 @@ def test_the_body_of_a_record_begins_where_numbers_can_be_read_as_they_lie(heade
     from redkite.node import records
 
     written = records.RecordHeader(records.DELETE, header[0], 5, header[1])
-    head, _ = records.with_header(written, b"body")
+    head, _ = records.with_header(written, [b"body"])
     assert len(head) % 8 == 0
     keys = records.encode_keys(pa.array([1, 2]))
     read, batch = records.decode_record(b"".join(map(bytes, records.with_header(written, keys))))

@@ -18,7 +18,15 @@ from tests.proof.history import History
 from tests.simulation.workload import DIM, HARMLESS, TABLES, Client, create_tables, persist, rows_of
 
 from redkite.client import MilvusClient
-from redkite.errors import ConnectError, MilvusException, PartlyWritten, ServiceError, Timeout
+from redkite.errors import (
+    ConnectError,
+    Corruption,
+    MilvusException,
+    PartlyWritten,
+    ServiceError,
+    StorageError,
+    Timeout,
+)
 from redkite.model import requests as rq
 from redkite.model.batch import vectors_to_arrow
 from redkite.model.schema import CollectionSchema, FieldSchema
@@ -184,8 +192,16 @@ class Ledger:
                 self._doors.ask(rq.Insert(collection=self.name, rows=rows))
                 self.acknowledged |= set(numbers)
             if number % self.flush_every == 0:
-                with suppress(*FAILED, PartlyWritten):
-                    self._doors.ask(rq.Flush(collections=(self.name,)))
+                self._flush()
+
+    def _flush(self) -> None:
+        """It fails where the store of objects is away; the rows stay in memory then."""
+        try:
+            self._doors.ask(rq.Flush(collections=(self.name,)))
+        except Corruption:
+            raise
+        except (*FAILED, StorageError):
+            return
 
     def judge(self) -> list[str]:
         """What is wrong with what is there now."""

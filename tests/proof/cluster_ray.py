@@ -72,7 +72,7 @@ class RayRig(Rig):
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ, **self.credentials, "PYTHONPATH": str(REPOSITORY / "src"),
-            "RAY_gcs_rpc_server_reconnect_timeout_s": str(RAY_PATIENCE_SECONDS),
+            "RAY_gcs_rpc_server_reconnect_timeout_s": str(RAY_PATIENCE_SECONDS), "RAY_AUTH_MODE": "disabled",
         }  # fmt: skip
 
     def _start_machine(self, name: str) -> None:

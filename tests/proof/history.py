@@ -139,6 +139,7 @@ def violations(operations: Iterable[Operation], bound: float = 5.0, rows: int = 
 
 def _check_register(operations: Sequence[Operation], bound: float) -> list[Violation]:
     writes = [op for op in operations if op.is_write]
+    writes = [replace(op, timestamp=None) if _may_find_nothing(op, writes) else op for op in writes]
     reads = [op for op in operations if op.kind == "read"]
     found = [Violation("one moment", "half a write, or a row twice", (op,)) for op in reads if op.value == TORN]
     reads = [op for op in reads if op.value != TORN]
@@ -178,6 +179,21 @@ def _is_older(a: Operation, b: Operation) -> bool:
     if a.timestamp is not None and b.timestamp is not None and a.is_write and b.is_write:
         return a.timestamp < b.timestamp
     return a.ended < b.begun
+
+
+def _may_find_nothing(delete: Operation, writes: Sequence[Operation]) -> bool:
+    """Whether a delete may have found its rows deleted. Then it is in no log, and what an owner whose clock is behind
+    writes later may have an earlier timestamp."""
+    moment = delete.timestamp
+    if delete.kind != "delete" or moment is None:
+        return False
+    before = [op for op in writes if op is not delete and op.begun <= delete.ended]
+    puts = [(op.timestamp, op) for op in before if op.kind != "delete" and op.timestamp is not None]
+    since, last = max(((at, op) for at, op in puts if at < moment), key=lambda put: put[0], default=(0, None))
+    if last is None:
+        return True
+    deletes = [op for op in before if op.kind == "delete" and op.ended >= last.begun]
+    return any(op.timestamp is None or since < op.timestamp < moment for op in deletes)
 
 
 def _all_older(some: Sequence[Operation], others: Sequence[Operation]) -> bool:

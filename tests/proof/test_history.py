@@ -87,6 +87,15 @@ def test_timestamps_order_writes_that_were_side_by_side():
     assert promises(put("a", 1, 0, 1, stamp=7), put("b", 2, 2, 3, stamp=7)) == {"timestamps grow"}
 
 
+def test_a_delete_that_may_have_found_nothing_is_not_one_of_the_timestamps_that_grow():
+    first, later = put("a", 1, 0, 1, stamp=3), put("a", 2, 6, 7, stamp=8)
+    assert promises(first, delete("b", 4, 5, stamp=9), later) == {"timestamps grow"}
+    assert not promises(delete("b", 4, 5, stamp=9), later)
+    assert not promises(first, delete("a", 2, 3, stamp=7), delete("b", 4, 5, stamp=9), later)
+    assert not promises(first, delete("a", 2), delete("b", 4, 5, stamp=9), later)
+    assert promises(first, delete("a", 2, 3, stamp=2), delete("b", 4, 5, stamp=9), later) == {"timestamps grow"}
+
+
 def test_bounded_may_be_stale_for_so_long_and_no_longer():
     history = [put("a", 1, 0, 1), put("a", 2, 2, 3)]
     assert not promises(*history, read("b", 1, 7, 8, "Bounded"), bound=5)
@@ -242,7 +251,7 @@ def be_too_stale(ops, rng):
 
 def swap_two_timestamps(ops, rng):
     for key in range(3):
-        writes = [op for op in _writes(ops, key) if op.timestamp is not None]
+        writes = [op for op in _writes(ops, key) if op.kind == "put" and op.timestamp is not None]
         if len(writes) > 1:
             a, b = writes[0], writes[-1]
             moved = {id(a): replace(a, timestamp=b.timestamp), id(b): replace(b, timestamp=a.timestamp)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from redkite.errors import InvalidParameter
 from redkite.model.batch import arrow_field, arrow_type, batch_field, vectors_to_arrow
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
+from redkite.proxy.rules.finite import check_finite
 from redkite.proxy.rules.row_rules import RowRules, check_rows
 
 END = ": invalid parameter"
@@ -262,6 +264,15 @@ def test_values_that_are_not_numbers_are_refused(kind: DataType, value: float, s
     else:
         text = refused(make_schema(field(kind)), make_rows((field(kind), [1.0, value])))
     assert text == f"value '{shown}' is not a number or infinity" + END
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(("value", "fine"), [(np.nan, False), (-np.inf, False), (3e38, True), (0.0, True)])
+def test_one_value_among_very_many_is_found(kind: type[np.floating], value: float, fine: bool) -> None:
+    values = np.ones(200_000, kind)
+    values[-1] = value
+    with nullcontext() if fine else pytest.raises(InvalidParameter, match="is not a number or infinity"):
+        check_finite(values)
 
 
 def test_only_the_rows_given_are_looked_at() -> None:

@@ -130,6 +130,46 @@ def test_it_does_not_matter_how_the_bytes_are_cut(data: st.DataObject) -> None:
     assert [connection.body_of(2 * index + 1) for index in range(len(bodies))] == [b"<" + body for body in bodies]
 
 
+@settings(max_examples=30)
+@given(st.data())
+def test_it_does_not_matter_how_the_bytes_of_large_bodies_are_cut(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(0, 60_000), min_size=1, max_size=3))
+    bodies = [bytes([index]) * size for index, size in enumerate(sizes)]
+    padded = frame(http2.DATA, http2.PADDED | http2.END_STREAM, 99, b"\x07" + b"p" * 50_000 + bytes(7))
+    whole = HELLO + b"".join(request(2 * index + 1, body) for index, body in enumerate(bodies))
+    whole += frame(http2.HEADERS, http2.END_HEADERS, 99, HEAD) + padded
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=8)))
+    connection = Echo()
+    for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        connection.data_received(whole[start:end])
+    assert [body for _, body in connection.complete] == [*bodies, b"p" * 50_000]
+    assert connection.buffered == 0
+
+
+def test_what_has_come_of_a_large_frame_is_counted_and_not_copied_again() -> None:
+    connection = Echo()
+    body = bytes(range(256)) * 200
+    whole = frame(http2.DATA, http2.END_STREAM, 1, body)
+    connection.data_received(HELLO + frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD))
+    first, second = whole[:20_000], whole[20_000:40_000]
+    connection.data_received(first)
+    connection.data_received(second)
+    assert connection.buffered == 40_000 - 9
+    assert [piece.obj for piece in connection.streams[1].body if isinstance(piece, memoryview)] == [first, second]
+    assert not connection.complete
+    connection.data_received(whole[40_000:])
+    assert connection.complete[0][1] == body
+    assert connection.buffered == 0
+
+
+def test_a_little_of_a_body_does_not_hold_all_that_came_with_it() -> None:
+    connection = Echo()
+    connection.data_received(HELLO + frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD))
+    little = frame(http2.DATA, 0, 1, bytes(10_000))
+    connection.data_received(little + request(3, bytes(60_000)))
+    assert [type(piece) for piece in connection.streams[1].body] == [bytes]
+
+
 any_frame = st.tuples(st.integers(0, 11), st.integers(0, 255), st.integers(0, 9), st.binary(max_size=40))
 
 

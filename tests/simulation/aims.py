@@ -16,6 +16,10 @@ from tests.simulation.fibers import Process, World
 WRITES: Final = frozenset({"InsertRows", "ChangeRows", "DeleteKeys", "DeleteFound"})
 DECISIONS: Final = ("broadcast/", "root/")
 """Keys of the catalog that come with a change that is decided."""
+OF_IMPORTS: Final = frozenset({"TellDesk", "AskIds"})
+"""What data nodes ask while they read files."""
+OF_ADMISSIONS: Final = frozenset({"LookFor", "HoldShard", "PrepareHeld", "EndHold"})
+"""What owners are asked while imported rows come to be."""
 PATIENCE: Final = 3.0
 """An order of which the moment does not come for so long is taken back."""
 
@@ -66,8 +70,13 @@ class Aims:
         return True
 
     # -- moments --------------------------------------------------------------------------------
-    def asked(self, source: Process | None, what: str) -> None:
+    def asked(self, source: Process | None, target: Process | None, what: str) -> None:
         """A message has arrived."""
+        if what in OF_IMPORTS:
+            self._hurt(source, "in an import")
+        elif what in OF_ADMISSIONS:
+            self._hurt(source, "the coordinator in an admission")
+            self._hurt(target, "an owner in an admission")
         if what == "ReadHeld" and source is not None and not source.ended and self._is_due("stop in a read"):
             self._stand_still(source)
         elif what == "GiveRows" and source is not None and not source.ended:
@@ -76,8 +85,18 @@ class Aims:
             elif self._is_due("stop in a write of a segment"):
                 self._stand_still(source)
 
+    def _hurt(self, process: Process | None, when: str) -> None:
+        if process is None or process.ended:
+            return
+        if self._is_due(f"kill {when}"):
+            self._world.spawn(lambda: self._kill(process.name), "kills")
+        elif self._is_due(f"stop {when}"):
+            self._stand_still(process)
+
     def answers(self, source: Process, what: str) -> bool:
         """An answer is about to leave; whether it does."""
+        if what in OF_IMPORTS | OF_ADMISSIONS and not source.ended and self._each("lose answers in an import"):
+            return False
         if what not in WRITES or source.ended:
             return True
         if self._each("lose answers"):

@@ -1,6 +1,6 @@
 """A whole cluster: every role as it is, each node a process, while nodes are killed, stopped and cut off.
 
-One seed in three has data nodes, which write what is sealed there however little it is.
+One seed in three has data nodes, which write what is sealed there however little it is. One in four imports files.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from tests.simulation.catalog import slow_down
 from tests.simulation.doors import Door
 from tests.simulation.faults import Faults
 from tests.simulation.fibers import Fiber, Process, World
+from tests.simulation.imports import FOLDER, HOME, Hosts, Imports
 from tests.simulation.runs import Outcome, judge
-from tests.simulation.themes import OF_DATA_NODES, Theme, theme_of
+from tests.simulation.themes import OF_DATA_NODES, OF_IMPORTS, Theme, theme_of
 from tests.simulation.upkeep import Upkeep
 from tests.simulation.workload import TABLES, Client, Wrong, create_tables
 
@@ -47,6 +48,8 @@ BOUND = 2.0
 lapses.BOUND_SECONDS = BOUND
 data_work.LEAST_BYTES = 1
 START_SECONDS = 120.0
+NOT_THERE = 0.1
+"""The chance of a data node not to see the folder of the files that are imported."""
 MAKERS: dict[Role, Callable[..., Any]] = {
     "coordinator": CoordinatorRole, "streaming": StreamingRole, "query": QueryRole, "data": DataRole,
     "proxy": ProxyRole,
@@ -61,7 +64,9 @@ class Plan:
         default_factory=lambda: {"coordinator": 2, "streaming": 2, "query": 2, "data": 2, "proxy": 2}
     )
     with_data: float = 1 / 3
-    """The share of seeds that have data nodes."""
+    """The share of seeds that have data nodes, …"""
+    with_imports: float = 1 / 4
+    """… and of those that import; most of these have data nodes as well."""
     theme: Theme | None = None
     """None: that of the seed."""
 
@@ -104,11 +109,13 @@ class SimulatedCluster:
         self.world, self.plan = world, plan
         self.theme = theme = plan.theme or theme_of(world.seed)
         self.rng = random.Random(f"cluster {world.seed}")
-        has_data = random.Random(f"data nodes {world.seed}").random() < plan.with_data
+        self.imports = random.Random(f"imports {world.seed}").random() < plan.with_imports
+        with_data = max(plan.with_data, 3 / 4) if self.imports and plan.with_data else plan.with_data
+        has_data = random.Random(f"data nodes {world.seed}").random() < with_data
         self.counts = plan.counts if has_data else {**plan.counts, "data": 0}
         settings = msgspec.structs.replace(
             Settings(), seal_rows=self.rng.choice(theme.seal_rows), threads=1,
-            garbage_seconds=self.rng.choice(theme.garbage_seconds),
+            garbage_seconds=self.rng.choice(theme.garbage_seconds), imports=FOLDER,
         )  # fmt: skip
         self.config: ClusterConfig = msgspec.structs.replace(
             SMALL, pchannels=self.rng.choice(theme.channels), lease_seconds=2.0, settings=settings
@@ -128,13 +135,18 @@ class SimulatedCluster:
         """By the name of its process, which is its host."""
         self.aims = Aims(world, random.Random(f"aims {world.seed}"), self.config.lease_seconds, self.kill)
         self.faults = Faults(self, random.Random(f"faults {world.seed}"))
-        self.net.asked = lambda source, _, what: self.aims.asked(self._named[source].process, what)
+        self.net.asked = lambda source, target, what: self.aims.asked(
+            self._named[source].process, self._named[target].process, what
+        )
         self.net.answers = lambda source, what: self.aims.answers(self._named[source].process, what)
         world.on_failure = self._failed
 
     def env(self, process: Process) -> Env:
         numbers = random.Random(f"random {self.world.seed} {process.name}")
-        files = SimulatedFiles(SimulatedDisk(self.world.seed))
+        files: Any = SimulatedFiles(SimulatedDisk(self.world.seed))
+        here = random.Random(f"folder {self.world.seed} {process.name}").random()
+        if process.name != "shared" and not (process.name.startswith("data") and here < NOT_THERE):
+            files = Hosts(files, self.shared.env.files)
         return Env(clock=process, random=numbers, files=files, tasks=process)
 
     def _failed(self, fiber: Fiber, error: BaseException) -> None:
@@ -177,8 +189,24 @@ class SimulatedCluster:
         """Nobody who lives may need an object that is deleted."""
         for node in (*self.of("streaming"), *self.of("query")):
             members = None if node.node is None or node.process.paused else node.node.members
-            if members is not None and members.is_alive and not members.is_doubtful and name in node.node._used():
+            if members is not None and members.is_alive and not members.is_doubtful and name in self._needed_by(node):
                 self.wrong.append(f"{name} is deleted, and {node.process.name} needs it")
+
+    def _needed_by(self, node: Node) -> frozenset[str]:
+        """The objects that a node reads. What a query node was told to open by who has lost the channel since, as
+        somebody who stood still and goes on may tell it, nobody reads there."""
+        if node.role == "streaming":
+            return frozenset(node.node._used())
+        service = node.node._service
+        owners = [other.node for other in self.of("streaming") if other.node is not None]
+        return frozenset(
+            name
+            for meta in service.metas
+            for owner in owners
+            if (kept := service._kept.get(meta.segment_id)) is not None and owner.node_id in kept.owners
+            if owner.owning.owns(physical_name(meta.channel))
+            for name in meta.objects
+        )
 
     def _until_there(self, act: Callable[[], Any]) -> Any:
         while True:
@@ -305,6 +333,15 @@ class SimulatedCluster:
                 self.start_node(role)
 
 
+def imports_of(cluster: SimulatedCluster) -> Imports:
+    world, files = cluster.world, cluster.shared.env.files
+    files.make_dirs(FOLDER)
+    return Imports(
+        world, random.Random(f"importing {world.seed}"), cluster.ask, cluster.history, lambda: next(cluster.versions),
+        lambda name, content: files.write_new(name, [content]), world.spawn,
+    )  # fmt: skip
+
+
 def run(world: World, plan: Plan | None = None) -> Outcome:
     plan = plan or Plan()
     rng = random.Random(f"plan {world.seed}")
@@ -321,15 +358,22 @@ def run(world: World, plan: Plan | None = None) -> Outcome:
     ]  # fmt: skip
     upkeep = Upkeep(world, rng, cluster.ask, theme.upkeep_pause, theme.upkeep)
     upkeep.unsure = cluster.unsure
+    imports = imports_of(cluster) if cluster.imports else None
     done: list[int] = []
 
     def main() -> None:
         cluster.start()
         create_tables(cluster.ask, world)
+        if imports is not None:
+            imports.prepare()
+            cluster.unsure.add(HOME)
         until = world.now + theme.seconds
         fibers = [world.spawn(lambda client=client: client.run(until), client.name) for client in clients]
         fibers.append(world.spawn(lambda: upkeep.run(until), "upkeep"))
         weights = theme.faults | OF_DATA_NODES if cluster.counts["data"] and theme.faults else theme.faults
+        if imports is not None:
+            fibers.append(world.spawn(lambda: imports.run(until), "imports"))
+            weights = weights | OF_IMPORTS if theme.faults else weights
         faults = cluster.faults.go_on(weights, theme.trouble, until - 1.0) if weights else 0
         cluster.mend()
         while not all(fiber.dead for fiber in fibers):
@@ -337,6 +381,8 @@ def run(world: World, plan: Plan | None = None) -> Outcome:
         world.sleep(3.0)
         for client in clients[:3]:
             client.read_everything()
+        if imports is not None:
+            imports.check()
         upkeep.check(cluster.keys)
         done.append(faults)
 

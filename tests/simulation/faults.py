@@ -28,6 +28,9 @@ AIMED: Final[dict[str, tuple[int, ...]]] = {
     "kill the coordinator at a decision": (1,), "stop the coordinator at a decision": (1,),
     "kill the streaming at a commit": (1,), "stop the streaming at a commit": (2,),
     "stop the streaming before it commits": (1,), "stop the coordinator before it commits": (1, 2),
+    "kill in an import": (1, 2, 4), "stop in an import": (1, 2, 4), "lose answers in an import": (1, 2),
+    "kill the coordinator in an admission": (1, 3, 5), "stop the coordinator in an admission": (1, 3, 5),
+    "kill an owner in an admission": (1, 2, 3, 5), "stop an owner in an admission": (1, 2, 3, 5),
 }  # fmt: skip
 """Faults that come at the next moment that is made for them, and at the how manieth."""
 

@@ -270,8 +270,11 @@ class World:
     def kill(self, process: Process) -> None:
         """Nothing of it runs any more. What its fibers hold of this world's locks is let go."""
         process.ended, process.paused = True, False
-        for close in process.at_end:
-            close()
+        try:
+            for close in process.at_end:
+                close()
+        except Ended:  # of the fiber that kills, where that is one of the process's own
+            raise Stuck(f"what is done at the end of {process.name} waits for somebody") from None
         mine = self.current
         for fiber in list(process.fibers):
             if fiber is mine or fiber.dead:

@@ -306,6 +306,23 @@ def _tries_under_one_name() -> None:
     node._done_elsewhere = under_one_name
 
 
+def _imports_undecided() -> None:
+    """An owner shows the rows of an import when it has promised them, whether that is committed or not."""
+    from redkite.cluster.shards.admitting_service import AdmittingService
+
+    service: Any = AdmittingService
+    service._settled = lambda *_: True
+
+
+def _imports_not_noted() -> None:
+    """That an import is complete is not committed with its rows: the next coordinator does it anew."""
+    from redkite.coordinator.imports import ImportJobs
+
+    jobs: Any = ImportJobs
+    completed = jobs.completed
+    jobs.completed = lambda self, job_id: (completed(self, job_id)[0], {})
+
+
 PLANTS = {
     "refresh-without-asking": Plant("catalog", _refresh_without_asking),
     "expectations-unchecked": Plant("catalog", _expectations_unchecked),
@@ -333,6 +350,8 @@ PLANTS = {
     "garbage-in-use": Plant("cluster", _garbage_in_use),
     "orders-waited-for": Plant("cluster", _orders_waited_for),
     "tries-under-one-name": Plant("cluster", _tries_under_one_name),
+    "imports-undecided": Plant("cluster", _imports_undecided),
+    "imports-not-noted": Plant("cluster", _imports_not_noted),
 }
 
 

@@ -41,6 +41,13 @@ class Theme:
 OF_DATA_NODES: Final[Weights] = {"kill in a write of a segment": 1, "stop in a write of a segment": 2}
 """Beside those of its theme, of a run that has data nodes."""
 
+OF_IMPORTS: Final[Weights] = {
+    "kill in an import": 1, "stop in an import": 1, "lose answers in an import": 1,
+    "kill the coordinator in an admission": 1, "stop the coordinator in an admission": 1,
+    "kill an owner in an admission": 1, "stop an owner in an admission": 1,
+}  # fmt: skip
+"""The same of a run that imports."""
+
 MIXED: Final = Theme(
     "mixed",
     {

@@ -342,3 +342,29 @@ def test_room_on_the_disk_is_noticed_by_what_is_written_too(monkeypatch: pytest.
         assert "keeps nothing new" in cache.health()[0]
     cache.put("b", [b"x" * 300])
     assert cache.health() == ()
+
+
+def test_room_on_the_disk_is_noticed_where_nothing_more_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = simulated_env(1)
+    cache = CachedObjects(Far(env, "/far"), env, "/cache", 100_000)
+
+    def full(_path: str) -> AppendFile:
+        raise DiskLimitExceeded("No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(type(env.files), "append", lambda _, path: full(path))
+        cache.put("a", [b"x" * 300])
+        assert all("keeps nothing new" in cache.health()[0] for _ in range(2))
+    assert cache.health() == ()
+    assert env.files.walk("/cache/tmp") == []
+
+
+def test_room_within_the_limit_is_noticed_where_nothing_more_is_kept(cache: CachedObjects, far: Far) -> None:
+    put(far, "a", 6000)
+    put(far, "b", 6000)
+    assert cache.local_path("a") is not None
+    assert len(cache.get("b")) == 6000
+    assert "no room for an object of 6000 bytes" in cache.health()[0]
+    cache.let_go(["a"])
+    assert cache.health() == ()
+    assert cache.figures().objects == 1, "looking takes nothing away"

@@ -282,3 +282,17 @@ def test_a_listener_may_hold_what_a_committer_waits_with():
         copy.close()
         connection.close()
     shared.close()
+
+
+def test_a_process_that_is_killed_waits_for_nobody_who_is_just_being_told():
+    cluster = Cluster(processes=2)
+    told, killed, in_time = threading.Event(), threading.Event(), []
+    tell = lambda *_: (told.set(), in_time.append(killed.wait(3)))
+    cluster.connections[0].feed("", cluster.shared.revision, tell, lambda: None)
+    kills = threading.Thread(target=lambda: (told.wait(10), cluster.connections[0].abandon(), killed.set()))
+    kills.start()
+    cluster.catalogs[1].commit({"a": b"1"})
+    while cluster.env.scheduler.step():
+        pass
+    kills.join()
+    assert in_time == [True]

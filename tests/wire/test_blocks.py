@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymilvus.grpc_gen.milvus_pb2 import InsertRequest as ReferenceInsert
 
 from redkite.errors import MilvusException, WireError
+from redkite.model import requests
+from redkite.model.batch import matrix_to_arrow
 from redkite.model.types import DataType
 from redkite.wire import blocks
 from redkite.wire.blocks import cut_blocks, parse_rows
 from redkite.wire.column_reader import read_batch
 from redkite.wire.messages import message_class, parse, schema, service
-from redkite.wire.methods import decode_request
+from redkite.wire.methods import decode_request, encode_request
 
 INSERT: Any = message_class(service.methods_by_name["Insert"].input_type)
 NUMBER: int = INSERT.DESCRIPTOR.fields_by_name["fields_data"].number
@@ -74,6 +78,21 @@ def test_columns_are_read_as_without_it(data: st.DataObject, rows: int) -> None:
     assert set(large) <= set(cut.blocks)
     assert all(len(cut.message.fields_data[place].vectors.float_vector.data) == 0 for place in cut.blocks)
     assert all(values.flags.aligned for values in cut.blocks.values())
+
+
+@pytest.mark.parametrize("name", ["c", "co", "col", "coll", "x" * 124, "x" * 125, "x" * 126, "x" * 127])
+def test_what_our_sdk_sends_is_read_where_it_lies(name: str) -> None:
+    numbers = floats(8000).reshape(1000, 8)
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(range(1000)), matrix_to_arrow(numbers, DataType.FLOAT_VECTOR)], ["id", "v"]
+    )
+    _, raw = encode_request(requests.Insert(database="d", collection=name, rows=rows, schema_timestamp=5))
+    (values,) = cut_blocks(raw, NUMBER)[1].values()
+    assert np.shares_memory(values, np.frombuffer(raw, np.uint8))
+    assert values.tobytes() == numbers.tobytes()
+    given = ReferenceInsert.FromString(raw).fields_data[1]
+    assert (given.type, given.field_name, given.vectors.dim) == (int(DataType.FLOAT_VECTOR), "v", 8)
+    assert list(given.vectors.float_vector.data) == numbers.ravel().tolist()
 
 
 def test_an_insert_has_the_numbers_it_was_sent() -> None:

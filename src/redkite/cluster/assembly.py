@@ -67,7 +67,9 @@ def topology_over(
         tuple(data_nodes), compactor, snapshots,
         RestoreJobs(kept, env.clock.now_ms, resumes=decides is not None),
         JobRecords(kept, "backup", resumes=decides is not None),
-        ImportJobs(kept, garbage, env.clock.now_ms, settings.limits.max_import_jobs), scans, memory, known.access,
+        ImportJobs(
+            kept, garbage, env.clock.now_ms, settings.limits.max_import_jobs, resumes=decides is not None
+        ), scans, memory, known.access,
         known.files, Standing(env.tasks, known.data.notes),
     )  # fmt: skip
 

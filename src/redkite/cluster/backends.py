@@ -3,6 +3,7 @@ or a folder). `open_backends` connects one process to them; `MemoryWorld` has al
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -153,35 +154,71 @@ class MemoryBackends:
 def open_backends(config: ClusterConfig, env: Env, name: str = "") -> RemoteBackends:
     """Connect to what a config names. Raises InvalidParameter for what cannot be, Unavailable or StorageError for what
     does not answer or refuses, each saying which of the three it is and where it was looked for."""
-    from redkite.storage.etcd import Etcd
-
-    place = read_log(config.log)
     opened: list[Callable[[], None]] = []
     try:
-        etcd = Etcd(etcd_settings(config), env.clock)
-        opened.append(etcd.close)
-        _tried(f"etcd at {', '.join(config.etcd)}", lambda: etcd.transaction([], []))
-        broker = _broker(config, place, env)
-        opened.append(broker.close)
-        _tried(f"the log at {config.log}", broker.topics)
-        objects = open_objects(config, env, name)
-        _tried(f"the objects at {config.objects}", lambda: objects.list(_PROBE))
-        return RemoteBackends(config, env, etcd, broker, objects)
+        etcd = _etcd(config, env, opened)
+        broker = _answering_broker(config, env, opened)
+        return RemoteBackends(config, env, etcd, broker, _objects(config, env, name))
     except BaseException:
         for close in reversed(opened):
             close()
         raise
 
 
-def _tried(what: str, ask: Callable[[], object]) -> None:
+def faults_of(config: ClusterConfig, env: Env) -> list[str]:
+    """What keeps a node from working with each of the three; nothing when all answer."""
+    opened: list[Callable[[], None]] = []
+    faults = []
+    tries: tuple[Callable[[], object], ...] = (
+        lambda: _etcd(config, env, opened), lambda: _answering_broker(config, env, opened),
+        lambda: _objects(config, env, ""),
+    )  # fmt: skip
+    try:
+        for attempt in tries:
+            try:
+                attempt()
+            except MilvusException as error:
+                faults.append(error.message)
+    finally:
+        for close in reversed(opened):
+            close()
+    return faults
+
+
+def _etcd(config: ClusterConfig, env: Env, opened: list[Callable[[], None]]) -> Etcd:
+    """Here and below: whoever opens it closes what was `opened`."""
+    from redkite.storage.etcd import Etcd
+
+    etcd = Etcd(etcd_settings(config), env.clock)
+    opened.append(etcd.close)
+    _tried(f"etcd at {', '.join(config.etcd)}", lambda: etcd.transaction([], []))
+    return etcd
+
+
+def _answering_broker(config: ClusterConfig, env: Env, opened: list[Callable[[], None]]) -> Broker:
+    broker = _broker(config, read_log(config.log), env)
+    opened.append(broker.close)
+    _tried(f"the log at {config.log}", broker.topics)
+    return broker
+
+
+def _objects(config: ClusterConfig, env: Env, name: str) -> ObjectStore:
+    objects = open_objects(config, env, name)
+    has_keys = not config.objects.startswith("s3://") or "AWS_ACCESS_KEY_ID" in os.environ
+    hint = "" if has_keys else " (keys are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which are not set)"
+    _tried(f"the objects at {config.objects}", lambda: objects.list(_PROBE), hint)
+    return objects
+
+
+def _tried(what: str, ask: Callable[[], object], hint: str = "") -> None:
     try:
         ask()
     except Unavailable as error:
-        raise Unavailable(f"{what} cannot be reached: {error.message}") from error
+        raise Unavailable(f"{what} cannot be reached: {error.message}{hint}") from error
     except InvalidParameter:
         raise
     except MilvusException as error:
-        raise StorageError(f"{what} cannot be used: {error.message}") from error
+        raise StorageError(f"{what} cannot be used: {error.message}{hint}") from error
 
 
 class RemoteBackends:

@@ -30,6 +30,7 @@ from redkite.cluster.work_messages import (
     ReadFiles,
     StopWork,
     Work,
+    WorkLost,
     WriteSegment,
     WrittenThere,
 )
@@ -62,6 +63,8 @@ WRITE_SECONDS: Final = 60.0
 """Nor does the writing of a segment elsewhere, all tries together: somebody waits for that."""
 LEAST_BYTES = 1 << 20
 """Fewer bytes of rows are written where they are: see `benchmarks/results/flush.md`."""
+MOST_LOST: Final = 3
+"""A piece is given up, and done here, once the process that did it was lost so many times."""
 AT_A_TIME: Final = 8
 """Indexes that one streaming node has built elsewhere at a time."""
 WRITTEN_SECONDS: Final = 3600.0
@@ -164,10 +167,15 @@ class SharedDataNode(DataNode):
 
     # -- segments -------------------------------------------------------------------------------
     def write_segment(
-        self, collection_id: int, channel: str, segment: GrowingSegment, wanted: Callable[[], bool]
+        self,
+        collection_id: int,
+        channel: str,
+        segment: GrowingSegment,
+        wanted: Callable[[], bool],
+        indexes: Sequence[IndexMeta] = (),
     ) -> WrittenSegment | None:
         if segment.size < LEAST_BYTES or not self._data_nodes():
-            return super().write_segment(collection_id, channel, segment, wanted)
+            return super().write_segment(collection_id, channel, segment, wanted, indexes)
         now = self._clock.monotonic()
         with self._lock:
             self._written = {i: one for i, one in self._written.items() if now - one.at < WRITTEN_SECONDS}
@@ -178,7 +186,7 @@ class SharedDataNode(DataNode):
             Place(collection_id, segment.partition_id, channel, segment.segment_id), segment, wanted
         )
         if made is None:
-            return super().write_segment(collection_id, channel, segment, wanted) if wanted() else None
+            return super().write_segment(collection_id, channel, segment, wanted, indexes) if wanted() else None
         self.tallies.flushed(made.meta.rows, made.meta.size)
         with self._lock:
             self._written[segment.segment_id] = _Kept(WrittenSegment(made.meta), segment.schema.version, now)
@@ -255,6 +263,7 @@ class SharedDataNode(DataNode):
         """The reply of a data node; None when none could do it within so many seconds, or nobody wants it any more. A
         new message, so with new names, goes to each that is asked. Of these errors another is asked `elsewhere`."""
         tried: set[int] = set()
+        lost = 0
         until = self._clock.monotonic() + seconds
         while not self._closing and wanted() and self._clock.monotonic() < until:
             chosen = self._least_busy(tried)
@@ -266,6 +275,10 @@ class SharedDataNode(DataNode):
                 reply = self._asked(self._network.connect(address), node_id, message(), wanted, until)
             except elsewhere as error:
                 log.warning("data node %d at %s did not do its work: %s", node_id, address, error.message)
+                if isinstance(error, WorkLost):
+                    lost += 1
+                    if lost < MOST_LOST:  # it has others
+                        tried.discard(node_id)
             else:
                 if reply is not None and not reply.is_stopped:
                     return reply

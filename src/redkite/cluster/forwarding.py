@@ -26,6 +26,7 @@ from redkite.model import results as rs
 from redkite.model.advice import AdviseIndex
 from redkite.model.changes import AcknowledgeFeed, DropFeed, ListFeeds, ReadChanges
 from redkite.model.describing import BatchDescribeCollection
+from redkite.model.imports import DescribeImport, GetImportState, ListImports, ListImportTasks
 from redkite.model.inspection import GetMetrics, ListBackupJobs
 from redkite.model.replication import CountEverything, FreezeWrites, GetReplicateInfo, ReadReplication
 from redkite.storage.followed import FollowedCatalog
@@ -56,6 +57,7 @@ were made."""
 REPEATABLE: Final = LOOKING | WAITING | ONCE | frozenset({
     rq.CreateCollection, rq.Flush, rq.FlushAll, rq.LoadCollection, rq.ReleaseCollection, rq.LoadPartitions,
     rq.ReleasePartitions, FreezeWrites, AcknowledgeFeed, DropFeed,
+    DescribeImport, GetImportState, ListImports, ListImportTasks,
 })  # fmt: skip
 """Requests that say the same when they are made twice, one after the other."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from redkite.cluster.network import Message
+from redkite.errors import Unavailable
 from redkite.model.imports import ImportedFile, ImportState
 from redkite.model.schema import CollectionSchema
 from redkite.model.segments import IndexFile, IndexMeta, SegmentMeta
@@ -69,6 +70,11 @@ class ReadFiles(WorkMessage, frozen=True, kw_only=True):
 
 
 Work: TypeAlias = BuildIndex | CompactSegments | WriteSegment | ReadFiles
+
+
+class WorkLost(Unavailable):
+    """The process that did a piece of work is gone, or so it seems: it may be at it still. It can be asked for again
+    where it was, under another number."""
 
 
 # -- what comes of them -------------------------------------------------------------------------

@@ -184,7 +184,8 @@ class DataCoordinator:
     ) -> None:
         """In one commit: sealed segments, their stored deletes by segment id, the new checkpoint. Where others commit
         as well, the deletes of many segments go before, some at a time: nothing is forgotten by that, and each record
-        is changed only as it is known here. Raises Parted when the channel's state is not the one of `before`."""
+        is changed only as it is known here. Raises Parted when the channel's state is not the one of `before`. Files of
+        an index that was dropped meanwhile are not recorded: their objects are garbage."""
         fresh = tuple(s.with_deletes(deletes[s.segment_id]) if s.segment_id in deletes else s for s in added)
 
         def change() -> None:
@@ -194,7 +195,8 @@ class DataCoordinator:
             while self._followed is not None and len(changed) > _FEW:
                 part, changed = changed[:_FEW], changed[_FEW:]
                 self._commit({segment_key(s): s for s in part}, state_of=channel)
-            puts: dict[str, Record] = {segment_key(s): s for s in (*changed, *fresh)}
+            made = self._with_known_indexes(collection_id, fresh)
+            puts: dict[str, Record] = {segment_key(s): s for s in (*changed, *made)}
             self._commit({**puts, channel_key(channel): state}, state_of=channel)
 
         self._changing(change)

@@ -1,8 +1,9 @@
 """Which imports were asked for, and how far each is.
 
-Beginnings and ends are durable, progress is not. A job that a restart cut off has failed and left nothing; one that
-only waits to be committed still does, and what it wrote is held for it. That a job is complete is recorded in the very
-commit that makes its rows visible.
+Beginnings and ends are durable. A job that a restart cut off has failed and left nothing; in a cluster the next
+coordinator does it from its beginning, and so that nobody sees it go back, its progress is durable there as well. One
+that only waits to be committed still does, and what it wrote is held for it. That a job is complete is recorded in the
+very commit that makes its rows visible.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.jobs import KEPT_JOBS, JobRecords
 from redkite.coordinator.meta import Meta
-from redkite.errors import ImportFailed
+from redkite.errors import ImportFailed, MilvusException
 from redkite.logs import get_logger
 from redkite.model.imports import ImportedFile, ImportState
 from redkite.model.segments import SegmentMeta
@@ -67,9 +68,11 @@ class ImportJob(Meta, frozen=True, kw_only=True):
 class ImportJobs:
     """Safe from any thread."""
 
-    def __init__(self, catalog: Catalog, garbage: Garbage, now_ms: Callable[[], int], most: int) -> None:
-        """At most `most` jobs may be unfinished."""
-        self._records = JobRecords(catalog, "import")
+    def __init__(
+        self, catalog: Catalog, garbage: Garbage, now_ms: Callable[[], int], most: int, *, resumes: bool = False
+    ) -> None:
+        """At most `most` jobs may be unfinished. `resumes`: what is not done here is done by another process."""
+        self._records = JobRecords(catalog, "import", resumes=resumes)
         self.imported_rows = 0
         """Of jobs that were completed since the start."""
         self._garbage = garbage
@@ -102,7 +105,7 @@ class ImportJobs:
             if not exists(job.collection_id):
                 self.fail(job.job_id, f"collection {job.collection} has been dropped: importing data failed")
             elif job.state is not ImportState.UNCOMMITTED:
-                left.append(self.update(job.job_id, state=ImportState.PENDING, progress=0, files=()))
+                left.append(self.update(job.job_id, state=ImportState.PENDING, files=()))
         return left
 
     # -- asking ---------------------------------------------------------------------------------
@@ -136,6 +139,18 @@ class ImportJobs:
             job = msgspec.structs.replace(self._jobs[job_id], **fields)
             self._jobs = {**self._jobs, job_id: job}
             return job
+
+    def goes_on(self, job_id: int, progress: int, **fields: object) -> None:
+        """How far a job is. What is said of it never goes back, also by who begins it anew: so where that may be
+        another process it is durable before it is said, and what cannot be written now is said later."""
+        known = self.find(job_id)
+        if progress > known.progress and self._records.resumes:
+            try:
+                self._records.save(job_id, msgspec.structs.replace(known, progress=progress, files=()).to_bytes())
+            except MilvusException as error:
+                log.warning("how far import job %d is could not be noted: %s", job_id, error.message)
+                progress = 0
+        self.update(job_id, progress=max(progress, known.progress), **fields)
 
     def wait_for_commit(self, job_id: int, segments: Sequence[SegmentMeta]) -> None:
         """Everything is written: keep it, over restarts too, until somebody says what is to become of it."""

@@ -12,10 +12,10 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from redkite.index.base import RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
+from redkite.index.base import NO_ROW, RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
 from redkite.index.dense import FloatColumn
 from redkite.index.faiss_index import FaissIndex
-from redkite.index.scoring import best_of
+from redkite.index.scoring import best_alone
 from redkite.index.threads import use_threads
 from redkite.model.types import Metric
 
@@ -46,16 +46,23 @@ class Alone:
         if not query.flags.c_contiguous:
             query = np.ascontiguousarray(query)
         use_threads(0)
-        rows, k = self._near(query), self._k
-        if rows.item(k - 1) < 0:
-            return None
+        rows, k, metric = self._near(query), self._k, self._metric
+        width = len(rows)
+        if rows.item(width - 1) < 0:
+            return self._of_fewer(query, rows)
         scores = self._score(query, rows)
-        if len(rows) == k <= _FEW:
+        if width == k <= _FEW:
             values = scores.tolist()
             if all(map(self._before, values, values[1:])):
                 return scores, rows, False
-        best, found = best_of(scores[None], rows[None], k, self._metric)
-        return None if found.item(k - 1) < 0 else (best[0], found[0], True)
+        return *best_alone(scores, rows, k, metric), True
+
+    def _of_fewer(self, query: Vectors, rows: RowNumbers) -> Near | None:
+        """The answer out of rows whose last ones are NO_ROW."""
+        if rows.item(self._k - 1) < 0:
+            return None
+        rows = rows[rows != NO_ROW]
+        return *best_alone(self._score(query, rows), rows, self._k, self._metric), True
 
 
 def alone(index: VectorIndex, column: VectorColumn, metric: Metric, params: SearchParams, k: int) -> Alone | None:

@@ -74,8 +74,9 @@ class FaissIndex(ABC):
         return scores, rows if self._order is None else self._order.rows(rows)
 
     def alone(self, params: SearchParams, k: int) -> Callable[[Vectors], RowNumbers]:
-        """`search` of all rows for one (1, dim) query in one piece, prepared: its candidates, (`k` or more,). It uses
-        as many threads as `use_threads` has said last. Whoever calls it keeps this index meanwhile."""
+        """`search` of all rows for one (1, dim) query in one piece, prepared: its candidates, (`k` or more,), NO_ROW
+        behind all others. It uses as many threads as `use_threads` has said last. Whoever calls it keeps this index
+        meanwhile."""
         width, _, settings = self._settled(params, k)
         search, order, turns = self._inner.search_c, self._order, self.metric is Metric.COSINE
 

@@ -19,8 +19,8 @@ from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
 
 __all__ = [
-    "KINDS", "BuildCancelled", "IndexKind", "Stored", "build", "build_bytes", "is_mapped", "kind_of", "needs_build",
-    "needs_column", "open_index", "require", "warm",
+    "KINDS", "BuildCancelled", "IndexKind", "Stored", "build", "build_bytes", "is_light", "is_mapped", "kind_of",
+    "needs_build", "needs_column", "open_index", "require", "warm",
 ]  # fmt: skip
 
 
@@ -57,6 +57,8 @@ class IndexKind:
     """Whether it cannot be searched without the vectors it was built over."""
     require: Callable[[IndexSpec], None] = _needs_nothing
     """Raises Unimplemented where it cannot be made on this machine."""
+    is_light: bool = False
+    """Whether it is made in about the time that its rows take to be written."""
 
 
 _GRAPH = IndexKind(hnsw.build_hnsw, lambda s: hnsw.open_hnsw(s.spec, s.path, s.data), hnsw.build_bytes)
@@ -74,7 +76,10 @@ _DEVICE = IndexKind(
     gpu.build_gpu, lambda s: gpu.open_gpu(s.spec, s.data, s.column), needs_column=True, require=gpu.require
 )
 _SPARSE = IndexKind(
-    sparse_index.build_sparse, lambda s: sparse_index.open_sparse(s.spec, s.data), sparse_index.build_bytes
+    sparse_index.build_sparse,
+    lambda s: sparse_index.open_sparse(s.spec, s.data),
+    sparse_index.build_bytes,
+    is_light=True,
 )
 _BANDS = IndexKind(minhash.build_minhash, lambda s: minhash.open_minhash(s.spec, s.data), minhash.build_bytes)
 BINARY_METRICS = frozenset({Metric.HAMMING, Metric.JACCARD, Metric.SUBSTRUCTURE, Metric.SUPERSTRUCTURE})
@@ -118,6 +123,11 @@ def needs_column(spec: IndexSpec) -> bool:
 def needs_build(spec: IndexSpec) -> bool:
     """False for FLAT and its like: the rows themselves are the index."""
     return spec.is_scalar or kind_of(spec).build is not None
+
+
+def is_light(spec: IndexSpec) -> bool:
+    """Whether an index over vectors is made in about the time that its rows take to be written."""
+    return not spec.is_scalar and kind_of(spec).is_light
 
 
 def build(spec: IndexSpec, column: VectorColumn, wanted: Callable[[], bool], threads: int) -> memoryview:

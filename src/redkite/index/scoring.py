@@ -24,6 +24,10 @@ _squared_lengths = native("fvec_norms_L2sqr")
 _SCORE = np.dtype(np.float32)
 _FEW = 64
 """Numbers that Python compares quicker than numpy."""
+_SOME = 384
+"""Scores of one query up to which numpy's stable order costs less than a few calls more."""
+_NOTHING = np.float32(0)
+_ALL_BUT_SIGN, _PLACE = np.int32(0x7FFFFFFF), np.int64(0xFFFFFFFF)
 
 
 def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Metric) -> Scores:
@@ -144,16 +148,41 @@ def best_of(scores: Scores, rows: RowNumbers, k: int, metric: Metric) -> tuple[S
             if all(map(le if metric is Metric.L2 else ge, values, values[1:])):
                 return scores, rows
         if rows.min() >= 0:
-            best = np.argsort(scores[0] if metric is Metric.L2 else -scores[0], kind="stable")[:k]
-            return scores[0][best][None, :], rows[0][best][None, :]
-    rank = scores.copy() if metric is Metric.L2 else -scores
+            best_scores, best_rows = best_alone(scores[0], rows[0], k, metric)
+            return best_scores[None], best_rows[None]
+    rank = scores + _NOTHING if metric is Metric.L2 else _NOTHING - scores  # both make -0 a 0
     rank[rows < 0] = np.inf
-    order = np.argsort(rank, axis=1, kind="stable")[:, :k]
-    best_scores, best_rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    places = _smallest(rank, k)
+    places += width * np.arange(nq)[:, None]
+    best_scores, best_rows = scores.take(places), rows.take(places)
     if width >= k:
         return best_scores, best_rows
     filler = ((0, 0), (0, k - width))
     return np.pad(best_scores, filler), np.pad(best_rows, filler, constant_values=NO_ROW)
+
+
+def best_alone(scores: Scores, rows: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
+    """`best_of` of one query, none of whose (width,) rows is NO_ROW, `k` at most: (k,) scores and row numbers."""
+    if len(rows) > _SOME:
+        best = _smallest((scores + _NOTHING if metric is Metric.L2 else _NOTHING - scores)[None], k)[0]
+    else:
+        best = (scores if metric is Metric.L2 else -scores).argsort(kind="stable")[:k]
+    return scores[best], rows[best]
+
+
+def _smallest(rank: Scores, k: int) -> RowNumbers:
+    """The places of the `k` smallest numbers (all, where there are fewer) in each row of `rank`, smallest first, equal
+    ones in their order, NaN last. `rank` has no -0, and may be changed.
+
+    numpy sorts whole numbers several times as quickly as it finds a stable order: so each is put before its place.
+    """
+    rank[np.isnan(rank)] = np.nan  # a positive one
+    bits = rank.view(np.int32)
+    keys = (bits ^ ((bits >> 31) & _ALL_BUT_SIGN)).astype(np.int64)  # as large or small as the numbers are
+    keys <<= 32
+    keys |= _places(rank.shape[1])
+    keys.sort(axis=1)
+    return keys[:, :k] & _PLACE
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from redkite.cluster.config import ClusterConfig, Role
 from redkite.cluster.places import is_folder
 from redkite.cluster.tls import Certificates
 from redkite.env import Env, Timer
-from redkite.errors import DiskLimitExceeded, MilvusException, StorageError
+from redkite.errors import Conflict, DiskLimitExceeded, MilvusException, ObjectNotFound, StorageError
 
 LEAST_FREE: Final = 64 << 20
 """A node does not start with less room on a disk that it writes to, …"""
@@ -21,6 +23,8 @@ LOW_FREE: Final = 1 << 30
 """… and says so while it has less than this, or than a fiftieth of the disk, whichever is less."""
 LOW_SHARE: Final = 1 / 50
 LOOK_SECONDS: Final = 5.0
+MARK: Final = "cluster-mark"
+"""The object by which a store is known again, and the key of the catalog that has the same content."""
 
 
 def folders_of(config: ClusterConfig, role: Role) -> dict[str, str]:
@@ -55,6 +59,30 @@ def before_start(config: ClusterConfig, role: Role) -> None:
                 f"the disk of {setting} = '{folder}' is full: {free >> 20} MB are free, and a node wants at least "
                 f"{LEAST_FREE >> 20} MB; make room there, or set {setting} to a folder of another disk"
             )
+
+
+def same_store(config: ClusterConfig, backends: Backends) -> None:
+    """Raises StorageError where the store of objects is not that of the nodes that came before: what this one would
+    write there no other would find. The first of them marks the store, and notes its mark in the catalog."""
+    catalog, store = backends.catalog(), backends.objects()
+    noted = catalog.get(MARK)
+    if noted is None:
+        with suppress(Conflict):  # a store that was marked for a catalog that is gone
+            store.put_if(MARK, [uuid.uuid4().hex.encode()], None)
+        with suppress(Conflict):  # another node was quicker
+            catalog.commit({MARK: store.get(MARK)}, (), {MARK: None})
+        catalog.refresh()
+        noted = catalog.get(MARK)
+    try:
+        found = store.get(MARK)
+    except ObjectNotFound:
+        found = None
+    if found != noted:
+        there = "is not there" if found is None else "is that of another cluster"
+        raise StorageError(
+            f"objects = '{config.objects}' is not where the nodes of cluster '{config.name}' keep their data: its "
+            f"object '{MARK}' {there}; set objects as the other nodes have it"
+        )
 
 
 def disk_reasons(folders: dict[str, str]) -> tuple[str, ...]:

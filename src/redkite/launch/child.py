@@ -23,6 +23,8 @@ _LOOK_SECONDS: Final = 0.02
 _BEGAN_FIELD: Final = 19
 """Of /proc/<pid>/stat, behind the name: when it began, in ticks since the machine did."""
 _TAIL_BYTES: Final = 2000
+STARTED_AS: Final = "STARTED_BY_REDKITE_AS"
+"""In the environment of a process: what it was started as, by a path of its own."""
 
 
 class ProcessId(msgspec.Struct, frozen=True):
@@ -104,6 +106,18 @@ def start(
             raise Unavailable(f"cannot start {command[0]}: {error.strerror}") from error
     process.returncode = 0  # it is watched by its id from here on, also by others
     return ProcessId(process.pid, began_at(process.pid))
+
+
+def started_as(path: Path) -> ProcessId | None:
+    """The process that lives and was started as this. So one is found whose starter ended before it had noted it."""
+    mark = f"{STARTED_AS}={path}".encode()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended, or is another user's
+            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found = ProcessId(int(entry.name), began_at(int(entry.name)))
+                if found.began and os.getsid(found.pid) == found.pid:  # and none that it has started itself
+                    return found
+    return None
 
 
 def wait_until(there: Callable[[], bool], seconds: float, look: float = _LOOK_SECONDS) -> bool:

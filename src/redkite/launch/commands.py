@@ -9,13 +9,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
 import msgspec
 
-from redkite.cluster.backends import open_backends
+from redkite.cluster.backends import faults_of
 from redkite.cluster.config import (
     FILE_VARIABLE,
     ClusterConfig,
@@ -38,7 +39,7 @@ from redkite.launch.parts import RayHead
 from redkite.launch.runtime import Placed, Runtime
 from redkite.launch.signals import Signals
 from redkite.launch.state import Runs, RuntimeKind, State
-from redkite.launch.status import watching
+from redkite.launch.status import Watcher, watching
 from redkite.launch.supervisor import supervise as look_after
 
 WELL_SECONDS: Final = 60.0
@@ -62,8 +63,8 @@ def up(parsed: argparse.Namespace) -> int:
     if parsed.objects and not parsed.local:
         raise InvalidParameter("--objects goes with --local; elsewhere the config says where the objects are")
     state, config, parts = _resolved(parsed, ray_head=kind == "ray" and not parsed.ray_address)
-    if not parsed.local:
-        _reach(config)
+    if not parsed.local and not _reaches(config):
+        return 1
     state.make()
     state.write_config(config)
     local = LocalRuntime(state)
@@ -170,7 +171,7 @@ def _wait_for_signal() -> None:
 def status(parsed: argparse.Namespace) -> int:
     state, config = _known(parsed)
     try:
-        with watching(config) as watcher:
+        with _asking(state, config) as watcher:
             found = watcher.status()
     except Unavailable as error:
         print(f"redkite: {error.message}", file=sys.stderr)
@@ -188,8 +189,8 @@ def status(parsed: argparse.Namespace) -> int:
 def drain(parsed: argparse.Namespace) -> int:
     if not 0 < parsed.seconds < math.inf:
         raise InvalidParameter(f"--seconds {parsed.seconds:g}: expected a positive number")
-    _, config = _known(parsed)
-    with watching(config) as watcher:
+    state, config = _known(parsed)
+    with _asking(state, config) as watcher:
         facts = watcher.drain(parsed.node, parsed.seconds, say)
     say(f"node {facts.node_id} has nothing left and is asked nothing: it can be ended")
     return 0
@@ -200,7 +201,7 @@ def scale(parsed: argparse.Namespace) -> int:
     counts = read_counts(parsed.counts)
     state, config = _known(parsed)
     runtime = _runtime(state, config, parsed.ray_address)
-    with watching(config) as watcher:
+    with _asking(state, config) as watcher:
         drained = {record.node_id for record in watcher.records() if record.draining}
     Control(runtime, say, faults=LocalRuntime(state).faults).scale(counts, drained)
     runtime.close()
@@ -222,7 +223,7 @@ def restart(parsed: argparse.Namespace) -> int:
     control = Control(runtime, say, faults=LocalRuntime(state).faults)
     roles = tuple(role for role in RESTART_ORDER if not parsed.role or role in parsed.role)
     if parsed.rolling:
-        with watching(config) as watcher:
+        with _asking(state, config) as watcher:
             control.restart(roles, watcher.leader)
     else:
         control.restart_at_once(roles)
@@ -296,7 +297,8 @@ def show_config(parsed: argparse.Namespace) -> int:
             return _WRONG
     configuration = load(file=parsed.config or None)
     if parsed.reach:
-        _reach(configuration.config)
+        if not _reaches(configuration.config):
+            return 1
         print("etcd, the log and the store of objects answer")
     elif parsed.check:
         print(f"{parsed.config} is right")
@@ -305,11 +307,14 @@ def show_config(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _reach(config: ClusterConfig) -> None:
-    """Raises what keeps nodes from starting, as far as it can be seen from here."""
+def _reaches(config: ClusterConfig) -> bool:
+    """Whether nodes could start, as far as it can be seen from here. Says which part does not answer, one a line."""
     if config.tls is not None:
         Certificates(Env.real(), config.tls)
-    open_backends(config, Env.real()).close()
+    faults = faults_of(config, Env.real())
+    for fault in faults:
+        print(f"redkite: {fault}", file=sys.stderr)
+    return not faults
 
 
 # -- what is known of a cluster -----------------------------------------------------------------
@@ -324,6 +329,20 @@ def _known(parsed: argparse.Namespace) -> tuple[State, ClusterConfig]:
     raise InvalidParameter(
         f"no cluster was brought up from {state.folder}: name its config with --config, or its folder with --state"
     )
+
+
+@contextmanager
+def _asking(state: State, config: ClusterConfig) -> Iterator[Watcher]:
+    """See `watching`. Where the parts that do not answer were begun here, and ended here, that is said."""
+    try:
+        with watching(config) as watcher:
+            yield watcher
+    except Unavailable as error:
+        runs = state.runs() if state.exists else None
+        if runs is None or runs.kind != "processes" or state.is_supervised:
+            raise
+        again = "`redkite cluster up --local` brings them up again"
+        raise Unavailable(f"{error.message}; the processes of {state.folder} have ended: {again}") from None
 
 
 def _runtime(state: State, config: ClusterConfig, ray_address: str) -> Runtime:

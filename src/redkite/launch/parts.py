@@ -22,7 +22,7 @@ import msgspec
 
 from redkite.config import BROKERS_VARIABLE
 from redkite.errors import Corruption, Unavailable
-from redkite.launch.child import ProcessId, began_at, start, tail, wait_until
+from redkite.launch.child import STARTED_AS, ProcessId, began_at, start, started_as, tail, wait_until
 
 READY_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 20.0
@@ -190,13 +190,17 @@ class Server(Part):
     def launch(self) -> None:
         if self.is_running:
             return
+        place = self.folder.absolute()
+        self._notes.process = started_as(place) or self._started({**self.environment(), STARTED_AS: str(place)})
+        self._write()
+
+    def _started(self, environment: Mapping[str, str]) -> ProcessId:
         lacking = self.missing()
         if lacking:
             raise Unavailable(f"{self.name} cannot be started: {'; '.join(lacking)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.prepare()
-        self._notes.process = start((*self.begun_by, *self.command()), self.output, self.environment(), self.folder)
-        self._write()
+        return start((*self.begun_by, *self.command()), self.output, environment, self.folder)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         if self.process is not None:
@@ -350,10 +354,11 @@ class RayHead(Server):
         return Path(tempfile.gettempdir()) / f"redkite-ray-{self.port}"
 
     def environment(self) -> Mapping[str, str]:
-        """Without its head, Ray ends the nodes after this long."""
+        """Without its head, Ray ends the nodes after this long. A head would want a token where one lies in the home of
+        the user, and who comes to its address would bring none unless told to: both go by the same word."""
         return {
             **self.for_nodes, "RAY_gcs_rpc_server_reconnect_timeout_s": str(RAY_PATIENCE_SECONDS),
-            _RAY_MARK: str(self.folder),
+            "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"), _RAY_MARK: str(self.folder),
         }  # fmt: skip
 
     @property

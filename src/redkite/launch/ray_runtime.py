@@ -47,7 +47,7 @@ class RayRuntime:
                 address=address, namespace=namespace(config.name), log_to_driver=False, configure_logging=False,
                 ignore_reinit_error=True,
             )  # fmt: skip
-        except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise Unavailable(f"Ray at {address} cannot be reached: {first_line(error)}") from error
         self._leaving: set[str] = set()
 

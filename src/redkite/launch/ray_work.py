@@ -1,4 +1,8 @@
-"""The work of data nodes as tasks of Ray: it goes where there is room, and is done again where a process dies."""
+"""The work of data nodes as tasks of Ray: it goes where there is room, and is done again where a process dies.
+
+Whoever wants it asks again, under new names, and Ray does not: where it takes a machine for dead that it does not
+reach, the task may be at work there still, and would write over what another try of the same names has made.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from redkite.cluster.codec import Codec
 from redkite.cluster.config import ClusterConfig, Resources, decode, encode
 from redkite.cluster.grpc_network import GrpcNetwork
 from redkite.cluster.import_work import reader_of
-from redkite.cluster.work_messages import Done, Work, stopped
+from redkite.cluster.work_messages import Done, Work, WorkLost, stopped
 from redkite.cluster.work_node import WorkNode
 from redkite.cluster.workbench import Workplace
 from redkite.env import Env
@@ -20,7 +24,6 @@ from redkite.errors import MilvusException, Unavailable
 from redkite.launch.ray_runtime import first_line
 from redkite.node.memory import MemoryBudget
 
-TRIES: Final = 3
 _LOOK_SECONDS: Final = 0.25
 _ASKING: Final = 0
 """The number by which a process asks that is no node."""
@@ -33,9 +36,10 @@ def ray_place(config: ClusterConfig) -> Workplace:
     wanted_resources = config.resources.get("data", Resources())
     task: Any = ray.remote(_work).options(
         num_cpus=wanted_resources.cpus, memory=wanted_resources.memory or None, resources=wanted_resources.labels,
-        max_retries=TRIES, name="redkite-data-work",
+        max_retries=0, name="redkite-data-work",
     )  # fmt: skip
     content, codec = encode(config), Codec()
+    lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
     def place(message: Work, wanted: Callable[[], bool]) -> Done:
         reference = task.remote(content, codec.encode(message))
@@ -48,6 +52,8 @@ def ray_place(config: ClusterConfig) -> Workplace:
                 return stopped(message)
         try:
             reply: Any = codec.decode(ray.get(reference))
+        except lost as error:
+            raise WorkLost(f"its process at Ray is gone: {first_line(error)}") from error
         except ray.exceptions.RayError as error:
             raise Unavailable(f"Ray could not do it: {first_line(error)}") from error
         if isinstance(reply, MilvusException):

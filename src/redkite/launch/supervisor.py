@@ -19,7 +19,7 @@ import msgspec
 
 from redkite.cluster.config import ROLES, Role
 from redkite.errors import MilvusException
-from redkite.launch.child import ProcessId, began_at, start, tail
+from redkite.launch.child import STARTED_AS, ProcessId, began_at, start, started_as, tail
 from redkite.launch.facts import NodeFacts
 from redkite.launch.node import DRAIN_SECONDS
 from redkite.launch.parts import Part, part_named
@@ -212,7 +212,12 @@ class Supervisor:
         output = self._state.log(name)
         if output.exists() and output.stat().st_size > _LARGEST_LOG:
             output.replace(output.with_suffix(".log.1"))
-        return start(self._command(name, role), output, self._credentials(self._state.wanted()))
+        place = self._state.report(name).absolute()
+        left = started_as(place)
+        if left is not None:  # by a supervisor that ended before it had noted it: there would be two of that name
+            left.kill()
+        environment = {**self._credentials(self._state.wanted()), STARTED_AS: str(place)}
+        return start(self._command(name, role), output, environment)
 
     def _credentials(self, wanted: Wanted) -> dict[str, str]:
         """What nodes need in their environment to use the parts."""

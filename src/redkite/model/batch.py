@@ -218,8 +218,9 @@ def needs_types(schema: CollectionSchema, names: Iterable[str]) -> bool:
 
 def data_type_of(field: pa.Field) -> DataType:
     """The Milvus type of a column: as remembered by `arrow_field`, else the usual one for its Arrow type."""
-    if field.metadata and _TYPE_KEY in field.metadata:
-        return DataType(int(field.metadata[_TYPE_KEY]))
+    remembered = field.metadata  # made anew whenever it is asked for
+    if remembered and _TYPE_KEY in remembered:
+        return DataType(int(remembered[_TYPE_KEY]))
     kind = field.type
     if pa.types.is_fixed_size_list(kind):
         return DataType.INT8_VECTOR if kind.value_type == pa.int8() else DataType.FLOAT_VECTOR

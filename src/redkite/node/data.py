@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
+import pyarrow as pa
 
 from redkite.coordinator.jobs import why
 from redkite.env import Env
-from redkite.errors import NotOwner
+from redkite.errors import MemoryLimitExceeded, NotOwner
 from redkite.index.registry import BuildCancelled, build, build_bytes, needs_build
 from redkite.index.scalar.family import build_memory, build_scalar
 from redkite.logs import get_logger
@@ -21,10 +24,11 @@ from redkite.node.memory import MemoryBudget
 from redkite.node.tallies import Tallies
 from redkite.segment.compaction import MadeSegment, merge
 from redkite.segment.deletes import Deletes
-from redkite.segment.files import index_object, write_segment
+from redkite.segment.files import Place, first_index_object, index_object, write_rows
 from redkite.segment.growing import GrowingSegment
 from redkite.segment.keys import SealedKeys
 from redkite.segment.sealed import SealedSegment
+from redkite.segment.vectors import Vectored, stored_vectors
 from redkite.spans import job, traced
 from redkite.storage.objects import ObjectStore
 
@@ -54,18 +58,28 @@ class DataNode:
         self._builds = env.tasks.executor(f"build-{node_id}", builders)
         self._value_builds = env.tasks.executor(f"build-values-{node_id}", 1)
         """Of indexes over values, which take seconds and do not wait for those over vectors."""
+        self._beside = env.tasks.executor(f"build-beside-{node_id}", 1)
+        """Of light indexes over rows that are just being written, which whoever writes them waits for."""
         self.failures: dict[tuple[int, int], str] = {}
         """Segment and index -> why the last build did not succeed."""
         self.tallies = Tallies(env.clock)
 
     def write_segments(
-        self, collection_id: int, channel: str, segments: Iterable[GrowingSegment], wanted: Callable[[], bool]
+        self,
+        collection_id: int,
+        channel: str,
+        segments: Iterable[GrowingSegment],
+        wanted: Callable[[], bool],
+        indexes: Sequence[IndexMeta] = (),
+        least_indexed_rows: int = 0,
     ) -> list[WrittenSegment]:
-        """Write segments of one channel that take no more rows, while the caller waits. Raises NotOwner when they are
-        not `wanted` any more, for their shard was left."""
+        """Write segments of one channel that take no more rows, while the caller waits, and make these `indexes`
+        meanwhile over those that have so many rows. Raises NotOwner when they are not `wanted` any more, for their
+        shard was left."""
         written = []
         for segment in segments:
-            made = self.write_segment(collection_id, channel, segment, wanted)
+            beside = indexes if segment.rows >= least_indexed_rows else ()
+            made = self.write_segment(collection_id, channel, segment, wanted, beside)
             if made is None:
                 raise NotOwner.of(channel)
             written.append(made)
@@ -73,14 +87,58 @@ class DataNode:
 
     @traced("write segment")
     def write_segment(
-        self, collection_id: int, channel: str, segment: GrowingSegment, wanted: Callable[[], bool]
+        self,
+        collection_id: int,
+        channel: str,
+        segment: GrowingSegment,
+        wanted: Callable[[], bool],
+        indexes: Sequence[IndexMeta] = (),
     ) -> WrittenSegment | None:
         """Write one; None when it is not wanted any more."""
         if not wanted():
             return None
-        made = write_segment(self._store, collection_id, channel, segment)
+        place = Place(collection_id, segment.partition_id, channel, segment.segment_id)
+        schema, batch = segment.schema, segment.batch(segment.rows)
+        begun = [
+            self._beside.submit(self._build_beside, place, index, schema, batch, wanted)
+            for index in (() if self._closing else indexes)
+        ]
+        try:
+            made = write_rows(self._store, place, schema, batch, segment.timestamps(segment.rows))
+        except BaseException:
+            for build in begun:
+                file = build.result()
+                if file is not None:
+                    self._store.delete(file.object)
+            raise
+        files = tuple(file for build in begun if (file := build.result()) is not None)
         self.tallies.flushed(made.rows, made.size)
-        return WrittenSegment(made)
+        return WrittenSegment(msgspec.structs.replace(made, indexes=files) if files else made)
+
+    def _build_beside(
+        self,
+        place: Place,
+        index: IndexMeta,
+        schema: CollectionSchema,
+        batch: pa.RecordBatch,
+        wanted: Callable[[], bool],
+    ) -> IndexFile | None:
+        """Build an index while the rows it is over are written, and store it. None where it is to be built later, when
+        they are: what keeps it from being built now is no reason not to seal them."""
+        field = next((field for field in schema.fields if field.field_id == index.field_id), None)
+        if field is None:
+            return None
+        try:
+            with self.tallies.builds.timed():
+                vectors = stored_vectors(field, batch.column(schema.fields.index(field)))
+                # Nothing is waited for: rows may be sealed because there is no room.
+                name = partial(first_index_object, place.collection_id, place.segment_id, index.index_id)
+                return self._make_vectors(name, batch.num_rows, index, vectors, wanted, self.memory.room)
+        except MemoryLimitExceeded:
+            return None
+        except Exception:  # whatever a library raises: the build after this one says what became of it
+            log.warning("index %s over segment %d is built later", index.name, place.segment_id, exc_info=True)
+            return None
 
     def build_index(
         self,
@@ -145,18 +203,31 @@ class DataNode:
         if index.spec.is_scalar:
             return self._make_scalar(segment, index, still_wanted)
         vectors = segment.vectors(index.field, meta.rows)
+        name = partial(self.index_name, meta, index)
+        return self._make_vectors(name, meta.rows, index, vectors, still_wanted, self.memory.work)
+
+    def _make_vectors(
+        self,
+        name: Callable[[], str],
+        count: int,
+        index: IndexMeta,
+        vectors: Vectored,
+        wanted: Callable[[], bool],
+        room: Callable[[str, int], AbstractContextManager[None]],
+    ) -> IndexFile | None:
+        """The same of an index over `count` vectors, under this name, when there is `room` in memory."""
         held = vectors.held()
-        rows = meta.rows if held is None else len(held)
-        gathered = 0 if held is None else vectors.column.nbytes * rows // meta.rows
-        with self.memory.work("index builds", build_bytes(index.spec, rows, vectors.column.width) + gathered):
+        rows = count if held is None else len(held)
+        gathered = 0 if held is None else vectors.column.nbytes * rows // count
+        with room("index builds", build_bytes(index.spec, rows, vectors.column.width) + gathered):
             try:
                 column = vectors.column if held is None else vectors.column.gather(held)
-                data = build(index.spec, column, still_wanted, self._threads) if rows else memoryview(b"")
+                data = build(index.spec, column, wanted, self._threads) if rows else memoryview(b"")
             except BuildCancelled:
                 return None
-            name = self.index_name(meta, index)
-            stored = self._store.put(name, [data])
-        return IndexFile(index_id=index.index_id, object=name, size=len(data), crc=stored.crc32, rows=rows)
+            called = name()
+            stored = self._store.put(called, [data])
+        return IndexFile(index_id=index.index_id, object=called, size=len(data), crc=stored.crc32, rows=rows)
 
     def _make_scalar(self, segment: SealedSegment, index: IndexMeta, wanted: Callable[[], bool]) -> IndexFile | None:
         """The same of an index over values."""
@@ -208,5 +279,6 @@ class DataNode:
     def close(self) -> None:
         """Stop a running build at its next step; it is done again when the database is opened next."""
         self._closing = True
+        self._beside.shutdown(wait=True)
         self._builds.shutdown(wait=True)
         self._value_builds.shutdown(wait=True)

@@ -60,12 +60,18 @@ def named() -> bytes:
     return write_id.to_bytes(_ID_BYTES, "big") if write_id else b""
 
 
+_LARGE_BYTES = 1 << 14
+_OPTIONS = pa.ipc.IpcWriteOptions()
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RecordHeader).decode
 
 
 Rows: TypeAlias = pa.RecordBatch | OneRow
 """What one write brings: a column per field of the schema, in its order, or a row taken apart."""
+
+Body: TypeAlias = list[Buffer]
+"""What stands behind the header, in pieces. They are parts of the rows, which nobody may change until the record is
+durable: its checksum is taken before it is written."""
 
 
 def keys_of(rows: Rows, schema: CollectionSchema) -> list[Key]:
@@ -81,35 +87,66 @@ def rows_of(rows: Rows, schema: CollectionSchema) -> pa.RecordBatch:
     return stacked(schema, [rows]) if isinstance(rows, OneRow) else rows
 
 
-def encode_rows(rows: Rows, schema: CollectionSchema) -> Buffer:
-    """The body of an insert: one column per schema field, in schema order."""
+def encode_rows(rows: Rows, schema: CollectionSchema) -> Body:
+    """The body of an insert: one column per schema field, in schema order. The numbers stay where they are."""
     if isinstance(rows, OneRow):
         form = form_of(schema)
         if form is not None:
-            return form(rows.values)
+            return [form(rows.values)]
     rows = rows_of(rows, schema)
     return _stream(pa.RecordBatch.from_arrays(rows.columns, [str(f.field_id) for f in schema.fields]))
 
 
-def encode_keys(keys: pa.Array) -> memoryview:
+def encode_keys(keys: pa.Array) -> Body:
     """The body of a delete."""
     return _stream(pa.RecordBatch.from_arrays([keys], [_KEY]))
 
 
-def _stream(batch: pa.RecordBatch) -> memoryview:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+class _Kept:
+    """A file that keeps what Arrow writes to it: what is large as it lies in memory, what is small copied together."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.buffers: Body = []
+        self._small: list[memoryview] = []
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        view = memoryview(data)
+        if len(view) < _LARGE_BYTES:
+            self._small.append(view)
+        else:
+            self.gather()
+            self.buffers.append(view)
+        return len(view)
+
+    def gather(self) -> None:
+        """Copy together what is small."""
+        self.buffers.append(b"".join(self._small))
+        self._small.clear()
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
+    def close(self) -> None:
+        """What was written is wanted yet."""
+
+
+def _stream(batch: pa.RecordBatch) -> Body:
+    kept = _Kept()
+    with pa.ipc.new_stream(pa.PythonFile(kept, mode="w"), batch.schema, options=_OPTIONS) as writer:
         writer.write_batch(batch)
-    return memoryview(sink.getvalue())
+    kept.gather()
+    return kept.buffers
 
 
-def size_with_header(parts: Parts, body: Buffer) -> int:
+def size_with_header(parts: Parts, body: Body) -> int:
     """Bytes that a record takes at most."""
-    return _HEADER_BYTES + _PART_BYTES * len(parts) + len(body)
+    return _HEADER_BYTES + _PART_BYTES * len(parts) + sum(map(len, body))
 
 
-def with_header(header: RecordHeader, body: Buffer) -> list[Buffer]:
-    """Buffers to append to the log, without copying the rows twice."""
+def with_header(header: RecordHeader, body: Body) -> list[Buffer]:
+    """Buffers to append to the log, without copying the rows."""
     head = _encode(header)
     odd = (_LENGTH.size + len(head)) % _ALIGNMENT
     if odd:
@@ -117,7 +154,7 @@ def with_header(header: RecordHeader, body: Buffer) -> list[Buffer]:
         more, there = _ALIGNMENT - odd, len(header.filler)
         end = len(head) - there
         head = head[: end - 1] + bytes((there + more,)) + head[end:] + bytes(more)
-    return [_LENGTH.pack(len(head)) + head, body]
+    return [_LENGTH.pack(len(head)) + head, *body]
 
 
 def decode_header(payload: Buffer) -> RecordHeader:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import msgspec
 
 from redkite.errors import MilvusException
-from redkite.model.segments import ChannelState, DeletesFile, SegmentMeta
+from redkite.index.registry import is_light
+from redkite.model.segments import ChannelState, DeletesFile, IndexMeta, SegmentMeta
 from redkite.node.data import WrittenSegment
 from redkite.node.holdings import Holding
 from redkite.node.indexing import Indexing
@@ -78,17 +79,25 @@ class Sealing(Indexing, Serving):
             growing.state = BufferState.FLUSHING
         try:
             collection_id, wanted = self.collection.collection_id, lambda: not self._dropped
-            written = self._data_node.write_segments(collection_id, self.channel, frozen, wanted)
-            metas = self._commit(frozen, written, state)
+            # They are made while their rows are written, which takes about as long.
+            light = [index for index in self._data.indexes(collection_id) if is_light(index.spec)]
+            least = self._data.least_indexed_rows
+            written = self._data_node.write_segments(collection_id, self.channel, frozen, wanted, light, least)
+            metas = self._commit(frozen, written, state, light)
         finally:
             for growing in frozen:
                 growing.state = BufferState.FULL if growing in self._frozen else BufferState.FLUSHED
         return timestamp, metas
 
     def _commit(
-        self, frozen: list[GrowingSegment], written: list[WrittenSegment], state: ChannelState
+        self,
+        frozen: list[GrowingSegment],
+        written: list[WrittenSegment],
+        state: ChannelState,
+        light: Sequence[IndexMeta],
     ) -> list[SegmentMeta]:
-        """Make new segments, deletes up to the checkpoint, and the checkpoint one catalog commit; then switch."""
+        """Make new segments, deletes up to the checkpoint, and the checkpoint one catalog commit; then switch.
+        `light`: the indexes that the segments may have by now."""
         metas = [made.meta for made in written]
         fresh = [Holding(w.meta, g.deletes, 0, w.keys) for w, g in zip(written, frozen, strict=True)]
         saved: dict[int, DeletesFile] = {}
@@ -111,6 +120,7 @@ class Sealing(Indexing, Serving):
             for holding in fresh:
                 self._sealed.add(holding)
                 self._sealed.catch_up(holding)
+            self._forget_dropped(metas, light)
             self._frozen = [g for g in self._frozen if g not in frozen]
             self._publish()
         for meta in metas:
@@ -119,6 +129,18 @@ class Sealing(Indexing, Serving):
         used = {h.meta.deletes_object for h in self._sealed}
         self._garbage.discard(name for name in stale if name not in used)
         return metas
+
+    def _forget_dropped(self, made: Sequence[SegmentMeta], light: Sequence[IndexMeta]) -> None:
+        """Take away indexes that were made with these segments and dropped before the shard had them: who dropped one
+        did not find it here. The caller holds the lock that he takes afterwards."""
+        known = {index.index_id for index in self._data.indexes(self.collection.collection_id)}
+        for index in (index for index in light if index.index_id not in known):
+            files = [(meta.segment_id, file) for meta in made if (file := meta.index(index.index_id)) is not None]
+            for segment_id, _ in files:
+                holding = self._sealed.get(segment_id)
+                for peer in () if holding is None else holding.peers:
+                    peer.detach_index(segment_id, index)
+            self._garbage.discard(file.object for _, file in files)
 
     @contextmanager
     def _served(self, fresh: Sequence[Holding]) -> Iterator[None]:

@@ -24,7 +24,7 @@ from redkite.coordinator.data import DataCoordinator
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.loads import QueryCoordinator
 from redkite.coordinator.meta import CollectionMeta
-from redkite.env import Buffer, Executor
+from redkite.env import Executor
 from redkite.errors import CollectionNotFound, Corruption, NotOwner
 from redkite.index.base import Vectors
 from redkite.model.batch import arrow_type
@@ -208,7 +208,7 @@ class Shard(Sealing, Counting, Admitting, Feeding):
         timestamp: int,
         schema: CollectionSchema | None = None,
         keys: list[Key] | None = None,
-        body: Buffer | None = None,
+        body: records.Body | None = None,
         answer: Callable[[], Any] | None = None,
         room: Room | None = None,
     ) -> Future[Any]:
@@ -221,7 +221,7 @@ class Shard(Sealing, Counting, Admitting, Feeding):
         return self._log(header, records.encode_rows(rows, schema) if body is None else body, apply, answer, room)
 
     def log_keys(
-        self, keys: pa.Array, timestamp: int, body: Buffer | None = None, room: Room | None = None
+        self, keys: pa.Array, timestamp: int, body: records.Body | None = None, room: Room | None = None
     ) -> Future[int]:
         """Log a delete of primary keys, in all partitions; within a turn."""
         header = records.RecordHeader(records.DELETE, timestamp, self.collection.collection_id, (), records.named())
@@ -231,7 +231,7 @@ class Shard(Sealing, Counting, Admitting, Feeding):
     def _log(
         self,
         header: records.RecordHeader,
-        body: Buffer,
+        body: records.Body,
         apply: Callable[[int], None],
         answer: Callable[[], Any] | None,
         room: Room | None,

@@ -53,11 +53,15 @@ class ImportFolder:
                 return found
         if refused:
             raise self._refused(name)
-        raise FileMissing(f"file '{name}' does not exist")
+        below = "" if self._roots is None else f" below {self._shown()}"
+        raise FileMissing(f"file '{name}' does not exist{below}")
 
     def _refused(self, name: str) -> ImportFailed:
-        allowed = ", ".join(f"'{root}'" for root in self._roots or ())
-        return ImportFailed(f"file '{name}' may not be read: files of imports lie below {allowed}")
+        return ImportFailed(f"file '{name}' may not be read: files of imports lie below {self._shown()}")
+
+    def _shown(self) -> str:
+        """The places, without what a URL may have of keys."""
+        return ", ".join(f"'{root.partition('?')[0]}'" for root in self._roots or ())
 
     @staticmethod
     def _place(name: str, root: str | None) -> str:

@@ -62,7 +62,7 @@ class ImportWork:
         except BaseException:
             discard(self._topology, self._collection.collection_id, self._begun)
             raise
-        self._jobs.update(self._job_id, progress=_INDEXED[1])
+        self._jobs.goes_on(self._job_id, _INDEXED[1])
         if self._options.auto_commit:
             self._commit(segments)
         else:
@@ -89,7 +89,7 @@ class ImportWork:
 
     def told(self, files: tuple[ImportedFile, ...], state: ImportState, progress: int) -> None:
         self.go_on()
-        self._jobs.update(self._job_id, files=files, state=state, progress=progress)
+        self._jobs.goes_on(self._job_id, progress, files=files, state=state)
 
     def pace(self, size: int) -> float:
         return self._pace(self._collection, self._job.user, size / MEGABYTE)
@@ -116,13 +116,13 @@ class ImportWork:
         self._own_ids = made.own_ids
         given_up = set(self._begun).difference(meta.segment_id for meta in made.segments)
         discard(topology, self._collection.collection_id, sorted(given_up))
-        self._jobs.update(self._job_id, state=ImportState.INDEX_BUILDING, progress=_INDEXED[0])
+        self._jobs.goes_on(self._job_id, _INDEXED[0], state=ImportState.INDEX_BUILDING)
         segments = []
         for at, meta in enumerate(made.segments):
             self.go_on()
             segments.append(self._indexed(meta))
             share = (at + 1) / len(made.segments)
-            self._jobs.update(self._job_id, progress=int(_INDEXED[0] + share * (_INDEXED[1] - _INDEXED[0])))
+            self._jobs.goes_on(self._job_id, int(_INDEXED[0] + share * (_INDEXED[1] - _INDEXED[0])))
         return segments
 
     def _indexed(self, meta: SegmentMeta) -> SegmentMeta:

@@ -380,7 +380,7 @@ class Proxy:
                 return False  # it waits for the writes before it
             if isinstance(request, _WRITES):
                 meta = self._topology.root.find(request.database, request.collection)
-                if not self._functions.is_quick(meta.schema, request.rows.nbytes):
+                if meta.schema.functions and not self._functions.is_quick(meta.schema, request.rows.nbytes):
                     return False
                 return not self._topology.memory.is_tight and self._writes.is_quick(meta)
         except MilvusException:

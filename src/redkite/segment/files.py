@@ -51,7 +51,12 @@ def segment_prefix(collection_id: int, segment_id: int) -> str:
 
 def index_object(store: ObjectStore, meta: SegmentMeta, index_id: int) -> str:
     """A free name for an index over this segment."""
-    return free_name(store, f"{segment_prefix(meta.collection_id, meta.segment_id)}index-{index_id}")
+    return free_name(store, first_index_object(meta.collection_id, meta.segment_id, index_id))
+
+
+def first_index_object(collection_id: int, segment_id: int, index_id: int) -> str:
+    """The name of an index over a segment that nobody has yet: what else has it is of a try that failed."""
+    return f"{segment_prefix(collection_id, segment_id)}index-{index_id}"
 
 
 def free_name(store: ObjectStore, stem: str, suffix: str = "") -> str:

@@ -70,12 +70,11 @@ class GrowingSegment:
                 self._loose.append(batch)
             if len(self._loose) >= LOOSE_ROWS or not isinstance(batch, OneRow):
                 self._settle()
-            if not isinstance(batch, OneRow):
-                self._add_columns(batch)
+            size = batch.nbytes if isinstance(batch, OneRow) else self._add_columns(batch)
         stamps = with_room(self._timestamps, at, end)
         stamps[at:end] = timestamp
         self._timestamps = stamps
-        self.size += batch.nbytes
+        self.size += size
         self.rows = end
         replaced = self._keys.add(keys, at)
         if len(replaced):
@@ -94,11 +93,16 @@ class GrowingSegment:
             with self._settling:
                 self._settle()
 
-    def _add_columns(self, batch: pa.RecordBatch) -> None:
+    def _add_columns(self, batch: pa.RecordBatch) -> int:
+        """Their bytes."""
+        size = 0
         for name, matrix in self._matrices.items():
-            matrix.add(batch.column(name))
-        scalars = self._scalars
-        self._add_chunk(pa.RecordBatch.from_arrays([batch.column(n) for n in scalars.names], schema=scalars))
+            column = batch.column(name)
+            size += column.nbytes
+            matrix.add(column)
+        kinds = self._scalars
+        scalars = pa.RecordBatch.from_arrays([batch.column(name) for name in kinds.names], schema=kinds)
+        return size + self._add_chunk(scalars)
 
     def keep(self) -> None:
         """The rows so far came out of a mapped log: their vectors may stay there."""
@@ -113,14 +117,16 @@ class GrowingSegment:
         keys = (self.rows + self.deletes.count) * KEY_BYTES
         return scalars + matrices + self._timestamps.nbytes + keys + self._derived.held + self._words.held
 
-    def _add_chunk(self, chunk: pa.RecordBatch) -> None:
-        self._scalar_bytes += chunk.nbytes
+    def _add_chunk(self, chunk: pa.RecordBatch) -> int:
+        added: int = chunk.nbytes
+        size = added
+        self._scalar_bytes += added
         chunks = [*self._chunks, chunk]
-        while len(chunks) > 1 and chunks[-2].num_rows <= chunks[-1].num_rows < CHUNK_ROWS:
-            if chunks[-1].nbytes >= CHUNK_BYTES:
-                break
+        while len(chunks) > 1 and chunks[-2].num_rows <= chunks[-1].num_rows < CHUNK_ROWS and size < CHUNK_BYTES:
             chunks[-2:] = [pa.concat_batches(chunks[-2:])]
+            size = chunks[-1].nbytes
         self._chunks = chunks
+        return added
 
     def delete(self, keys: list[Key], timestamp: int) -> int:
         """Delete the rows of these keys; returns how many were alive."""

@@ -51,12 +51,13 @@ class GrowingKeys:
             rows[keys[0]] = first_row
             return NO_ROWS if older is None else np.array([older], np.int64)
         before = len(rows)
-        fresh = dict(zip(keys, range(first_row, first_row + len(keys)), strict=True))
-        replaced = self._find_in(fresh.keys()) if before else NO_ROWS
-        rows.update(fresh)
-        if len(fresh) == len(keys):
+        known: set[Any] = set(map(rows.get, keys)) if before else set()
+        known.discard(None)
+        rows.update(zip(keys, range(first_row, first_row + len(keys)), strict=True))
+        replaced = np.fromiter(known, np.int64, len(known)) if known else NO_ROWS
+        if len(rows) - before + len(known) == len(keys):  # no key came twice
             return replaced
-        last = np.fromiter(fresh.values(), np.int64, len(fresh))
+        last = np.fromiter(map(rows.__getitem__, set(keys)), np.int64)
         own = np.setdiff1d(np.arange(first_row, first_row + len(keys)), last, assume_unique=True)
         return np.concatenate([replaced, own])
 

@@ -28,9 +28,21 @@ HELLO = b"".join((
     FRAME.pack(4 << 8 | WINDOW_UPDATE, 0, 0), (MAX_WINDOW - DEFAULT_WINDOW).to_bytes(4, "big"),
 ))  # fmt: skip
 
+_LARGE = 1 << 13
+
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
 _REQUIRED = frozenset({b":method", b":scheme", b":path"})
 _OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+
+
+def is_large(size: int, read: int) -> bool:
+    """Whether so many bytes of what was read at once are kept where they are: all that was read stays with them."""
+    return size >= _LARGE and 4 * size >= read
+
+
+def piece(read: bytes, start: int, end: int) -> bytes | memoryview:
+    """A part of what was read, copied where it is small."""
+    return memoryview(read)[start:end] if is_large(end - start, len(read)) else read[start:end]
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from struct import unpack_from
 
 from redkite.server.buffered import Buffered
-from redkite.server.frames import HELLO, MAX_FRAME, MAX_STREAMS, is_request
+from redkite.server.frames import HELLO, MAX_FRAME, MAX_STREAMS, is_large, is_request, piece
 from redkite.server.streams import Stream, Unsent
 from redkite.wire.headers import MAX_LIST_SIZE, Header, HeaderError, HeaderReader
 from redkite.wire.http2 import (
@@ -228,9 +228,6 @@ class Http2Connection(asyncio.Protocol, ABC):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
         self._reading = True
         try:
             self._read(data)
@@ -247,6 +244,10 @@ class Http2Connection(asyncio.Protocol, ABC):
 
     # -- reading --------------------------------------------------------------------------------
     def _read(self, data: bytes) -> None:
+        rest, self._rest = self._rest, b""
+        head = rest if len(rest) == FRAME.size and self._greeted else b""
+        if rest and not head:
+            data = rest + data
         position, end = 0, len(data)
         if not self._greeted:
             if end < len(PREFACE) and PREFACE.startswith(data):
@@ -255,35 +256,37 @@ class Http2Connection(asyncio.Protocol, ABC):
             if not data.startswith(PREFACE):
                 raise ConnectionBroken(PROTOCOL_ERROR, "not an HTTP/2 connection preface")
             self._greeted, position = True, len(PREFACE)
-        unpack = FRAME.unpack_from
-        while end - position >= 9:
-            word, flags, number = unpack(data, position)
+        while head or end - position >= FRAME.size:
+            word, flags, number = FRAME.unpack_from(head or data, 0 if head else position)
             number &= MAX_WINDOW
-            length = word >> 8
+            length, kind = word >> 8, word & 0xFF
             if length > MAX_FRAME:
                 raise ConnectionBroken(FRAME_SIZE_ERROR, f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
-            start = position + 9
-            if start + length > end:
-                break
-            position = start + length
-            kind = word & 0xFF
             if self._header_block is not None and kind != CONTINUATION:
                 raise ConnectionBroken(PROTOCOL_ERROR, "a header block was interrupted")
+            start = position if head else position + FRAME.size
+            if start + length > end:
+                if kind == DATA and is_large(end - start, end) and not flags & PADDED:
+                    # What is there of it need not be copied again when the rest of it comes, which is the same frame.
+                    self._data(number, flags & ~END_STREAM, memoryview(data)[start:])
+                    head, position = FRAME.pack((length - end + start) << 8 | DATA, flags, number), end
+                break
+            position, head = start + length, b""
             if kind == DATA:
-                self._data(number, flags, data[start:position])
+                self._data(number, flags, piece(data, start, position))
             elif kind == HEADERS:
                 self._headers(number, flags, data[start:position])
             else:
                 self._control(kind, flags, number, data[start:position])
             if self._transport is None:
                 return
-        self._rest = data[position:]
+        self._rest = head + data[position:]
         if not self._rest and self._header_block is None:
             self._frames_at = 0.0
         elif position or not self._frames_at:
             self._frames_at = self._time()
 
-    def _data(self, number: int, flags: int, chunk: bytes) -> None:
+    def _data(self, number: int, flags: int, chunk: bytes | memoryview) -> None:
         self._received += len(chunk)
         if self._received > _RENEW_WINDOW:
             self._out += (FRAME.pack(4 << 8 | WINDOW_UPDATE, 0, 0), self._received.to_bytes(4, "big"))
@@ -295,7 +298,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         if stream.complete:
             raise ConnectionBroken(STREAM_CLOSED, f"data after the end of stream {number}")
         if flags & PADDED:
-            chunk = unpadded(chunk)
+            chunk = unpadded(bytes(chunk))
         if chunk:
             stream.keep(chunk)
         if flags & END_STREAM:

@@ -22,7 +22,7 @@ class Stream:
     def __init__(self, stream_id: int, headers: list[Header], window: int) -> None:
         self.id = stream_id
         self.headers = headers
-        self.body: list[bytes | bytearray] = []
+        self.body: list[bytes | bytearray | memoryview] = []
         self.size = 0
         self.counted = 0
         self.since = 0.0
@@ -36,7 +36,7 @@ class Stream:
         self.window = window
         self.unsent: Unsent | None = None
 
-    def keep(self, chunk: bytes) -> None:
+    def keep(self, chunk: bytes | memoryview) -> None:
         """Add a chunk to the body. One that comes in crumbs does not become a million objects."""
         body = self.body
         if len(chunk) >= _SMALL_CHUNK or not body:

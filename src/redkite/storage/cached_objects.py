@@ -98,7 +98,9 @@ class CachedObjects:
         self._fetchers = env.tasks.executor("fetch objects", FETCHERS)
         self._hits = self._fetched = self._fetched_bytes = self._evicted = self._uncached = 0
         self._full = ""
-        """Why the last object could not be kept; empty: it could."""
+        """Why the last object could not be kept; empty: it could. And …"""
+        self._lacking = 0
+        """… its bytes."""
         self._open()
 
     def _open(self) -> None:
@@ -220,13 +222,13 @@ class CachedObjects:
         if not self._make_room(size):
             with self._lock:
                 self._uncached += 1
-                self._full = f"no room for an object of {size} bytes within {self._limit}"
+                self._full, self._lacking = f"no room for an object of {size} bytes within {self._limit}", size
             return False
         for attempt in range(TRIES):
             try:
                 self._keep(name, self._pieces(name, size), size)
             except DiskLimitExceeded as error:
-                self._full = error.message
+                self._full, self._lacking = error.message, size
                 self._remove(self._evict_all())
             except ObjectNotFound:
                 raise
@@ -396,7 +398,7 @@ class CachedObjects:
             self._keep(name, buffers, size)
             self._full = ""
         except MilvusException as error:  # the object is stored; only the copy is not
-            self._full = error.message
+            self._full, self._lacking = error.message, size
 
     def put_if(self, name: str, buffers: Sequence[Buffer], etag: str | None) -> ObjectInfo:
         stored = self._below.put_if(name, buffers, etag)
@@ -441,8 +443,31 @@ class CachedObjects:
             )  # fmt: skip
 
     def health(self) -> tuple[str, ...]:
-        """Why objects are read without it; nothing when all is well."""
+        """Why objects are read without it; nothing when all is well. Who has no objects to keep would not see that
+        there is room again, so it is looked for here."""
+        if self._full and self._has_room_again():
+            self._full = ""
         return (f"the cache at {self._root} keeps nothing new: {self._full}",) if self._full else ()
+
+    def _has_room_again(self) -> bool:
+        """Whether what could not be kept could be now. Takes nothing away."""
+        size = self._lacking
+        with self._lock:
+            self._count_unused()
+            if sum(entry.size for entry in self._entries.values() if entry.pins > 0) + size > self._limit:
+                return False
+        temporary = f"{self._root}/{_TEMPORARY}/{next(self._numbers)}"
+        try:
+            file = self._files.append(temporary)
+            try:
+                if not file.reserve(size):
+                    file.write([bytes(min(size, PIECE_BYTES))])
+            finally:
+                file.close()
+                self._files.remove(temporary)
+        except MilvusException:
+            return False
+        return True
 
     def close(self) -> None:
         """Note what was used last. Copies stay."""

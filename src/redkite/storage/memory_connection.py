@@ -59,7 +59,7 @@ class MemoryConnection:
         for lease in self._leases:
             lease.abandon()
         for feed in self._feeds:
-            feed.close()
+            feed.abandon()
 
     @property
     def tells(self) -> bool:
@@ -252,7 +252,7 @@ class Feed:
                 return
             found = self._next()
             if found is None:
-                self._end()
+                self.abandon()
                 self._lost()
                 return
             reached, changes = found
@@ -276,12 +276,13 @@ class Feed:
                 return found[0], changes
             reached = found[0]
 
-    def _end(self) -> None:
+    def abandon(self) -> None:
+        """Tell nothing more; what is just being told is not waited for."""
         self._closed = True
         self._connection.end(self)
 
     def close(self) -> None:
-        self._end()
+        self.abandon()
         with self.telling:  # whatever was being told has been
             pass
 

@@ -130,7 +130,7 @@ def find_terms(
     and where it ends, into `others`.
     """
     alone, edges, longer = table[:ALONE].copy(), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
-    found, done, rest = 0, 0, 0
+    found, done, rest, first = 0, 0, 0, 0
     texts = len(bounds) - 1
     starts[0] = 0
     for text in range(texts):
@@ -142,9 +142,14 @@ def find_terms(
         if text + 1 < texts and found + bounds[text + 2] - bounds[text + 1] < len(edges):
             continue  # many words are read together
         _read_words(before, edges, found // 2, lower, longer, terms, done)
-        for i in range(0, 0 if plain else found, 2):
-            if not _is_ascii(before, edges[i], edges[i + 1]):
-                others[3 * rest], others[3 * rest + 1], others[3 * rest + 2] = done + i // 2, edges[i], edges[i + 1]
-                rest += 1
-        done, found = done + found // 2, 0
+        for other in range(text + 1 if plain else first, text + 1):
+            # Words are looked at one by one in few texts.
+            if bounds[other] == bounds[other + 1] or _is_ascii(before, bounds[other], bounds[other + 1]):
+                continue
+            for word in range(starts[other], starts[other + 1]):
+                begin, end = edges[2 * (word - done)], edges[2 * (word - done) + 1]
+                if not _is_ascii(before, begin, end):
+                    others[3 * rest], others[3 * rest + 1], others[3 * rest + 2] = word, begin, end
+                    rest += 1
+        first, done, found = text + 1, done + found // 2, 0
     return rest

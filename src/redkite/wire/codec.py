@@ -38,15 +38,16 @@ class Codec(Generic[Q, R]):
     """`db_name` is what the call is about: an empty one is not replaced by the caller's current database."""
     path: str
     """Of the RPC in HTTP/2."""
-    tail: Callable[[Q], list[Buffer]]
-    """What of a request message `pack` leaves out, because it need not be copied: bytes to append to the message."""
+    tail: Callable[[Q, int], list[Buffer]]
+    """What of a request message `pack` leaves out, because it need not be copied: bytes to append to the message, which
+    has so many."""
     short: Callable[[Q], bytes | None]
     """A whole request message, written the shorter way; None where `pack` has to fill it."""
     parse: Callable[[Any, bytes], Any]
     """Message class and bytes -> what `decode` takes."""
 
 
-def no_tail(_request: Request) -> list[Buffer]:
+def no_tail(_request: Request, _before: int) -> list[Buffer]:
     """The message as `pack` fills it is all."""
     return []
 
@@ -65,7 +66,7 @@ def codec(
     encode: Callable[[Any, R], None],
     unpack: Callable[[Any], R],
     own_database: bool = False,
-    tail: Callable[[Q], list[Buffer]] = no_tail,
+    tail: Callable[[Q, int], list[Buffer]] = no_tail,
     short: Callable[[Q], bytes | None] = no_short,
     parse: Callable[[Any, bytes], Any] = parse,
 ) -> Codec[Q, R]:

@@ -184,7 +184,7 @@ def _doubles(field: Any) -> pa.Array:
 
 
 def _strings(field: Any) -> pa.Array:
-    return pa.array(list(_slot(field, "string_data").data), pa.string())
+    return pa.array(_slot(field, "string_data").data[:], pa.string())
 
 
 def _timestamps(field: Any) -> pa.Array:

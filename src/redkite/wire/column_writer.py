@@ -26,6 +26,7 @@ _DIM_TAG, _FLOAT_VECTOR_TAG = b"\x08", b"\x12"
 """Fields 1 and 2 of `VectorField`."""
 _DATA_TAG = b"\x0a"
 """Field 1 of `FloatArray`."""
+_FLOAT_BYTES = 4
 
 Buffer = bytes | memoryview
 
@@ -75,17 +76,20 @@ def write_column(out: Any, field: pa.Field, column: pa.Array, *, dense: bool) ->
         _WRITERS[kind](out, column)
 
 
-def batch_pieces(number: int, rows: pa.RecordBatch) -> list[Buffer]:
-    """`field_pieces` of all columns, those of a struct in one."""
+def batch_pieces(number: int, rows: pa.RecordBatch, before: int = 0) -> list[Buffer]:
+    """`field_pieces` of all columns, those of a struct in one. `before`: how much of the message stands before them."""
     pieces: list[Buffer] = []
     for name, places in runs(rows.schema.names):
-        pieces += field_pieces(number, name, rows, places)
+        made = field_pieces(number, name, rows, places, before)
+        before += sum(map(len, made))
+        pieces += made
     return pieces
 
 
-def field_pieces(number: int, name: str, rows: pa.RecordBatch, places: list[int]) -> list[Buffer]:
+def field_pieces(number: int, name: str, rows: pa.RecordBatch, places: list[int], before: int = 0) -> list[Buffer]:
     """A column, or those of a struct of this name, as one entry of a message's repeated FieldData field `number`, to be
-    appended to the message's bytes. A large block of numbers is one of the pieces as it lies in the column."""
+    appended to the message's bytes. A large block of numbers is one of the pieces as it lies in the column, and begins
+    at a multiple of four in the message: a reader need not copy it to where floats may lie."""
     field, column = rows.schema.field(places[0]), rows.column(places[0])
     if field.name != name or not _is_block(field, column):
         entry = schema.FieldData()
@@ -96,11 +100,18 @@ def field_pieces(number: int, name: str, rows: pa.RecordBatch, places: list[int]
     floats = _DATA_TAG + varint(len(numbers)) if len(numbers) else b""
     vectors = _DIM_TAG + varint(column.type.list_size) + _FLOAT_VECTOR_TAG + varint(len(floats) + len(numbers)) + floats
     label = name.encode()
-    head = (
-        _TYPE_TAG + varint(int(DataType.FLOAT_VECTOR)) + _NAME_TAG + varint(len(label)) + label
-        + _VECTORS_TAG + varint(len(vectors) + len(numbers)) + vectors
-    )  # fmt: skip
-    return [varint(number << 3 | 2) + varint(len(head) + len(numbers)) + head, numbers]
+    kind = int(DataType.FLOAT_VECTOR)
+    rest = _NAME_TAG + varint(len(label)) + label + _VECTORS_TAG + varint(len(vectors) + len(numbers)) + vectors
+    head = _entry_head(number, _TYPE_TAG + varint(kind) + rest, len(numbers))
+    odd = (before + len(head)) % _FLOAT_BYTES
+    if odd:
+        head = _entry_head(number, _TYPE_TAG + varint(kind, _FLOAT_BYTES - odd) + rest, len(numbers))
+    return [head, numbers]
+
+
+def _entry_head(number: int, head: bytes, following: int) -> bytes:
+    """The beginning of an entry of the field `number`, behind which so many bytes of it follow."""
+    return varint(number << 3 | 2) + varint(len(head) + following) + head
 
 
 def _is_block(field: pa.Field, column: pa.Array) -> bool:

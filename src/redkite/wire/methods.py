@@ -168,7 +168,8 @@ def encode_pieces(request: Request) -> tuple[str, list[Buffer]]:
         raise InvalidParameter(
             f"a text of the request is not valid Unicode: {error.reason}, at {error.start} in {shown!r}"
         ) from None
-    return codec.method, [message.SerializeToString(), *codec.tail(request)]
+    data = message.SerializeToString()
+    return codec.method, [data, *codec.tail(request, len(data))]
 
 
 def encode_request(request: Request) -> tuple[str, bytes]:

@@ -21,13 +21,16 @@ _DATA_TAG = b"\x0a"
 """Field 1, length-delimited: `data` of every `XArray` message."""
 
 
-def varint(value: int) -> bytes:
-    """The varint encoding of a number >= 0."""
+def varint(value: int, more: int = 0) -> bytes:
+    """The varint encoding of a number >= 0; in so many bytes `more` than it takes, which every reader understands."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
+    if more:
+        out[-1] |= 0x80
+        out += b"\x80" * (more - 1) + b"\0"
     return bytes(out)
 
 

@@ -106,12 +106,12 @@ def _pack_upsert(message: Any, request: requests.Upsert) -> None:
     _write_condition(message, request.condition)
 
 
-def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert], list[Buffer]]:
+def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert, int], list[Buffer]]:
     """The rows, which `_pack_rows` leaves out: entries of the repeated field `number`, in order."""
 
-    def tail(request: requests.Insert | requests.Upsert) -> list[Buffer]:
+    def tail(request: requests.Insert | requests.Upsert, before: int) -> list[Buffer]:
         rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
-        return batch_pieces(number, rows)
+        return batch_pieces(number, rows, before)
 
     return tail
 

@@ -167,6 +167,8 @@ class _Write:
         return plan
 
     def _request(self, plan: RowPlan, rows: pa.RecordBatch) -> requests.Request:
+        if self._session.is_embedded:  # the engine keeps what it is given, and users write to their arrays again
+            rows = pa.ipc.read_record_batch(rows.serialize(), rows.schema)
         if self._upsert:
             return requests.Upsert(
                 database=self._session.database, collection=self._name, rows=rows, partition=self._partition,
@@ -180,7 +182,9 @@ class _Write:
 
 def head(batch: pa.RecordBatch, limit: int | None) -> pa.RecordBatch:
     """As many of the first rows as one request may carry; at least one."""
-    while limit is not None and batch.num_rows > 1:
+    if limit is None or 10 * batch.get_total_buffer_size() + 24 * batch.num_rows * batch.num_columns <= limit:
+        return batch  # by what `wire_bytes` counts at most for a byte and for a value
+    while batch.num_rows > 1:
         size = wire_bytes(batch)
         if size <= limit:
             break

@@ -187,11 +187,15 @@ class _Line:
 
     def _send_all(self, buffers: list[Buffer]) -> None:
         """Send from where the bytes are: the blocks of a large insert are not copied together."""
-        sent = self._socket.sendmsg(buffers)
-        for buffer in buffers:
-            if sent < len(buffer):
-                self._socket.sendall(memoryview(buffer)[sent:])
-            sent = max(0, sent - len(buffer))
+        while buffers:
+            sent = self._socket.sendmsg(buffers)
+            gone = 0
+            while gone < len(buffers) and sent >= len(buffers[gone]):
+                sent -= len(buffers[gone])
+                gone += 1
+            buffers = buffers[gone:]
+            if sent:
+                buffers[0] = memoryview(buffers[0])[sent:]
 
     def _wait_at_most(self, seconds: float | None) -> None:
         if seconds != self._timeout:

@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from redkite.cluster.network import Message
+from redkite.cluster.network import Message, Unanswered
 from redkite.cluster.shards.calling import Caller
 from redkite.coordinator.data import DataCoordinator
 from redkite.env import Env
@@ -23,7 +23,7 @@ from redkite.errors import Conflict, MilvusException, NotOwner, Unavailable
 from redkite.logs import get_logger
 from redkite.model.segments import DeletesFile, SegmentMeta
 from redkite.node.admission import Made
-from redkite.node.face import ShardFace
+from redkite.node.face import Answer, ShardFace
 from redkite.storage.change_notes import ADMITTED
 from redkite.storage.followed import FollowedCatalog
 
@@ -34,6 +34,8 @@ TICKETS: Final = "admitting/"
 HOLD_SECONDS: Final = 10.0
 """So long an owner holds a shard without hearing anything."""
 WORK_SECONDS: Final = 600.0
+ASK_AGAIN_SECONDS: Final = 5.0
+"""After so long without an answer, what may be asked again is: the first may have been lost."""
 _TRIES: Final = 5
 _PAUSE_SECONDS: Final = 0.3
 _KNOWN_SECONDS: Final = 30.0
@@ -59,6 +61,8 @@ class HoldShard(Message, frozen=True, kw_only=True):
 
 class PrepareHeld(Message, frozen=True, kw_only=True):
     """-> Prepared"""
+
+    idempotent: ClassVar[bool] = True
 
     channel: str
     admission: int
@@ -138,8 +142,22 @@ class RemoteAdmission:
 
     def ask_all(self, messages: Mapping[str, Message], seconds: float) -> dict[str, object]:
         """The replies of all owners, asked side by side."""
-        asked = {channel: self._caller.ask_soon(channel, message, seconds) for channel, message in messages.items()}
-        return {channel: answer() for channel, answer in asked.items()}
+        until = self._now() + seconds
+        asked = {channel: self._ask(channel, message, seconds) for channel, message in messages.items()}
+        return {channel: self._answered(channel, messages[channel], asked[channel], until) for channel in messages}
+
+    def _ask(self, channel: str, message: Message, seconds: float) -> Answer[object]:
+        seconds = min(seconds, ASK_AGAIN_SECONDS) if message.idempotent else seconds
+        return self._caller.ask_soon(channel, message, seconds)
+
+    def _answered(self, channel: str, message: Message, answer: Answer[object], until: float) -> object:
+        while True:
+            try:
+                return answer()
+            except Unanswered:
+                if not message.idempotent or self._now() >= until:
+                    raise
+            answer = self._ask(channel, message, ASK_AGAIN_SECONDS)
 
     def is_committed(self, keys: Mapping[str, bytes]) -> bool:
         """Whether a commit with an unknown outcome has happened, which put these. Raises Unavailable when that is not

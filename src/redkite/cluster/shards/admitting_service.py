@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final, Protocol
 
 from redkite.cluster.network import Handler
@@ -82,13 +82,14 @@ class AdmittingService:
         self._worker: Executor = node.env.tasks.executor("admissions", _HOLDERS)
         self._lock = threading.Lock()
         self._found: dict[Where, tuple[float, tuple[Made, ...], Replaced]] = {}
+        self._looking: dict[Where, Future[None]] = {}
         self._holds: dict[Where, _Hold] = {}
         self._promises: dict[str, tuple[str, bytes]] = {}
         """Channels that others may commit to because this node holds them, and by what they are its own."""
 
     def handlers(self) -> Mapping[type, Handler]:
         return {
-            LookFor: lambda message: self._worker.submit(self._look, message),
+            LookFor: self._look_once,
             HoldShard: self._hold,
             PrepareHeld: self._prepare,
             EndHold: self._end,
@@ -103,7 +104,25 @@ class AdmittingService:
         return any(physical_name(name) == physical and self._record_of(name) == record for name, record in promises)
 
     # -- before anybody has to wait -------------------------------------------------------------
+    def _look_once(self, message: LookFor) -> Future[None] | None:
+        """Who asks again, as the answer did not come, waits for what is under way."""
+        where = message.channel, message.admission
+        with self._lock:
+            if where in self._found:
+                return None
+            under_way = self._looking.get(where)
+            if under_way is None:
+                under_way = self._looking[where] = self._worker.submit(self._look, message)
+            return under_way
+
     def _look(self, message: LookFor) -> None:
+        try:
+            self._look_now(message)
+        finally:
+            with self._lock:
+                self._looking.pop((message.channel, message.admission), None)
+
+    def _look_now(self, message: LookFor) -> None:
         self._node.catalog.wait_for(message.revision, _REVISION_SECONDS)
         shard, known = self._node.own_shard(message.channel), Replaced()
         shard.flush(self._node.topology.root.oracle.allocate)
@@ -158,14 +177,16 @@ class AdmittingService:
                 timestamp = hold.stamped.result(HOLD_SECONDS)
                 observe(oracle, timestamp)
                 admission = shard.prepare(made, known, timestamp)
-                hold.prepared.set_result(self._promised(channel, number, admission))
-                with suppress(TimeoutError):
-                    hold.over.result(HOLD_SECONDS)
-                is_there = self._settled(channel, number)
-                if is_there:
-                    shard.admit(admission)
-                else:
-                    shard.give_up(admission)
+                with ExitStack() as opened:
+                    opened.callback(shard.give_up, admission)
+                    promised = self._promised(channel, number, admission)
+                    hold.prepared.set_result(promised)
+                    with suppress(TimeoutError):
+                        hold.over.result(HOLD_SECONDS)
+                    is_there = self._settled(shard, number, promised)
+                    if is_there:
+                        opened.pop_all()
+                        shard.admit(admission)
                 self._promises.pop(channel, None)
             for fresh in admission.fresh if is_there else ():
                 shard.build_missing(fresh.meta.segment_id)
@@ -190,7 +211,10 @@ class AdmittingService:
         if record is None:
             raise NotOwner.of(channel)
         self._promises[channel] = record
-        self._node.catalog.commit({ticket(channel): ticket_of(number)})
+        try:
+            self._node.catalog.commit({ticket(channel): ticket_of(number)}, (), dict([record]))
+        except Conflict:
+            raise NotOwner.of(channel) from None
         self._node.own_shard(channel)  # behind the promise: whoever loses his lease from now on looks for it
         return Prepared(
             added=tuple(holding.meta for holding in admission.fresh),
@@ -199,18 +223,23 @@ class AdmittingService:
             revision=self._node.catalog.refresh(told=False),
         )
 
-    def _settled(self, channel: str, number: int) -> bool:
+    def _settled(self, shard: Shard, number: int, promised: Prepared) -> bool:
         """Whether the admission is committed; if not, it never will be. Raises NotOwner when the channel is another's:
         that one reads what there is."""
-        catalog = self._node.catalog
+        catalog, channel, (key, record) = self._node.catalog, shard.channel, promised.record
         while True:
             try:
                 catalog.refresh()
                 if catalog.get(ticket(channel)) != ticket_of(number):
-                    return True
+                    if catalog.get(key) != record:
+                        raise NotOwner.of(channel)
+                    # The promise may also be gone because it was taken back here, and the answer to that was lost.
+                    return {m.segment_id for m in promised.added} <= {m.segment_id for m in shard.segments()}
                 catalog.commit({}, [ticket(channel)], {ticket(channel): ticket_of(number)})
             except Conflict:
                 continue
+            except NotOwner:
+                raise
             except Unavailable as error:
                 log.warning("whether an admission to channel %s came about is not known: %s", channel, error.message)
                 self._node.own_shard(channel)  # as long as it is this node's, nobody writes to it

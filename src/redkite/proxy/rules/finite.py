@@ -20,7 +20,7 @@ _pointer, _square = native("swig_ptr"), native("fvec_norm_L2sqr")
 
 def check_finite(values: npt.NDArray[np.floating]) -> None:
     """Raise InvalidParameter naming the first value that is not a finite number."""
-    usual = values.dtype is _USUAL and values.size <= _FEW and values.flags.c_contiguous
+    usual = values.dtype is _USUAL and values.flags.c_contiguous
     if usual and math.isfinite(_square(_pointer(values), values.size)):  # it may overflow, and then says nothing
         return
     few = values.size <= _FEW and values.dtype.itemsize >= _SINGLE

@@ -1,0 +1,78 @@
+"""Jobs of imports, as they are known to those that do them one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from redkite.coordinator.garbage import Garbage
+from redkite.coordinator.imports import ImportJob, ImportJobs
+from redkite.errors import Unavailable
+from redkite.model.imports import ImportedFile, ImportState
+from redkite.simulated import simulated_env
+from redkite.storage.catalog import MemoryCatalog
+from redkite.storage.objects import FolderObjects
+
+
+class Away(MemoryCatalog):
+    """A catalog that takes nothing while it is away."""
+
+    away = False
+    commits = 0
+
+    def commit(self, puts: Mapping[str, bytes], *more: Any) -> None:
+        if self.away:
+            raise Unavailable("it is away")
+        self.commits += 1
+        super().commit(puts, *more)
+
+
+@pytest.fixture
+def catalog() -> Away:
+    return Away()
+
+
+def jobs(catalog: Away, *, resumes: bool = True) -> ImportJobs:
+    env = simulated_env(1)
+    garbage = Garbage(env, FolderObjects(env.files, "/objects"), frozenset)
+    return ImportJobs(catalog, garbage, lambda: 5, 10, resumes=resumes)
+
+
+def begun(found: ImportJobs) -> ImportJobs:
+    found.start(ImportJob(
+        job_id=7, database="default", collection="c", collection_id=1, partition="", groups=(("a.json",),), options={},
+        created_ms=1,
+    ))  # fmt: skip
+    return found
+
+
+def test_who_goes_on_with_a_job_says_no_less_than_was_said_before(catalog: Away) -> None:
+    files = (ImportedFile(name="a.json", rows=5),)
+    begun(jobs(catalog)).goes_on(7, 57, state=ImportState.IMPORTING, files=files)
+    after = jobs(catalog)
+    (job,) = after.take_over(lambda _: True)
+    assert (job.state, job.progress, job.files) == (ImportState.PENDING, 57, ())
+    after.goes_on(7, 10, state=ImportState.PRE_IMPORTING)
+    assert (after.find(7).state, after.find(7).progress) == (ImportState.PRE_IMPORTING, 57)
+    after.goes_on(7, 70)
+    assert after.find(7).progress == 70
+
+
+def test_how_far_a_job_is_is_said_when_it_is_durable(catalog: Away) -> None:
+    found = begun(jobs(catalog))
+    catalog.away = True
+    found.goes_on(7, 40, state=ImportState.IMPORTING)
+    assert (found.find(7).state, found.find(7).progress) == (ImportState.IMPORTING, 0)
+    catalog.away = False
+    found.goes_on(7, 41)
+    assert found.find(7).progress == 41
+
+
+def test_where_nobody_else_goes_on_nothing_is_written_for_it(catalog: Away) -> None:
+    found = begun(jobs(catalog, resumes=False))
+    catalog.commits = 0
+    found.goes_on(7, 40)
+    found.goes_on(7, 20)
+    assert (found.find(7).progress, catalog.commits) == (40, 0)
