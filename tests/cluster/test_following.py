@@ -166,6 +166,22 @@ def test_every_node_knows_what_reading_everything_would_tell_it(seed, steps):
         assert picture(meta) == fresh
 
 
+@pytest.mark.parametrize("what", ["load", "user"])
+def test_who_commits_while_replies_are_lost_may_be_told_of_changes_meanwhile(what):
+    """All is done by one thread here: where it waits for the catalog, it may run whatever tells its own coordinator."""
+    for seed in range(12):
+        nodes = Nodes(count=2, seed=seed)
+        for number in range(3):
+            try:
+                do(nodes, what, 1, number)
+            except MilvusException:
+                nodes.backends[1].connection.lose_replies(0)
+            nodes.backends[1].connection.lose_replies()
+        nodes.backends[1].connection.lose_replies(0)
+        nodes.settle()
+        assert picture(nodes.metas[0]) == picture(nodes.metas[1])
+
+
 def test_the_default_database_is_made_once_whoever_comes_first():
     nodes = Nodes()
     (database,) = nodes.metas[0].root.list_databases()

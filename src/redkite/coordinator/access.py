@@ -131,7 +131,7 @@ class AccessCoordinator:
         self._catalog = catalog
         self._env = env
         self._limits = limits
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # taken again where one thread does all, and hears of changes as it commits
         self._rules = rules or AccessRules()
         self.picture = self._load()
 

@@ -40,7 +40,7 @@ class FileResourceCoordinator:
         self._folder = home if below is None else os.path.abspath(below)
         self._confined = below is not None
         self._allocate_id = allocate_id
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # taken again where one thread does all, and hears of changes as it commits
         self._self = object()  # unlike an id, it is never another's
         self._known = self._load()
 

@@ -6,7 +6,7 @@ import itertools
 import platform
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 
 import msgspec
 
@@ -51,7 +51,8 @@ class QueryCoordinator:
     def __init__(self, catalog: Catalog, nodes: Sequence[int], allocate_id: Callable[[], int] | None = None) -> None:
         """`allocate_id` gives ids to replicas; without it they are only unique here."""
         self._catalog = catalog
-        self._lock = Lock()
+        self._lock = RLock()
+        """Taken again by whoever holds it, where one thread does everything and so hears of changes as it commits."""
         self._cost_on = dict.fromkeys(nodes, 0)
         """What was placed from here."""
         self.sizes: Mapping[int, float] = {}
@@ -167,22 +168,19 @@ class QueryCoordinator:
                 () if partitions is None else tuple(p for p in existing if old.covers(p) and p not in set(partitions))
             )
             if not left:
-                self._commit(
-                    {}, [f"load/{collection_id}"], {c: e for c, e in self._loaded.items() if c != collection_id}
-                )
+                self._commit({}, [f"load/{collection_id}"])
+                self._loaded = {c: e for c, e in self._loaded.items() if c != collection_id}
                 return None
             return self._save(msgspec.structs.replace(old, partitions=left))
 
     def _save(self, entry: LoadEntry) -> LoadEntry:
-        loaded = {**self._loaded, entry.collection_id: entry}
-        self._commit({f"load/{entry.collection_id}": msgspec.json.encode(entry)}, [], loaded)
+        self._commit({f"load/{entry.collection_id}": msgspec.json.encode(entry)}, [])
+        self._loaded = {**self._loaded, entry.collection_id: entry}
         return entry
 
-    def _commit(self, puts: Mapping[str, bytes], gone: Sequence[str], loaded: dict[int, LoadEntry]) -> None:
-        """`loaded` is what there is behind it."""
+    def _commit(self, puts: Mapping[str, bytes], gone: Sequence[str]) -> None:
         try:
             self._catalog.commit(puts, gone)
-            self._loaded = loaded
         except BaseException:  # also an interrupt: the catalog alone knows what happened
             self._read()
             raise
