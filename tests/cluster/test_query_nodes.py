@@ -123,6 +123,19 @@ def test_the_only_copy_is_placed_anew_when_its_node_dies(cluster: Any) -> None:
     assert set(two.held()) == {10}
 
 
+def test_a_node_that_went_and_came_again_while_a_shard_was_opened_is_asked_as_the_one_it_is_now(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = cluster(nodes=1, policy=ReadPolicy(seconds=5.0))
+    vectors = one.filled(2)
+    with monkeypatch.context() as opening:
+        opening.setattr(one.nodes, "_shards", list)  # no shard is open yet that could be told
+        one.nodes.see([])
+        one.see()
+    everywhere_right(one, vectors)
+    assert {number: set(role.held) for number, role in one.roles.items()} == one.held()
+
+
 def test_a_node_that_hangs_is_left_within_its_lease(cluster: Any) -> None:
     two = cluster(nodes=2, policy=ReadPolicy(seconds=100.0))
     vectors = two.filled()

@@ -309,6 +309,6 @@ class Faults:
         who finds it a little longer may name others."""
         self._cluster.etcd_away(self._rng.uniform(5.0, 20.0))
         left = [node for role in ("coordinator", "streaming") for node in self._cluster.of(role)]  # type: ignore[arg-type]
-        for node in self._rng.sample(left, self._rng.choice((0, 0, 1, 2, 3))):
+        for node in self._rng.sample(left, min(len(left), self._rng.choice((0, 0, 1, 2, 3)))):
             if node.backends is not None:
                 node.backends.connection.mend()

@@ -501,9 +501,13 @@ class QueryNodes(DistantPeers):
 
     def _take_down(self, peer: DistantPeer, why: str) -> None:
         with self._lock:
-            if peer.node_id in self._down or self._peers.get(peer.node_id) is not peer:
-                return
-            self._down.add(peer.node_id)
+            is_former, is_down = self._peers.get(peer.node_id) is not peer, peer.node_id in self._down
+            if not is_former:
+                self._down.add(peer.node_id)
+        for shard in self._shards() if is_former else ():
+            shard.lose_former(peer)
+        if is_former or is_down:
+            return
         log.warning("query node %d does not answer: %s", peer.node_id, why)
         if isinstance(peer, RemotePeer):
             peer.cut(why)

@@ -344,14 +344,16 @@ class Holdings:
         return None
 
     def take(self, openings: Iterable[Opening]) -> list[tuple[Holding, Copy]]:
-        """Have what was opened serve from now on, brought up to date; the copies that it takes the place of, and those
-        of segments that are not held any more."""
+        """Have what was opened serve from now on, brought up to date; the copies that it takes the place of, those of
+        segments that are not held any more, and those of nodes that went meanwhile: who comes again under the number of
+        one is somebody else."""
         gone = []
         for opening in openings:
             copy, holding = opening.copy, opening.holding
             if copy is None:
                 continue
-            if self._held.get(holding.meta.segment_id) is not holding or not self.is_wanted(holding.meta):
+            is_held = self._held.get(holding.meta.segment_id) is holding and self.is_wanted(holding.meta)
+            if not is_held or self._peers.get(copy.peer.node_id) is not copy.peer:
                 gone.append((holding, copy))
                 continue
             if holding.deletes.count:
@@ -373,17 +375,18 @@ class Holdings:
                 holding.copies = {r: c for r, c in holding.copies.items() if r != replica}
         return gone
 
-    def lose(self, node: int) -> bool:
-        """A node is gone, and its copies with it; whether there were any."""
+    def lose(self, node: int, former: QueryPeer | None = None) -> bool:
+        """A node is gone, and its copies with it; whether there were any. `former`: only those of this one, of which
+        another may have the number by now."""
         lost = False
         for holding in self._held.values():
-            kept = {r: c for r, c in holding.copies.items() if c.peer.node_id != node}
-            if len(kept) < len(holding.copies):
+            of_node = {r: c for r, c in holding.copies.items() if c.peer.node_id == node}
+            gone = {r: c for r, c in of_node.items() if former is None or c.peer is former}
+            for copy in gone.values():
+                self._loads.add(node, -copy.cost)
+            if gone:
                 lost = True
-                for copy in holding.copies.values():
-                    if copy.peer.node_id == node:
-                        self._loads.add(node, -copy.cost)
-                holding.copies = kept
+                holding.copies = {r: c for r, c in holding.copies.items() if r not in gone}
         return lost
 
     def forget_copies(self, node: int, segment_ids: Iterable[int]) -> bool:

@@ -15,7 +15,7 @@ from redkite.errors import CollectionNotLoaded, MilvusException, SegmentGone, Un
 from redkite.logs import get_logger
 from redkite.model.segments import ChannelState, SegmentMeta
 from redkite.node.asked import Held, P
-from redkite.node.copies import DistantPeers, NotServed
+from redkite.node.copies import DistantPeer, DistantPeers, NotServed
 from redkite.node.holdings import Holdings, Opening
 from redkite.node.measured import Measured
 from redkite.node.view import ShardView
@@ -120,6 +120,15 @@ class Serving(Measured):
             lost = self._sealed.lose(node) if segment_ids is None else self._sealed.forget_copies(node, segment_ids)
             if lost:
                 self._publish()
+
+    def lose_former(self, peer: DistantPeer) -> None:
+        """This one is gone, and may be counted on all the same: it went while the shard was being opened."""
+        with self._apply:
+            if not self._sealed.lose(peer.node_id, peer):
+                return
+            self._publish()
+        if isinstance(self._sealed.peers, DistantPeers):
+            self._sealed.peers.place_soon(self)
 
     def pieces(self) -> list[Piece]:
         """The segments that are served, as placement sees them."""
