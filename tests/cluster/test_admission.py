@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +18,10 @@ from tests.engine import DIM, NAME
 from redkite.cluster.in_process import SMALL
 from redkite.cluster.shards import admitting, admitting_service
 from redkite.config import Settings
+from redkite.coordinator.jobs import JobRecords
 from redkite.errors import ImportFailed, MilvusException, Unavailable
 from redkite.model.imports import CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
+from redkite.proxy import imports
 
 
 @pytest.fixture
@@ -241,3 +244,57 @@ def test_the_owner_that_is_asked_again_what_it_is_looking_for_looks_once(engine,
     assert ended(engine, job).state is ImportState.COMPLETED
     assert sorted(looked) == sorted(set(looked))
     assert engine.count() == 100
+
+
+def test_who_opens_a_held_shard_anew_waits_for_the_hold_and_sees_what_it_admitted(engine, tmp_path, monkeypatch):
+    """The log below it was closed, as when the broker was away, and etcd does not answer to the end of the hold."""
+    engine.count()
+    commit, times, opened = admitting._Admission._commit, [], []
+    (channel, role) = next(
+        (shard.channel, node.node) for node in engine.cluster.nodes("streaming") for shard in node.node.node.shards()
+    )
+
+    def unanswered(refresh: Callable[..., int]) -> Callable[..., int]:
+        def refreshes(**how: Any) -> int:
+            if threading.current_thread().name.startswith("redkite-admissions") and len(times) < 3:
+                times.append("refresh")
+                raise Unavailable("no answer came")
+            return refresh(**how)
+
+        return refreshes
+
+    def anew(self: Any, *args: Any) -> None:
+        if not opened:
+            role.node.open_shard(channel).close_log()
+            opened.append(threading.Thread(target=role.own_shard, args=(channel,), daemon=True))
+            opened[0].start()
+            time.sleep(0.3)
+            monkeypatch.setattr(role.catalog, "refresh", unanswered(role.catalog.refresh))
+        commit(self, *args)
+
+    monkeypatch.setattr(admitting._Admission, "_commit", anew)
+    job = begin(engine, file_of(tmp_path, range(100)))
+    assert ended(engine, job).state is ImportState.COMPLETED
+    opened[0].join(20)
+    assert not opened[0].is_alive()
+    assert engine.count() == 100
+
+
+def test_an_import_whose_end_cannot_be_noted_is_not_over_yet(engine, tmp_path, monkeypatch):
+    """Told as failed, it might be done by the next coordinator after all."""
+    away: list[int] = []
+    replace = JobRecords.replace
+
+    def replaces(self: Any, *given: Any) -> None:
+        away.append(1)
+        if len(away) < 3:
+            assert not engine.call(DescribeImport(job_id=job)).state.is_over
+            raise Unavailable("etcd does not answer")
+        replace(self, *given)
+
+    monkeypatch.setattr(JobRecords, "replace", replaces)
+    monkeypatch.setattr(imports, "_NOTE_SECONDS", 0.05)
+    (tmp_path / "wrong.json").write_text("[{")
+    job = begin(engine, str(tmp_path / "wrong.json"))
+    assert ended(engine, job).state is ImportState.FAILED
+    assert len(away) == 3

@@ -22,6 +22,7 @@ from redkite.model import requests as rq
 from redkite.model.schema import DEFAULT_RESOURCE_GROUP
 from redkite.node.asked import QueryHeld
 from redkite.node.copies import ReadPolicy
+from redkite.node.holdings import Holdings
 from redkite.query.plan import QueryPlan
 
 
@@ -134,6 +135,28 @@ def test_a_node_that_went_and_came_again_while_a_shard_was_opened_is_asked_as_th
         one.see()
     everywhere_right(one, vectors)
     assert {number: set(role.held) for number, role in one.roles.items()} == one.held()
+
+
+def test_no_read_is_sent_to_a_node_that_went_while_a_segment_was_opened_on_it(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has opened is not counted on when the answer comes, and the other node opens it."""
+    two = cluster(nodes=2)
+    vectors = two.filled(2)
+    two.engine.call(rq.ReleaseCollection(collection=NAME))
+    opened = Holdings.open
+
+    def gone_then(self: Holdings, *given: Any) -> Any:
+        failed = opened(self, *given)
+        monkeypatch.undo()
+        two.nodes.see([record for record in two.member.nodes("query") if record.node_id != 11])
+        return failed
+
+    monkeypatch.setattr(Holdings, "open", gone_then)
+    two.engine.call(rq.LoadCollection(collection=NAME))
+    assert 11 not in two.held()
+    until(lambda: len(two.held().get(10, ())) == 2)
+    everywhere_right(two, vectors)
 
 
 def test_a_node_that_hangs_is_left_within_its_lease(cluster: Any) -> None:

@@ -76,3 +76,49 @@ def test_where_nobody_else_goes_on_nothing_is_written_for_it(catalog: Away) -> N
     found.goes_on(7, 40)
     found.goes_on(7, 20)
     assert (found.find(7).progress, catalog.commits) == (40, 0)
+
+
+def test_that_a_job_failed_is_said_when_it_is_durable(catalog: Away) -> None:
+    """Else the next coordinator would do it after all."""
+    found = begun(jobs(catalog))
+    found.goes_on(7, 40, state=ImportState.IMPORTING)
+    catalog.away = True
+    with pytest.raises(Unavailable):
+        found.fail(7, "a disk was full")
+    assert (found.find(7).state, found.find(7).progress) == (ImportState.IMPORTING, 40)
+    catalog.away = False
+    found.fail(7, "a disk was full")
+    for known in (found, jobs(catalog)):
+        assert (known.find(7).state, known.find(7).reason) == (ImportState.FAILED, "a disk was full")
+
+
+def test_a_job_that_is_complete_in_the_catalog_does_not_fail(catalog: Away) -> None:
+    """The commit came about, and nobody was told."""
+    found = begun(jobs(catalog))
+    _, record = found.completed(7)
+    catalog.commit(record)
+    found.fail(7, "no answer came")
+    for known in (found, jobs(catalog)):
+        assert known.find(7).state is ImportState.COMPLETED
+
+
+def test_that_a_job_waits_to_be_committed_is_said_when_it_is_durable(catalog: Away) -> None:
+    found = begun(jobs(catalog))
+    catalog.away = True
+    with pytest.raises(Unavailable):
+        found.wait_for_commit(7, ())
+    assert found.find(7).state is ImportState.PENDING
+    catalog.away = False
+    found.wait_for_commit(7, ())
+    for known in (found, jobs(catalog)):
+        assert (known.find(7).state, known.find(7).progress) == (ImportState.UNCOMMITTED, 99)
+
+
+def test_of_jobs_without_a_collection_those_are_left_whose_end_cannot_be_noted(catalog: Away) -> None:
+    begun(jobs(catalog))
+    after = jobs(catalog)
+    catalog.away = True
+    assert [job.job_id for job in after.take_over(lambda _: False)] == [7]
+    catalog.away = False
+    assert after.take_over(lambda _: False) == []
+    assert "has been dropped" in after.find(7).reason

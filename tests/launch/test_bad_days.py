@@ -20,7 +20,9 @@ import pytest
 from tests.launch.authority import Authority
 from tests.launch.real import RUNTIME, Cluster
 
+from redkite.cluster.backends import open_backends
 from redkite.cluster.config import encode
+from redkite.env import Env
 from redkite.launch.parts import Part, free_ports, part_named
 from redkite.launch.state import State
 
@@ -214,6 +216,22 @@ def test_a_node_of_another_authority_does_not_join(cluster: Cluster, tmp_path: P
     assert "refuses to be asked by this one" in said
     assert len(said.splitlines()) == 1
     assert len([one for one in cluster.status()["nodes"] if one["role"] == "streaming"]) == 1
+
+
+def test_a_node_that_does_not_find_the_log_of_the_others_does_not_join(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in part(cluster, "s3").credentials.items():
+        monkeypatch.setenv(name, value)
+    backends = open_backends(State(cluster.state).config(), Env.real())
+    broker = backends.broker()
+    (mark,) = [topic for topic in broker.topics() if topic.startswith("cluster-mark-")]
+    broker.drop(mark)  # as if it were another's
+    said = node(cluster, "streaming")
+    assert f"its topic '{mark}' is not there; set log as the other nodes have it" in said
+    assert len(said.splitlines()) == 1
+    broker.create(mark)
+    backends.close()
 
 
 def test_an_address_that_is_taken_is_named(cluster: Cluster) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.launch.authority import DAY, Authority
@@ -15,8 +17,10 @@ from redkite.cluster.config import ClusterConfig, TlsFiles
 from redkite.env import Env
 from redkite.errors import DiskLimitExceeded, InvalidParameter, MilvusException, StorageError
 from redkite.launch import checks, node
-from redkite.launch.checks import Watch, before_start, disk_reasons, folders_of, same_store
+from redkite.launch.checks import Watch, before_start, disk_reasons, folders_of, same_log, same_store
+from redkite.node.counted_objects import CountedObjects
 from redkite.simulated import simulated_env
+from redkite.storage.memory_broker import MemoryBroker
 
 Usage = namedtuple("Usage", "total used free")
 FULL = Usage(100 << 30, (100 << 30) - (10 << 20), 10 << 20)
@@ -120,9 +124,57 @@ def test_a_node_with_another_store_of_objects_than_the_others_does_not_start() -
     world.close()
 
 
-def test_a_store_that_was_used_with_an_etcd_that_is_gone_is_taken_over() -> None:
+def test_a_node_with_another_etcd_than_the_others_does_not_sweep_their_objects_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_SEEN_SECONDS", 0.1)
     env = simulated_env(1)
+    right, wrong = MemoryWorld(env), MemoryWorld(env)
+    same_store(ClusterConfig(), right.backends(env))
+    lost = ClusterConfig(etcd=("elsewhere:2379",), objects="/objects")
+    with pytest.raises(StorageError, match=r"etcd at elsewhere:2379 does not know.* delete its object 'cluster-mark'"):
+        same_store(lost, wrong.backends(env))
+    same_store(ClusterConfig(), right.backends(env))
+    wrong.backends(env).objects().delete("cluster-mark")
     for _ in range(2):
-        world = MemoryWorld(env, "/objects")
-        same_store(ClusterConfig(objects="/objects"), world.backends(env))
-        world.close()
+        same_store(lost, wrong.backends(env))
+    right.close()
+    wrong.close()
+
+
+def test_a_node_with_another_log_than_the_others_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_SEEN_SECONDS", 0.1)
+    env = simulated_env(1)
+    world, other = MemoryWorld(env), MemoryWorld(env)
+    etcd, other.shared = other.shared, world.shared
+    etcd.close()
+    for _ in range(2):
+        same_log(ClusterConfig(), world.backends(env))
+    with pytest.raises(StorageError, match=r"log = 'kafka://elsewhere:9092' is not .* 'cluster-mark-\w+' is not there"):
+        same_log(ClusterConfig(log="kafka://elsewhere:9092"), other.backends(env))
+    assert len(world.log.topics) == 1
+    assert not other.log.topics
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("check", "owner", "mark"), [(same_store, CountedObjects, "put_if"), (same_log, MemoryBroker, "create")]
+)
+def test_of_two_nodes_that_are_the_first_one_marks_for_both(
+    monkeypatch: pytest.MonkeyPatch, check: Callable[..., None], owner: type, mark: str
+) -> None:
+    env = simulated_env(1)
+    world = MemoryWorld(env)
+    slow, quick = (world.backends(env, name) for name in ("slow", "quick"))
+    marking = getattr(owner, mark)
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.undo()
+        check(ClusterConfig(), quick)
+        return marking(*given)
+
+    monkeypatch.setattr(owner, mark, overtaken)
+    check(ClusterConfig(), slow)
+    check(ClusterConfig(), quick)
+    assert len(world.log.topics) == (check is same_log)
+    world.close()

@@ -91,7 +91,8 @@ def _run(chosen: argparse.Namespace) -> int:
             if text:
                 total["failed"] += 1
                 again = f"python -m tests.simulation --scenario {scenario} --seed {seed}"
-                print(f"{scenario}, seed {seed}, commit {runs.commit()}: {text}\nagain: {again}", flush=True)
+                found = f"{scenario}, seed {seed}, commit {runs.commit()}: {text}\nagain: {again}"
+                print(found, file=sys.stderr, flush=True)  # at once, also where several processes run side by side
                 if chosen.until_found:
                     break
             if chosen.progress and total["seeds"] % chosen.progress == 0:  # who ends this by hand knows what was done

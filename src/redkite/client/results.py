@@ -204,7 +204,11 @@ class SearchResult(View[HybridHits]):
     __slots__ = ("_hits", "_round", "extra")
 
     def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
-        super().__init__(len(hits.topks))
+        if len(hits.topks) == 1:  # a quick search would feel the way round
+            list.__init__(self, (HybridHits(hits, 0, hits.topks.item(0), round_decimal),))
+            self._is_made = True
+        else:
+            super().__init__(len(hits.topks))
         self._hits = hits
         self._round = round_decimal
         self.extra = _extra(hits.reach)
@@ -214,8 +218,6 @@ class SearchResult(View[HybridHits]):
 
     def _make(self) -> list[HybridHits]:
         hits, digits = self._hits, self._round
-        if len(hits.topks) == 1:
-            return [HybridHits(hits, 0, hits.topks.item(0), digits)]
         bounds = accumulate(hits.topks.tolist(), initial=0)
         return [HybridHits(hits, start, stop, digits) for start, stop in pairwise(bounds)]
 

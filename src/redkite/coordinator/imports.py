@@ -25,7 +25,8 @@ from redkite.storage.catalog import Catalog
 
 log = get_logger(__name__)
 
-CUT_OFF: Final = "the process ended before the import was done, nothing of it was stored: importing data failed"
+_FAILED: Final = "importing data failed"
+CUT_OFF: Final = f"the process ended before the import was done, nothing of it was stored: {_FAILED}"
 
 
 class ImportJob(Meta, frozen=True, kw_only=True):
@@ -91,7 +92,7 @@ class ImportJobs:
             if job.state.is_over:
                 continue
             if not exists(job.collection_id):
-                self.fail(job.job_id, f"collection {job.collection} has been dropped: importing data failed")
+                self.fail(job.job_id, f"collection {job.collection} has been dropped: {_FAILED}")
             elif job.state is not ImportState.UNCOMMITTED:
                 self.fail(job.job_id, CUT_OFF)
 
@@ -102,13 +103,20 @@ class ImportJobs:
         for job in list(self._jobs.values()):
             if job.state.is_over:
                 continue
-            if not exists(job.collection_id):
-                self.fail(job.job_id, f"collection {job.collection} has been dropped: importing data failed")
-            elif job.state is not ImportState.UNCOMMITTED:
+            if exists(job.collection_id):
+                is_left = job.state is not ImportState.UNCOMMITTED
+            else:
+                is_left = not self._has_failed(job, f"collection {job.collection} has been dropped: {_FAILED}")
+            if is_left:
                 left.append(self.update(job.job_id, state=ImportState.PENDING, files=()))
         return left
 
     # -- asking ---------------------------------------------------------------------------------
+    @property
+    def resumes(self) -> bool:
+        """Whether another process does what is not done here."""
+        return self._records.resumes
+
     def find(self, job_id: int) -> ImportJob:
         found = self._jobs.get(job_id)
         if found is None:
@@ -153,10 +161,13 @@ class ImportJobs:
         self.update(job_id, progress=max(progress, known.progress), **fields)
 
     def wait_for_commit(self, job_id: int, segments: Sequence[SegmentMeta]) -> None:
-        """Everything is written: keep it, over restarts too, until somebody says what is to become of it."""
-        job = self.update(job_id, state=ImportState.UNCOMMITTED, progress=99, segments=tuple(segments))
+        """Everything is written: keep it, over restarts too, until somebody says what is to become of it. Nobody is
+        told so before it is durable."""
+        waits = {"state": ImportState.UNCOMMITTED, "progress": 99, "segments": tuple(segments)}
+        job = msgspec.structs.replace(self.find(job_id), **waits)
         self._garbage.hold(job.owner, job.objects)
         self._records.save(job_id, job.to_bytes())
+        self.update(job_id, **waits)
 
     def completed(self, job_id: int) -> tuple[ImportJob, dict[str, bytes]]:
         """The job as it is once complete, and its record, to be committed together with its rows."""
@@ -184,7 +195,8 @@ class ImportJobs:
         self._garbage.release(job.owner)
 
     def fail(self, job_id: int, reason: str) -> None:
-        """The job is over and left nothing."""
+        """The job is over and left nothing. Where another process would do it again, that is durable before anybody is
+        told; raises what kept it from being so."""
         job = self.find(job_id)
         if job.state is ImportState.COMPLETED:
             log.error("what follows the end of import job %d failed, its rows are there: %s", job_id, reason)
@@ -193,8 +205,8 @@ class ImportJobs:
             f if f.state.is_over else msgspec.structs.replace(f, state=ImportState.FAILED, reason=reason)
             for f in job.files
         )
-        made = self.update(
-            job_id,
+        failed = msgspec.structs.replace(
+            job,
             state=ImportState.FAILED,
             progress=0,
             reason=reason,
@@ -202,5 +214,23 @@ class ImportJobs:
             segments=(),
             files=files,
         )
-        self._records.note(job_id, made.to_bytes())
+        if self._records.resumes:
+            known = self._records.get(job_id)
+            if known is not None and ImportJob.from_bytes(known).state is ImportState.COMPLETED:
+                failed = ImportJob.from_bytes(known)  # by a commit of which nobody was told how it ended
+            else:
+                self._records.replace(job_id, failed.to_bytes(), known)
+        else:
+            self._records.note(job_id, failed.to_bytes())
+        with self._lock:
+            self._jobs = {**self._jobs, job_id: failed}
         self._garbage.release(job.owner)
+
+    def _has_failed(self, job: ImportJob, reason: str) -> bool:
+        """Whether it could be noted that a job is over."""
+        try:
+            self.fail(job.job_id, reason)
+        except MilvusException as error:
+            log.warning("the end of import job %d could not be noted: %s", job.job_id, error.message)
+            return False
+        return True

@@ -43,6 +43,15 @@ class JobRecords:
         """Remember a job, and forget others; durable on return."""
         self._catalog.commit({self.key(job_id): record}, [self.key(i) for i in gone])
 
+    def get(self, job_id: int) -> bytes | None:
+        """As the catalog is known here to have it."""
+        return self._catalog.get(self.key(job_id))
+
+    def replace(self, job_id: int, record: bytes, known: bytes | None) -> None:
+        """Remember how a job goes on that the catalog has as `known`; durable on return. Raises Conflict where it has
+        another."""
+        self._catalog.commit({self.key(job_id): record}, (), {self.key(job_id): known})
+
     def note(self, job_id: int, record: bytes) -> None:
         """Remember how a job goes on. When that cannot be written now, it is told as cut off after a restart."""
         try:

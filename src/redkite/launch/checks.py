@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,11 @@ LOW_SHARE: Final = 1 / 50
 LOOK_SECONDS: Final = 5.0
 MARK: Final = "cluster-mark"
 """The object by which a store is known again, and the key of the catalog that has the same content."""
+LOG_MARK: Final = "cluster-mark/log"
+"""The key of the catalog that has the name of the topic by which a log is known again."""
+_SEEN_SECONDS: Final = 2.0
+_LOOKS: Final = 10
+"""So long it may take until what another node makes is seen, as a topic by every broker, and so often one looks."""
 
 
 def folders_of(config: ClusterConfig, role: Role) -> dict[str, str]:
@@ -63,16 +68,27 @@ def before_start(config: ClusterConfig, role: Role) -> None:
 
 def same_store(config: ClusterConfig, backends: Backends) -> None:
     """Raises StorageError where the store of objects is not that of the nodes that came before: what this one would
-    write there no other would find. The first of them marks the store, and notes its mark in the catalog."""
+    write there no other would find, and what is there it would sweep away. The first of them marks the store, and notes
+    its mark in the catalog."""
     catalog, store = backends.catalog(), backends.objects()
-    noted = catalog.get(MARK)
-    if noted is None:
-        with suppress(Conflict):  # a store that was marked for a catalog that is gone
-            store.put_if(MARK, [uuid.uuid4().hex.encode()], None)
-        with suppress(Conflict):  # another node was quicker
-            catalog.commit({MARK: store.get(MARK)}, (), {MARK: None})
+
+    def is_noted() -> bool:
         catalog.refresh()
-        noted = catalog.get(MARK)
+        return catalog.get(MARK) is not None
+
+    if catalog.get(MARK) is None:
+        made = uuid.uuid4().hex.encode()
+        try:
+            store.put_if(MARK, [made], None)
+            catalog.commit({MARK: made}, (), {MARK: None})
+        except Conflict:  # another node was quicker, or somebody else's data are there
+            if not _seen_soon(is_noted):
+                raise StorageError(
+                    f"objects = '{config.objects}' holds the data of a cluster that etcd at {', '.join(config.etcd)} "
+                    "does not know; set etcd and objects as the other nodes have them, or, to begin anew there, delete "
+                    f"its object '{MARK}'"
+                ) from None
+    noted = catalog.get(MARK)
     try:
         found = store.get(MARK)
     except ObjectNotFound:
@@ -83,6 +99,37 @@ def same_store(config: ClusterConfig, backends: Backends) -> None:
             f"objects = '{config.objects}' is not where the nodes of cluster '{config.name}' keep their data: its "
             f"object '{MARK}' {there}; set objects as the other nodes have it"
         )
+
+
+def same_log(config: ClusterConfig, backends: Backends) -> None:
+    """Raises StorageError where the log is not that of the nodes that came before: what is written there nobody would
+    replay. The first of them makes a topic, and notes its name in the catalog."""
+    catalog, broker = backends.catalog(), backends.broker()
+    noted = catalog.get(LOG_MARK)
+    if noted is None:
+        made = f"{MARK}-{uuid.uuid4().hex}"
+        broker.create(made)
+        try:
+            catalog.commit({LOG_MARK: made.encode()}, (), {LOG_MARK: None})
+        except Conflict:  # another node was quicker
+            broker.drop(made)
+        catalog.refresh()
+        noted = catalog.get(LOG_MARK) or b""
+    topic = bytes(noted).decode()
+    if not _seen_soon(lambda: topic in broker.topics()):
+        raise StorageError(
+            f"log = '{config.log}' is not where the nodes of cluster '{config.name}' write: its topic '{topic}' is not "
+            "there; set log as the other nodes have it"
+        )
+
+
+def _seen_soon(look: Callable[[], bool]) -> bool:
+    """Whether what another node has just made is there."""
+    for _ in range(_LOOKS):
+        if look():
+            return True
+        time.sleep(_SEEN_SECONDS / _LOOKS)
+    return False
 
 
 def disk_reasons(folders: dict[str, str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from redkite.cluster.grpc_network import GrpcNetwork
 from redkite.cluster.membership import take_node_id
 from redkite.env import Env
 from redkite.errors import Unavailable
-from redkite.launch.checks import Watch, before_start, same_store
+from redkite.launch.checks import Watch, before_start, same_log, same_store
 from redkite.launch.facts import NodeFacts, Presence, PresentNetwork, Role
 from redkite.launch.greeting import NODES, greet
 from redkite.launch.pages import Pages
@@ -64,6 +64,7 @@ class Node:
             self.backends = self._opened(open_backends(config, self.env))
             if role != "proxy":  # which keeps nothing there
                 same_store(config, self.backends)
+                same_log(config, self.backends)
             self.node_id = take_node_id(self.backends.catalog())
             self._network = network = GrpcNetwork(self.env, config.name, self.node_id, config.tls)
             self._stack.callback(network.close)

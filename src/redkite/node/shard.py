@@ -430,6 +430,11 @@ class Shard(Sealing, Counting, Admitting, Feeding):
         """Of the sealed ones."""
         return frozenset(self._sealed.ids())
 
+    def wait_ended(self) -> None:
+        """After `step_down`: come back when what was being committed here is in the catalog, or never will be."""
+        with self._flushing:
+            pass
+
     def let_go(self, kept: Collection[int]) -> None:
         """After `step_down`: have query nodes close its segments, but for those that another shard has by now."""
         with self._flushing:

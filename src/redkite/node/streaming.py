@@ -135,6 +135,9 @@ class StreamingNode:
         topic = self._log.topic(channel)
         settle_indexes(self._data, self._garbage, collection)
         while True:
+            for _, former in self._former:
+                if former.channel == channel:
+                    former.wait_ended()
             shard = Shard(
                 collection,
                 channel,

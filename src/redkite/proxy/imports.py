@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from redkite import spans
 from redkite.coordinator.imports import ImportJob, ImportJobs
-from redkite.env import Executor
+from redkite.env import Executor, Timer
 from redkite.errors import ImportFailed, InvalidParameter, MilvusException, NotFound, Unavailable
 from redkite.functions.registry import Functions
 from redkite.logs import get_logger
@@ -39,6 +39,8 @@ from redkite.proxy.rules.import_rules import check_groups, read_options
 
 log = get_logger(__name__)
 
+_NOTE_SECONDS: Final = 1.0
+_ABORTED = "the import was aborted: importing data failed"
 _CLOSED = "the database was closed before the import was done: nothing of it was stored"
 
 
@@ -65,6 +67,10 @@ class Imports:
         self._lock = Lock()
         self._aborted: set[int] = set()
         self._closing = False
+        self._ends = Lock()
+        self._unnoted: dict[int, str] = {}
+        """Why jobs failed of which the catalog does not say so yet."""
+        self._timer: Timer | None = None
 
     def table(self) -> dict[type[Request], Callable[[Any], rs.Result]]:
         """One method for each class of request."""
@@ -128,10 +134,10 @@ class Imports:
             ImportWork(self._topology, self._make, self._jobs, job, go_on, self._pace).run()
             self._give_up_late(job.job_id)
         except MilvusException as error:
-            self._jobs.fail(job.job_id, error.message)
+            self._end(job.job_id, error.message)
         except Exception as error:  # whoever waits for the job has to learn that it is over
             log.exception("import job %d failed", job.job_id)
-            self._jobs.fail(job.job_id, f"{error!r}: importing data failed")
+            self._end(job.job_id, f"{error!r}: importing data failed")
         finally:
             self._aborted.discard(job.job_id)
 
@@ -151,11 +157,39 @@ class Imports:
     def _give_up_late(self, job_id: int) -> None:
         """Somebody wanted a job aborted when it had just stopped to look."""
         with self._lock:
-            if job_id in self._aborted and self._jobs.find(job_id).state is ImportState.UNCOMMITTED:
-                self._drop(self._jobs.find(job_id))
+            job = self._jobs.find(job_id)
+            if job_id in self._aborted and job.state is ImportState.UNCOMMITTED and self._end(job_id, _ABORTED):
+                self._discard(job)
 
-    def _drop(self, job: ImportJob) -> None:
-        self._jobs.fail(job.job_id, "the import was aborted: importing data failed")
+    def _end(self, job_id: int, reason: str) -> bool:
+        """A job has failed. It is over once that is noted, which is tried again until it is, or this process closes and
+        another one does the job. Whether it is noted."""
+        if self._closing and self._jobs.resumes:
+            return False
+        try:
+            self._jobs.fail(job_id, reason)
+        except MilvusException as error:
+            log.warning("the end of import job %d could not be noted: %s", job_id, error.message)
+            with self._ends:
+                self._unnoted[job_id] = reason
+                if self._timer is None and not self._closing:
+                    self._timer = self._topology.env.tasks.every(
+                        _NOTE_SECONDS, self._note_ends, "import-ends", alone=True
+                    )
+            return False
+        return True
+
+    def _note_ends(self) -> None:
+        with self._ends:
+            ends, self._unnoted = self._unnoted, {}
+        for job_id, reason in ends.items():
+            self._end(job_id, reason)
+        with self._ends:
+            if not self._unnoted and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _discard(self, job: ImportJob) -> None:
         discard(self._topology, job.collection_id, [segment.segment_id for segment in job.segments])
 
     # -- how far it is --------------------------------------------------------------------------
@@ -183,7 +217,7 @@ class Imports:
             try:
                 commit_import(self._topology, self._jobs, job.job_id, job.segments, unique=False)
             except (ImportFailed, NotFound) as error:  # its collection or partition is gone, and what it wrote as well
-                self._jobs.fail(job.job_id, error.message)
+                self._end(job.job_id, error.message)
                 raise
             except MilvusException:
                 self._jobs.update(job.job_id, state=ImportState.UNCOMMITTED)
@@ -200,7 +234,8 @@ class Imports:
             if job.state is not ImportState.UNCOMMITTED:
                 self._aborted.add(job.job_id)  # whoever does it stops at the next rows
                 return rs.Done()
-            self._drop(job)
+            self._jobs.fail(job.job_id, _ABORTED)
+            self._discard(job)
         return rs.Done()
 
     def _uncommitted(self, job_id: int, what: str) -> ImportJob:
@@ -215,6 +250,10 @@ class Imports:
         """Stop at the next rows. What is unfinished leaves nothing."""
         self._closing = True
         self._worker.shutdown(wait=True)
+        with self._ends:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
 
 def _info(job: ImportJob) -> ImportInfo:

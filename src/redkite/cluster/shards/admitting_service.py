@@ -53,6 +53,10 @@ class OwnerNode(Protocol):
         """Raises NotOwner."""
         ...
 
+    def open_shard(self, channel: str) -> Shard | None:
+        """If it is open. Raises NotOwner."""
+        ...
+
 
 class _Hold:
     """A shard that is held, step by step: each future ends when its step is done, or never will be."""
@@ -172,6 +176,8 @@ class AdmittingService:
         try:
             shard = self._node.own_shard(channel)
             with shard.turn(settled=True), shard.still():
+                if shard.is_left:  # who opens it anew may have looked at the catalog already
+                    raise NotOwner.of(channel)
                 oracle = self._node.topology.root.oracle
                 hold.held.set_result(max(oracle.last, shard.view.timestamp))
                 timestamp = hold.stamped.result(HOLD_SECONDS)
@@ -215,7 +221,9 @@ class AdmittingService:
             self._node.catalog.commit({ticket(channel): ticket_of(number)}, (), dict([record]))
         except Conflict:
             raise NotOwner.of(channel) from None
-        self._node.own_shard(channel)  # behind the promise: whoever loses his lease from now on looks for it
+        # Behind the promise: whoever loses his lease from now on looks for it. Who opens anew a shard that was left
+        # meanwhile waits for the end of this hold: nothing that waits for him may be asked for here, or below.
+        self._node.open_shard(channel)
         return Prepared(
             added=tuple(holding.meta for holding in admission.fresh),
             deletes=admission.deletes,
@@ -242,7 +250,7 @@ class AdmittingService:
                 raise
             except Unavailable as error:
                 log.warning("whether an admission to channel %s came about is not known: %s", channel, error.message)
-                self._node.own_shard(channel)  # as long as it is this node's, nobody writes to it
+                self._node.open_shard(channel)  # as long as it is this node's, nobody writes to it
                 with suppress(TimeoutError):
                     self._tasks.future().result(_PAUSE_SECONDS)
             else:
