@@ -18,10 +18,10 @@ from tests.engine import DIM, NAME
 from redkite.cluster.in_process import SMALL
 from redkite.cluster.shards import admitting, admitting_service
 from redkite.config import Settings
+from redkite.coordinator import ends
 from redkite.coordinator.jobs import JobRecords
 from redkite.errors import ImportFailed, MilvusException, Unavailable
 from redkite.model.imports import CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
-from redkite.proxy import imports
 
 
 @pytest.fixture
@@ -283,9 +283,10 @@ def test_who_opens_a_held_shard_anew_waits_for_the_hold_and_sees_what_it_admitte
 def test_an_import_whose_end_cannot_be_noted_is_not_over_yet(engine, tmp_path, monkeypatch):
     """Told as failed, it might be done by the next coordinator after all."""
     away: list[int] = []
-    replace = JobRecords.replace
+    begun, replace = threading.Event(), JobRecords.replace
 
     def replaces(self: Any, *given: Any) -> None:
+        assert begun.wait(30)
         away.append(1)
         if len(away) < 3:
             assert not engine.call(DescribeImport(job_id=job)).state.is_over
@@ -293,8 +294,9 @@ def test_an_import_whose_end_cannot_be_noted_is_not_over_yet(engine, tmp_path, m
         replace(self, *given)
 
     monkeypatch.setattr(JobRecords, "replace", replaces)
-    monkeypatch.setattr(imports, "_NOTE_SECONDS", 0.05)
+    monkeypatch.setattr(ends, "AGAIN_SECONDS", 0.05)
     (tmp_path / "wrong.json").write_text("[{")
     job = begin(engine, str(tmp_path / "wrong.json"))
+    begun.set()
     assert ended(engine, job).state is ImportState.FAILED
     assert len(away) == 3

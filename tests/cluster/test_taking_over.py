@@ -70,10 +70,17 @@ class Once:
             raise Unavailable("the process is gone")
         return self.call(*args, **more)
 
-    def kill(self, engine: ClusterEngine) -> None:
+    def end(self, engine: ClusterEngine, how: str) -> None:
+        """The leader is killed meanwhile, or ends as it is told to."""
         assert self.reached.wait(30)
-        engine.cluster.kill(leader(engine))
+        ending = threading.Thread(target=getattr(engine.cluster, how), args=(leader(engine),))
+        ending.start()
+        if how == "stop":
+            ending.join(0.5)  # it waits for this
+        else:
+            ending.join()
         self.over.set()
+        ending.join()
 
 
 def test_another_leads_within_the_lease_and_a_second_and_knows_everything(engine):
@@ -88,11 +95,12 @@ def test_another_leads_within_the_lease_and_a_second_and_knows_everything(engine
     assert settled(lambda: leader(engine).node.leading._taking_over.is_done, bool)
 
 
-def test_an_import_that_was_under_way_is_done_by_the_next_leader_once(engine, tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_an_import_that_was_under_way_is_done_by_the_next_leader_once(engine, tmp_path, monkeypatch, how):
     once = Once(ImportWork._indexed)
     monkeypatch.setattr(ImportWork, "_indexed", lambda *args: once(*args))  # noqa: PLW0108  a method
     job = begin(engine, file_of(tmp_path, range(100)))
-    once.kill(engine)
+    once.end(engine, how)
     info = ended(engine, job)
     assert (info.state, info.reason) == (ImportState.COMPLETED, "")
     assert engine.count() == 100
@@ -107,14 +115,15 @@ def test_an_import_that_waits_to_be_committed_waits_for_the_next_leader_too(engi
     assert engine.count() == 100
 
 
-def test_a_restore_that_was_under_way_is_done_by_the_next_leader(engine, monkeypatch):
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_restore_that_was_under_way_is_done_by_the_next_leader(engine, monkeypatch, how):
     engine.insert(range(10), np.zeros((10, DIM), np.float32), range(10))
     engine.call(rq.CreateSnapshot(collection=NAME, name="then"))
     engine.delete("id >= 0")
     once = Once(snapshots.commit)
     monkeypatch.setattr(snapshots, "commit", once)
     job = engine.call(rq.RestoreSnapshot(collection=NAME, name="then", target_collection="copy")).job_id
-    once.kill(engine)
+    once.end(engine, how)
     state = settled(
         lambda: engine.call(rq.GetRestoreSnapshotState(job_id=job)),
         lambda info: info.state in (JobState.COMPLETED, JobState.FAILED),
@@ -133,7 +142,7 @@ def test_a_restore_that_is_resumed_takes_no_foreign_collection_for_its_own(engin
     job = engine.call(rq.RestoreSnapshot(collection=NAME, name="then", target_collection="copy")).job_id
     assert once.reached.wait(30)
     engine.call(rq.CreateCollection(schema=msgspec.structs.replace(schema(), name="copy")))  # with the same fields
-    once.kill(engine)
+    once.end(engine, "kill")
     state = settled(
         lambda: engine.call(rq.GetRestoreSnapshotState(job_id=job)),
         lambda info: info.state in (JobState.COMPLETED, JobState.FAILED),
@@ -149,7 +158,7 @@ def test_a_restore_that_was_there_but_for_the_word_of_it_is_done_though_renamed_
     job = engine.call(rq.RestoreSnapshot(collection=NAME, name="then", target_collection="copy")).job_id
     assert once.reached.wait(30)
     engine.call(rq.RenameCollection(collection="copy", new_name="other"))
-    once.kill(engine)
+    once.end(engine, "kill")
     state = settled(
         lambda: engine.call(rq.GetRestoreSnapshotState(job_id=job)),
         lambda info: info.state in (JobState.COMPLETED, JobState.FAILED),
@@ -164,7 +173,7 @@ def test_a_backup_that_was_under_way_is_made_by_the_next_leader(engine, monkeypa
     monkeypatch.setattr(work, "_copy_missing", once)
     place = str(tmp_path / "backups" / "b")
     job = engine.call(rq.CreateBackup(destination=place, name="one")).job_id
-    once.kill(engine)
+    once.end(engine, "kill")
     state = settled(
         lambda: engine.call(rq.GetBackupJob(job_id=job)),
         lambda info: info.state in (JobState.COMPLETED, JobState.FAILED),

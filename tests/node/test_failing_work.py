@@ -166,6 +166,19 @@ def test_a_restore_whose_end_cannot_be_noted_or_that_cannot_be_begun_is_over() -
     assert RestoreJobs(catalog, lambda: 6).find(1).state is JobState.FAILED
 
 
+def test_that_a_restore_failed_which_another_process_would_do_is_told_when_it_is_durable() -> None:
+    catalog = MemoryCatalog()
+    jobs = RestoreJobs(catalog, lambda: 5, resumes=True)
+    jobs.start(1, "s", "default", "c", source=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "commit", failing(MilvusException("etcd does not answer")))
+        with pytest.raises(MilvusException, match="etcd"):
+            jobs.fail(1, "no vectors")
+        assert not jobs.find(1).is_over
+    jobs.fail(1, "no vectors")
+    assert RestoreJobs(catalog, lambda: 6, resumes=True).find(1).reason == "no vectors"
+
+
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("where", ["build", "built"])
 def test_an_index_whose_build_fails_in_any_way_has_failed_and_says_why(

@@ -9,6 +9,7 @@ import msgspec
 from redkite.backup.adopt import bring, commit, image_bytes
 from redkite.backup.capture import capture
 from redkite.backup.pieces import Piece
+from redkite.coordinator.ends import Ends
 from redkite.coordinator.jobs import why
 from redkite.coordinator.meta import CollectionMeta
 from redkite.coordinator.restores import RestoreJob
@@ -36,6 +37,7 @@ class Snapshots:
         self._jobs = topology.restores
         self._worker: Executor = topology.env.tasks.executor("restore", 1)
         self._closing = False
+        self._ends = Ends(topology.env.tasks, "restore", self._fail)
 
     def _find(self, request: rq.Request, collection: str) -> CollectionMeta:
         return self._topology.root.find(request.database, collection)
@@ -140,18 +142,15 @@ class Snapshots:
 
     def resume(self) -> None:
         """Do what another process was about to do: what it had copied is brought once more, under other names."""
+        root = self._topology.root
         for job in self._jobs.unfinished():
-            root = self._topology.root
             try:
                 snapshot = self._snapshots.find(job.source, job.snapshot)
             except MilvusException as error:
-                self._jobs.fail(job.job_id, why(error))
+                self._ends.failed(job.job_id, why(error))
                 continue
-            if any(meta.collection_id == job.made for meta in root.all_collections()):
-                self._jobs.complete(job.job_id)  # all but the word of it was there
-                continue
-            if root.exists(job.database, job.collection):
-                self._jobs.fail(job.job_id, f"collection {job.collection} already exists")
+            if self._is_made(job) or root.exists(job.database, job.collection):
+                self._ends.failed(job.job_id, f"collection {job.collection} already exists")
                 continue
             log.info("restore job %d goes on here, from its beginning", job.job_id)
             self._topology.garbage.hold(f"restore/{job.job_id}", snapshot.image.objects)
@@ -176,9 +175,20 @@ class Snapshots:
         except Exception as error:  # whoever waits for the job has to learn that it is over
             if not self._closing:
                 log.warning("snapshot %s could not be restored", job.snapshot, exc_info=error)
-            self._jobs.fail(job.job_id, why(error))
+            if not (self._closing and self._jobs.is_resumed(job)):
+                self._ends.failed(job.job_id, why(error))
         finally:
             self._topology.garbage.release(f"restore/{job.job_id}")
+
+    def _is_made(self, job: RestoreJob) -> bool:
+        return any(meta.collection_id == job.made for meta in self._topology.root.all_collections())
+
+    def _fail(self, job_id: int, reason: str) -> None:
+        """Note why a job failed; that it is complete where all but the word of it was there."""
+        if self._is_made(self._jobs.find(job_id)):
+            self._jobs.complete(job_id)
+        else:
+            self._jobs.fail(job_id, reason)
 
     def _copier(self, job_id: int, total: int, rewrite: bool) -> Callable[[Piece, str], None]:
         store = self._topology.store
@@ -198,6 +208,7 @@ class Snapshots:
     def close(self) -> None:
         """Stop at the next object; an unfinished restore leaves no collection."""
         self._closing = True
+        self._ends.close()
         self._worker.shutdown(wait=True)
 
 

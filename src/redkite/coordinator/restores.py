@@ -52,11 +52,16 @@ class RestoreJobs:
         """`resumes`: what another process did not finish is done here, rather than told as failed."""
         self._catalog = catalog
         self._now_ms = now_ms
+        self._resumes = resumes
         self._lock = Lock()
         self._jobs = {job.job_id: job for _, value in catalog.scan(_JOBS) for job in [RestoreJob.from_bytes(value)]}
         for job in list(self._jobs.values()):
-            if not job.is_over and not (resumes and job.source):
+            if not job.is_over and not self.is_resumed(job):
                 self._end(job, JobState.FAILED, "the database was closed before the restore was done")
+
+    def is_resumed(self, job: RestoreJob) -> bool:
+        """Whether another process does it when this one does not."""
+        return self._resumes and bool(job.source)
 
     def unfinished(self) -> list[RestoreJob]:
         """Those that another process was about to do."""
@@ -102,12 +107,15 @@ class RestoreJobs:
             self._end(msgspec.structs.replace(self._jobs[job_id], progress=100), JobState.COMPLETED, "")
 
     def fail(self, job_id: int, reason: str) -> None:
-        """Where that cannot be noted now, it is told all the same; after a restart as cut off."""
+        """Where that cannot be noted now, it is told all the same; after a restart as cut off. Of a job that another
+        process would do again nothing is told then, and what kept it from being noted is raised."""
         with self._lock:
             over = self._over(self._jobs[job_id], JobState.FAILED, reason)
             try:
                 self._note(over)
             except MilvusException as error:
+                if self.is_resumed(over):
+                    raise
                 log.warning("how restore job %d ended could not be noted: %s", job_id, error.message)
                 self._jobs = {**self._jobs, job_id: over}
 

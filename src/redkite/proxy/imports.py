@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from redkite import spans
+from redkite.coordinator.ends import Ends
 from redkite.coordinator.imports import ImportJob, ImportJobs
-from redkite.env import Executor, Timer
+from redkite.env import Executor
 from redkite.errors import ImportFailed, InvalidParameter, MilvusException, NotFound, Unavailable
 from redkite.functions.registry import Functions
 from redkite.logs import get_logger
@@ -39,7 +40,6 @@ from redkite.proxy.rules.import_rules import check_groups, read_options
 
 log = get_logger(__name__)
 
-_NOTE_SECONDS: Final = 1.0
 _ABORTED = "the import was aborted: importing data failed"
 _CLOSED = "the database was closed before the import was done: nothing of it was stored"
 
@@ -67,10 +67,7 @@ class Imports:
         self._lock = Lock()
         self._aborted: set[int] = set()
         self._closing = False
-        self._ends = Lock()
-        self._unnoted: dict[int, str] = {}
-        """Why jobs failed of which the catalog does not say so yet."""
-        self._timer: Timer | None = None
+        self._ends = Ends(topology.env.tasks, "import", self._jobs.fail)
 
     def table(self) -> dict[type[Request], Callable[[Any], rs.Result]]:
         """One method for each class of request."""
@@ -162,32 +159,10 @@ class Imports:
                 self._discard(job)
 
     def _end(self, job_id: int, reason: str) -> bool:
-        """A job has failed. It is over once that is noted, which is tried again until it is, or this process closes and
-        another one does the job. Whether it is noted."""
+        """A job has failed, or is left to another process, as this one closes; whether it is over."""
         if self._closing and self._jobs.resumes:
             return False
-        try:
-            self._jobs.fail(job_id, reason)
-        except MilvusException as error:
-            log.warning("the end of import job %d could not be noted: %s", job_id, error.message)
-            with self._ends:
-                self._unnoted[job_id] = reason
-                if self._timer is None and not self._closing:
-                    self._timer = self._topology.env.tasks.every(
-                        _NOTE_SECONDS, self._note_ends, "import-ends", alone=True
-                    )
-            return False
-        return True
-
-    def _note_ends(self) -> None:
-        with self._ends:
-            ends, self._unnoted = self._unnoted, {}
-        for job_id, reason in ends.items():
-            self._end(job_id, reason)
-        with self._ends:
-            if not self._unnoted and self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+        return self._ends.failed(job_id, reason)
 
     def _discard(self, job: ImportJob) -> None:
         discard(self._topology, job.collection_id, [segment.segment_id for segment in job.segments])
@@ -250,10 +225,7 @@ class Imports:
         """Stop at the next rows. What is unfinished leaves nothing."""
         self._closing = True
         self._worker.shutdown(wait=True)
-        with self._ends:
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._ends.close()
 
 
 def _info(job: ImportJob) -> ImportInfo:
