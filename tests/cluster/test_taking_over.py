@@ -167,13 +167,14 @@ def test_a_restore_that_was_there_but_for_the_word_of_it_is_done_though_renamed_
     assert {found.name for found in engine.call(rq.ShowCollections()).collections} == {NAME, "other"}
 
 
-def test_a_backup_that_was_under_way_is_made_by_the_next_leader(engine, monkeypatch, tmp_path):
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_backup_that_was_under_way_is_made_by_the_next_leader(engine, monkeypatch, tmp_path, how):
     engine.insert(range(10), np.zeros((10, DIM), np.float32), range(10))
     once = Once(work._copy_missing)
     monkeypatch.setattr(work, "_copy_missing", once)
     place = str(tmp_path / "backups" / "b")
     job = engine.call(rq.CreateBackup(destination=place, name="one")).job_id
-    once.end(engine, "kill")
+    once.end(engine, how)
     state = settled(
         lambda: engine.call(rq.GetBackupJob(job_id=job)),
         lambda info: info.state in (JobState.COMPLETED, JobState.FAILED),

@@ -84,6 +84,8 @@ class Jobs:
         self._jobs: dict[int, BackupJobInfo] = {}
         self._asked: dict[int, tuple[str, bytes]] = {}
         """What was asked of jobs that another process did not finish."""
+        self._resumed: set[int] = set()
+        """Jobs that another process does when this one does not."""
         self.closing = False
         for job_id, record in records.all():
             job, asked = _decoded(record)
@@ -112,6 +114,7 @@ class Jobs:
             gone = over[: max(0, len(over) - KEPT_JOBS + 1)]
             kept = msgspec.structs.asdict(job)
             if request is not None:
+                self._resumed |= {job_id} if self._records.resumes else set()
                 kept |= {"request_kind": type(request).__name__, "request": msgspec.msgpack.encode(request)}
             self._records.save(job_id, msgspec.msgpack.encode(kept), gone)
             for old in gone:
@@ -126,6 +129,7 @@ class Jobs:
     def take_over(self, work_of: Callable[[str, bytes], Work]) -> None:
         """Do from its beginning what another process did not finish; `work_of` makes it of what was asked."""
         asked, self._asked = self._asked, {}
+        self._resumed |= asked.keys()
         for job_id, (kind, request) in asked.items():
             log.info("backup job %d goes on here, from its beginning", job_id)
             try:
@@ -168,6 +172,8 @@ class Jobs:
         except Exception as error:  # whoever waits for the job has to learn that it is over
             if not isinstance(error, MilvusException):
                 log.exception("backup job %d failed", job_id)
+            if self.closing and job_id in self._resumed:
+                return
             self._end(job_id, state=JobState.FAILED, code=_code(error), reason=why(error))
         else:
             self._end(job_id, state=JobState.COMPLETED, backup=made.backup, restored=made.restored)
