@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from redkite.coordinator.garbage import Garbage
 from redkite.coordinator.imports import ImportJob, ImportJobs
@@ -120,5 +121,16 @@ def test_of_jobs_without_a_collection_those_are_left_whose_end_cannot_be_noted(c
     catalog.away = True
     assert [job.job_id for job in after.take_over(lambda _: False)] == [7]
     catalog.away = False
+    after = jobs(catalog)
     assert after.take_over(lambda _: False) == []
     assert "has been dropped" in after.find(7).reason
+
+
+def test_what_is_asked_for_before_the_jobs_of_another_are_taken_over_is_done_once(catalog: Away) -> None:
+    """A coordinator answers before it has looked at what the one before left."""
+    begun(jobs(catalog)).wait_for_commit(7, ())
+    after = jobs(catalog)
+    after.update(7, state=ImportState.COMMITTING)
+    after.start(structs.replace(after.find(7), job_id=8, state=ImportState.PENDING))
+    assert after.take_over(lambda _: True) == []
+    assert [after.find(number).state for number in (7, 8)] == [ImportState.COMMITTING, ImportState.PENDING]

@@ -179,6 +179,14 @@ def test_that_a_restore_failed_which_another_process_would_do_is_told_when_it_is
     assert RestoreJobs(catalog, lambda: 6, resumes=True).find(1).reason == "no vectors"
 
 
+def test_of_restores_only_those_are_taken_over_that_another_process_began() -> None:
+    catalog = MemoryCatalog()
+    RestoreJobs(catalog, lambda: 5, resumes=True).start(1, "s", "default", "c", source=7)
+    jobs = RestoreJobs(catalog, lambda: 6, resumes=True)
+    jobs.start(2, "s", "default", "d", source=7)
+    assert [job.job_id for job in jobs.unfinished()] == [1]
+
+
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("where", ["build", "built"])
 def test_an_index_whose_build_fails_in_any_way_has_failed_and_says_why(

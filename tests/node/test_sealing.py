@@ -163,3 +163,17 @@ def test_truncating_drops_every_row_for_good() -> None:
     engine.reopen()
     assert engine.numbers() == {7: 70}
     assert engine.database.topology.store.list("segments/") == []
+
+
+def test_who_opens_a_shard_knows_of_a_delete_that_changed_nothing_and_that_no_log_has_any_more() -> None:
+    """Its next write is later, whatever its own clock says."""
+    env = simulated_env(4)
+    engine = Engine("db", env)
+    engine.create()
+    engine.insert([1], rows(0, 1), [1])
+    deleted = engine.delete("id in [999]").timestamp
+    engine.flush()
+    engine.reopen()
+    topology = engine.database.topology
+    (shard,) = topology.shards(topology.root.find("", NAME))
+    assert shard.view.timestamp >= deleted

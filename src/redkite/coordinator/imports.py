@@ -81,6 +81,8 @@ class ImportJobs:
         self._most = most
         self._lock = Lock()
         self._jobs = {job_id: ImportJob.from_bytes(record) for job_id, record in self._records.all()}
+        self._left = tuple(job.job_id for job in self._jobs.values() if not job.state.is_over)
+        """What another process did not finish: who takes over may have begun others by then."""
         for job in self._jobs.values():
             if job.state is ImportState.UNCOMMITTED:
                 garbage.hold(job.owner, job.objects)
@@ -99,12 +101,13 @@ class ImportJobs:
     def take_over(self, exists: Callable[[int], bool]) -> list[ImportJob]:
         """The jobs that another process was about to do, to be done from their beginning; nothing of them was stored.
         Those whose collection is gone have failed."""
-        left = []
-        for job in list(self._jobs.values()):
-            if job.state.is_over:
+        left, known = [], [self._jobs.get(job_id) for job_id in self._left]
+        self._left = ()
+        for job in known:
+            if job is None or job.state.is_over:
                 continue
             if exists(job.collection_id):
-                is_left = job.state is not ImportState.UNCOMMITTED
+                is_left = job.state not in (ImportState.UNCOMMITTED, ImportState.COMMITTING)
             else:
                 is_left = not self._has_failed(job, f"collection {job.collection} has been dropped: {_FAILED}")
             if is_left:

@@ -55,6 +55,8 @@ class RestoreJobs:
         self._resumes = resumes
         self._lock = Lock()
         self._jobs = {job.job_id: job for _, value in catalog.scan(_JOBS) for job in [RestoreJob.from_bytes(value)]}
+        self._left = tuple(job.job_id for job in self._jobs.values() if not job.is_over)
+        """What another process did not finish: who takes over may have begun others by then."""
         for job in list(self._jobs.values()):
             if not job.is_over and not self.is_resumed(job):
                 self._end(job, JobState.FAILED, "the database was closed before the restore was done")
@@ -64,8 +66,9 @@ class RestoreJobs:
         return self._resumes and bool(job.source)
 
     def unfinished(self) -> list[RestoreJob]:
-        """Those that another process was about to do."""
-        return [job for job in self._jobs.values() if not job.is_over]
+        """Those that another process was about to do, and nobody has taken over yet."""
+        known, self._left = [self._jobs.get(job_id) for job_id in self._left], ()
+        return [job for job in known if job is not None and not job.is_over]
 
     def start(
         self, job_id: int, snapshot: str, database: str, collection: str, source: int = 0, *, rewrite: bool = False

@@ -164,6 +164,9 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
     """The log reached this position when it was last closed: one that ends before has lost its end."""
     replaced: int = 0
     """How often segments were replaced by others: whoever does not know of the last time has other ones than these."""
+    newest: int = 0
+    """The timestamp of the last record before the checkpoint. It may be of a delete that changed nothing: no row tells
+    of that, and who writes next may have a clock that is behind."""
 
     @property
     def known_end(self) -> int:

@@ -70,8 +70,8 @@ class Sealing(Indexing, Serving):
             self._roll()
             frozen = self._frozen
             self.unflushed_since_ms = None
-            state = msgspec.structs.replace(self._state, checkpoint=self._end)
             timestamp = self.view.timestamp
+            state = msgspec.structs.replace(self._state, checkpoint=self._end, newest=timestamp)
         is_behind = to_the_end and self._state.checkpoint < state.checkpoint
         if not frozen and not is_behind and self._sealed.all_saved():
             return timestamp, []

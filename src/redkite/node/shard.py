@@ -108,7 +108,7 @@ class Shard(Sealing, Counting, Admitting, Feeding):
     def _recover(self) -> None:
         self._sealed.recover(self._data.segments_of(self.collection.collection_id, self.channel))
         newest = max((h.meta.max_timestamp for h in self._sealed), default=self.collection.created_timestamp)
-        newest = max([newest, self._state.readable_from, *(h.deletes.newest for h in self._sealed)])
+        newest = max([newest, self._state.readable_from, self._state.newest, *(h.deletes.newest for h in self._sealed)])
         if self._topic.end < self._state.known_end:
             raise Corruption(
                 f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
