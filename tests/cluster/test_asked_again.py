@@ -65,7 +65,7 @@ def test_a_change_whose_leader_dies_before_it_says_so_is_done_once(engine, monke
     once = Once(Leading._tell_all)
     monkeypatch.setattr(Leading, "_tell_all", lambda *args: once(*args))  # noqa: PLW0108  a method
     asked = in_thread(lambda: engine.call(CHANGES[name]))
-    once.kill(engine)
+    once.end(engine, "kill")
     asked.result(30)
 
 

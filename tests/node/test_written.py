@@ -11,6 +11,7 @@ import pytest
 from redkite.env import Env
 from redkite.errors import UnknownOutcome
 from redkite.node import written
+from redkite.node.records import INSERT, RecordHeader
 from redkite.node.written import Written
 
 TASKS = Env.real().tasks
@@ -63,3 +64,15 @@ def test_those_that_waited_are_forgotten_when_they_are_settled(monkeypatch: pyte
     for number in range(100, 110):
         once(known, number, Future())
     assert len(known._known) <= 12
+
+
+def test_a_doubtful_write_that_was_sent_after_everything_before_the_checkpoint_is_done_or_known() -> None:
+    known = Written()
+    known.begin(10)
+    known.replayed(RecordHeader(INSERT, 12, 1, (), (12).to_bytes(8, "big")), 1)
+    done: Future[Any] = Future()
+    done.set_result("done")
+    assert once(known, 11, done, doubtful=True).result(1) == "done"
+    assert once(known, 12, Future(), doubtful=True).result(1).timestamp == 12
+    with pytest.raises(UnknownOutcome):
+        once(known, 10, Future(), doubtful=True)

@@ -114,6 +114,8 @@ class Shard(Sealing, Counting, Admitting, Feeding):
                 f"the log of channel '{self.channel}' ends at record {self._topic.end}, and {self._state.known_end} "
                 "records were acknowledged; `redkite doctor` says what can be done"
             )
+        if self._state.newest or not self._state.checkpoint:  # else it was noted by a version that did not say
+            self.written.begin(self._state.newest)
         newest = self._replay_log(newest, self._data_node.memory.replay_bytes)
         self.view = ShardView(newest, (), NOWHERE, self._state.readable_from)
         self.reload()
@@ -401,7 +403,9 @@ class Shard(Sealing, Counting, Admitting, Feeding):
             timestamp = allocate()
             end = self.log_keys(no_keys, timestamp).result() + 1
             with self._flushing:
-                state = ChannelState(checkpoint=end, readable_from=timestamp, replaced=self._state.replaced + 1)
+                state = ChannelState(
+                    checkpoint=end, readable_from=timestamp, replaced=self._state.replaced + 1, newest=timestamp
+                )
                 collection_id = self.collection.collection_id
                 gone = self.segments()
                 notes = self._data.notes.noted(self.channel, TRUNCATED, timestamp)

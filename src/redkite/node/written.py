@@ -39,6 +39,11 @@ class Written:
         self._since: int | None = None
         """Of writes that were sent later all are known."""
 
+    def begin(self, newest: int) -> None:
+        """Of writes that were sent after this timestamp, which no record before the checkpoint exceeds, all will be
+        known once the log is read: who logs one gives it a later timestamp."""
+        self._since = newest
+
     def replayed(self, header: RecordHeader, rows: int) -> None:
         """A record was read from the log."""
         with self._lock:
