@@ -15,13 +15,14 @@ from tests.cluster.data_nodes import stuck, within
 from tests.cluster.test_admission import begin, ended, file_of, settled
 from tests.cluster.test_flushes_by_data_nodes import benches, objects
 
+from redkite.cluster.import_work import Desks
 from redkite.cluster.in_process import SMALL
 from redkite.cluster.roles.coordinator import CoordinatorRole
 from redkite.cluster.roles.data import DataRole
-from redkite.cluster.work_messages import ReadFiles
+from redkite.cluster.work_messages import ReadFiles, TellDesk
 from redkite.config import Settings
 from redkite.errors import MemoryLimitExceeded
-from redkite.model.imports import AbortImport, DescribeImport, ImportState
+from redkite.model.imports import AbortImport, DescribeImport, ImportedFile, ImportState
 from redkite.proxy import import_reading
 from redkite.proxy.import_files import FileMissing, ImportFolder
 
@@ -40,6 +41,28 @@ def named(engine: ClusterEngine) -> set[str]:
     assert isinstance(coordinator.node, CoordinatorRole)
     assert coordinator.node.leading is not None
     return set(coordinator.node.leading.metadata.data.object_names())
+
+
+def test_what_a_desk_is_told_late_takes_nothing_back() -> None:
+    """It was sent again, as no answer had come, and the first of it comes behind what was told next."""
+
+    class Desk:
+        def __init__(self) -> None:
+            self.rows: list[int] = []
+
+        def told(self, files: tuple[ImportedFile, ...], _state: ImportState, _progress: int) -> None:
+            self.rows.append(files[0].rows)
+
+    def said(number: int) -> bool:
+        files = (ImportedFile(name="a", rows=number),)
+        return bool(tell(TellDesk(work_id=1, number=number, files=files, state=ImportState.IMPORTING, progress=5)))
+
+    desks, desk = Desks(), Desk()
+    tell: Any = desks.handlers()[TellDesk]
+    with desks.serving() as opened:
+        opened(1, desk)  # type: ignore[arg-type]
+        assert [said(number) for number in (1, 2, 1, 3, 3, 2)] == [True] * 6
+    assert desk.rows == [1, 2, 3, 3]
 
 
 def imports_done(engine: ClusterEngine) -> int:

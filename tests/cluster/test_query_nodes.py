@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.cluster.query_nodes import QueryCluster, until
-from tests.engine import NAME
+from tests.engine import DIM, NAME
 
 from redkite.cluster import peers
 from redkite.cluster.held import OpenSegment
@@ -157,6 +157,22 @@ def test_no_read_is_sent_to_a_node_that_went_while_a_segment_was_opened_on_it(
     assert 11 not in two.held()
     until(lambda: len(two.held().get(10, ())) == 2)
     everywhere_right(two, vectors)
+
+
+def test_nothing_is_opened_any_more_for_a_shard_that_was_left(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = cluster(nodes=1)
+    one.filled(2)
+    (former,) = one.shards()
+    one.streaming.reopen(former)
+    one.engine.insert([1], np.zeros((1, DIM), np.float32), [1])  # opens it anew
+    assert one.shards() != [former]
+    former.lose(10)  # as when its node went, and it was to be placed anew just then
+    opened: list[int] = []
+    monkeypatch.setattr(peers.RemotePeer, "load_soon", lambda _, meta, *__: opened.append(meta.segment_id))
+    former.place()
+    assert opened == []
+    former.let_go(())
+    assert not former.segment_ids()
 
 
 def test_a_node_that_hangs_is_left_within_its_lease(cluster: Any) -> None:

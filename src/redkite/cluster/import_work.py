@@ -35,6 +35,8 @@ class Desks:
     def __init__(self) -> None:
         self._lock = Lock()
         self._open: dict[int, ImportDesk] = {}
+        self._heard: dict[int, int] = {}
+        """Of those, the number of the last that they were told."""
 
     def handlers(self) -> dict[type, Handler]:
         return {TellDesk: self._tell, AskPace: self._pace, AskIds: self._ids}
@@ -47,7 +49,7 @@ class Desks:
         def opened(work_id: int, desk: ImportDesk) -> None:
             with self._lock:
                 for former in tries:
-                    self._open.pop(former, None)
+                    self._forget(former)
                 tries.append(work_id)
                 self._open[work_id] = desk
 
@@ -56,7 +58,11 @@ class Desks:
         finally:
             with self._lock:
                 for work_id in tries:
-                    self._open.pop(work_id, None)
+                    self._forget(work_id)
+
+    def _forget(self, work_id: int) -> None:
+        self._open.pop(work_id, None)
+        self._heard.pop(work_id, None)
 
     @contextmanager
     def _at(self, work_id: int) -> Iterator[ImportDesk]:
@@ -69,7 +75,9 @@ class Desks:
 
     def _tell(self, message: TellDesk) -> bool:
         with self._at(message.work_id) as desk:
-            desk.told(message.files, message.state, message.progress)
+            if message.number >= self._heard.get(message.work_id, 0):  # else it was sent again, and comes late
+                desk.told(message.files, message.state, message.progress)
+                self._heard[message.work_id] = message.number
         return True
 
     def _pace(self, message: AskPace) -> float:
@@ -87,6 +95,7 @@ class RemoteDesk:
 
     def __init__(self, remote: Remote, work_id: int, wanted: Callable[[], bool]) -> None:
         self._remote, self._work_id, self._wanted = remote, work_id, wanted
+        self._told = 0
 
     def go_on(self) -> None:
         if not self._wanted():
@@ -94,7 +103,11 @@ class RemoteDesk:
 
     def told(self, files: tuple[ImportedFile, ...], state: ImportState, progress: int) -> None:
         self.go_on()
-        asked_back(self._remote, TellDesk(work_id=self._work_id, files=files, state=state, progress=progress))
+        self._told += 1
+        asked_back(
+            self._remote,
+            TellDesk(work_id=self._work_id, number=self._told, files=files, state=state, progress=progress),
+        )
 
     def pace(self, size: int) -> float:
         return float(self._remote.ask(AskPace(work_id=self._work_id, size=size)))

@@ -188,6 +188,8 @@ class TellDesk(Message, frozen=True, kw_only=True):
     files: tuple[ImportedFile, ...]
     state: ImportState
     progress: int
+    number: int = 0
+    """Of what the desk is told, one after another."""
 
 
 class AskPace(Message, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ class Serving(Measured):
     _flushing: Lock
     _state: ChannelState
     _sealed: Holdings
+    _dropped: bool
     _mending: bool
     """The log is being applied anew: what is growing is not whole meanwhile."""
     trouble: str = ""
@@ -56,7 +57,10 @@ class Serving(Measured):
 
     def place(self) -> None:
         """The same without the builds, and also while rows are being sealed: what nodes served that are gone is served
-        by others afterwards. What somebody else is opening already is left to him."""
+        by others afterwards. What somebody else is opening already is left to him. Of a shard that was left nothing is
+        opened any more."""
+        if self._dropped:
+            return
         sealed = self._sealed
         with sealed.placing:
             openings, closed = sealed.changes(self.collection.collection_id)

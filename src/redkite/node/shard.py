@@ -440,9 +440,12 @@ class Shard(Sealing, Counting, Admitting, Feeding):
             pass
 
     def let_go(self, kept: Collection[int]) -> None:
-        """After `step_down`: have query nodes close its segments, but for those that another shard has by now."""
+        """After `step_down`: have query nodes close its segments, but for those that another shard has by now, and what
+        they are about to open."""
         with self._flushing:
-            self._sealed.release([holding for holding in self._sealed if holding.meta.segment_id not in kept])
+            with self._apply:
+                gone = self._sealed.remove(self.segment_ids().difference(kept))
+            self._sealed.release(gone)
 
     @property
     def is_left(self) -> bool:
