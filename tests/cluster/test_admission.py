@@ -21,7 +21,8 @@ from redkite.config import Settings
 from redkite.coordinator import ends
 from redkite.coordinator.jobs import JobRecords
 from redkite.errors import ImportFailed, MilvusException, Unavailable
-from redkite.model.imports import CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
+from redkite.model.imports import AbortImport, CommitImport, DescribeImport, ImportFiles, ImportInfo, ImportState
+from redkite.proxy import imports
 
 
 @pytest.fixture
@@ -300,3 +301,23 @@ def test_an_import_whose_end_cannot_be_noted_is_not_over_yet(engine, tmp_path, m
     begun.set()
     assert ended(engine, job).state is ImportState.FAILED
     assert len(away) == 3
+
+
+def test_an_import_that_was_committed_without_a_word_of_it_is_not_aborted(engine, tmp_path, monkeypatch):
+    """Its rows are there, and stay."""
+    commit = imports.commit_import
+
+    def unanswered(*given: Any, **more: Any) -> None:
+        commit(*given, **more)
+        raise Unavailable("no answer came")
+
+    job = begin(engine, file_of(tmp_path, range(100)), auto_commit="false")
+    settled(lambda: engine.call(DescribeImport(job_id=job)), lambda info: info.state is ImportState.UNCOMMITTED)
+    with monkeypatch.context() as lost:
+        lost.setattr(imports, "commit_import", unanswered)
+        with pytest.raises(Unavailable):
+            engine.call(CommitImport(job_id=job))
+    with pytest.raises(ImportFailed, match=r"cannot abort job .* in state Completed"):
+        engine.call(AbortImport(job_id=job))
+    assert engine.call(DescribeImport(job_id=job)).state is ImportState.COMPLETED
+    assert engine.count() == 100

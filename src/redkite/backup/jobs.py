@@ -114,7 +114,8 @@ class Jobs:
             gone = over[: max(0, len(over) - KEPT_JOBS + 1)]
             kept = msgspec.structs.asdict(job)
             if request is not None:
-                self._resumed |= {job_id} if self._records.resumes else set()
+                if self._records.resumes:
+                    self._resumed.add(job_id)
                 kept |= {"request_kind": type(request).__name__, "request": msgspec.msgpack.encode(request)}
             self._records.save(job_id, msgspec.msgpack.encode(kept), gone)
             for old in gone:

@@ -199,7 +199,7 @@ class ImportJobs:
 
     def fail(self, job_id: int, reason: str) -> None:
         """The job is over and left nothing. Where another process would do it again, that is durable before anybody is
-        told; raises what kept it from being so."""
+        told; raises what kept it from being so. One that the catalog has as complete is that."""
         job = self.find(job_id)
         if job.state is ImportState.COMPLETED:
             log.error("what follows the end of import job %d failed, its rows are there: %s", job_id, reason)

@@ -165,6 +165,10 @@ class Imports:
         return self._ends.failed(job_id, reason)
 
     def _discard(self, job: ImportJob) -> None:
+        """What a job that has failed left. Raises ImportFailed for one that turned out to be complete."""
+        state = self._jobs.find(job.job_id).state
+        if state is not ImportState.FAILED:
+            raise ImportFailed(f"cannot abort job {job.job_id} in state {state.shown}")
         discard(self._topology, job.collection_id, [segment.segment_id for segment in job.segments])
 
     # -- how far it is --------------------------------------------------------------------------

@@ -176,8 +176,6 @@ class AdmittingService:
         try:
             shard = self._node.own_shard(channel)
             with shard.turn(settled=True), shard.still():
-                if shard.is_left:  # who opens it anew may have looked at the catalog already
-                    raise NotOwner.of(channel)
                 oracle = self._node.topology.root.oracle
                 hold.held.set_result(max(oracle.last, shard.view.timestamp))
                 timestamp = hold.stamped.result(HOLD_SECONDS)
