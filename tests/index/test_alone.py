@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from tests.index.vectors import clustered, near
@@ -126,3 +128,20 @@ def test_only_columns_of_single_precision_are_prepared() -> None:
     index = opened("HNSW", Metric.L2, column)
     assert alone(index, HalfColumn(data.astype(np.float16)), Metric.L2, {"ef": 40}, 5) is None
     assert alone(index, column, Metric.L2, {"ef": 40}, ROWS + 1) is None
+
+
+@pytest.mark.parametrize("kind", ["HNSW", "SCANN"])
+def test_searches_side_by_side_write_to_places_of_their_own(kind: str) -> None:
+    data = clustered(ROWS)
+    column = FloatColumn(data)
+    search = alone(opened(kind, Metric.L2, column), column, Metric.L2, KINDS[kind][2], 10)
+    assert search is not None
+    queries = [query[None] for query in near(data, 50)]
+    expected = [search.search(query) for query in queries]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(search.search, queries * 20))
+    for at, answer in enumerate(found):
+        wanted = expected[at % len(queries)]
+        assert answer is not None and wanted is not None
+        np.testing.assert_array_equal(answer[0], wanted[0])
+        np.testing.assert_array_equal(answer[1], wanted[1])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import pytest
 
-from redkite.index.threads import shared_out
+from redkite.index.threads import faiss, native_method, native_object, shared_out
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -52,3 +54,18 @@ def test_a_piece_may_share_itself_out_over_the_same_pool() -> None:
             return sum(shared_out(pool, lambda part: part, range(piece)))
 
         assert shared_out(pool, work, range(2, 12)) == [sum(range(piece)) for piece in range(2, 12)]
+
+
+def test_a_native_method_is_the_method() -> None:
+    rows = np.random.default_rng(1).random((50, 8), np.float32)
+    index = faiss.IndexFlatL2(8)
+    index.add(rows)
+    search = native_method(index, "search_c")
+    assert isinstance(search, partial), "no Python function between"
+    distances, found = np.empty((50, 1), np.float32), np.empty((50, 1), np.int64)
+    parameters = faiss.SearchParameters(sel=faiss.IDSelectorRange(10, 50))
+    pointers = [faiss.swig_ptr(some) for some in (rows, distances, found)]
+    search(50, pointers[0], 1, *pointers[1:], native_object(parameters))
+    assert found[10:, 0].tolist() == list(range(10, 50))
+    assert (found[:10] >= 10).all()
+    assert native_object(None) is None

@@ -12,10 +12,10 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from redkite.index.base import NO_ROW, RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
+from redkite.index.base import RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
 from redkite.index.dense import FloatColumn
 from redkite.index.faiss_index import FaissIndex
-from redkite.index.scoring import best_alone
+from redkite.index.scoring import Candidates, best_alone
 from redkite.index.threads import use_threads
 from redkite.model.types import Metric
 
@@ -31,12 +31,15 @@ whose order is not settled yet."""
 class Alone:
     """Searches for the best `k` rows by the same parameters, one query each. Safe from any thread."""
 
-    __slots__ = ("_before", "_index", "_k", "_metric", "_near", "_score")
+    __slots__ = ("_before", "_column", "_index", "_k", "_metric", "_near", "_score", "_spare", "_width")
 
     def __init__(self, index: FaissIndex, column: FloatColumn, metric: Metric, params: SearchParams, k: int) -> None:
         self._index = index  # whose native memory is searched
-        self._near = index.alone(params, k)
-        self._score = column.alone(metric)
+        self._column = column
+        self._width, self._near = index.alone(params, k)
+        self._score = column.alone(metric, self._width)
+        self._spare: list[Candidates] = []
+        """Where a search may write that keeps nothing of it."""
         self._metric = metric
         self._k = k
         self._before = gt if metric.larger_is_closer else lt
@@ -46,23 +49,30 @@ class Alone:
         if not query.flags.c_contiguous:
             query = np.ascontiguousarray(query)
         use_threads(0)
-        rows, k, metric = self._near(query), self._k, self._metric
-        width = len(rows)
+        width, k, spare = self._width, self._k, self._spare
+        try:
+            found = spare.pop() if spare else Candidates(width)
+        except IndexError:  # another thread took the last one
+            found = Candidates(width)
+        self._near(query, found)
+        rows, scores = found.rows, found.scores
         if rows.item(width - 1) < 0:
             return self._of_fewer(query, rows)
-        scores = self._score(query, rows)
+        self._score(query, found)
         if width == k <= _FEW:
             values = scores.tolist()
             if all(map(self._before, values, values[1:])):
                 return scores, rows, False
-        return *best_alone(scores, rows, k, metric), True
+        best_scores, best_rows = best_alone(scores, rows, k, self._metric)
+        spare.append(found)
+        return best_scores, best_rows, True
 
     def _of_fewer(self, query: Vectors, rows: RowNumbers) -> Near | None:
         """The answer out of rows whose last ones are NO_ROW."""
         if rows.item(self._k - 1) < 0:
             return None
-        rows = rows[rows != NO_ROW]
-        return *best_alone(self._score(query, rows), rows, self._k, self._metric), True
+        scores, best = self._column.ranked(query, rows[None], self._k, self._metric)
+        return scores[0], best[0], True
 
 
 def alone(index: VectorIndex, column: VectorColumn, metric: Metric, params: SearchParams, k: int) -> Alone | None:

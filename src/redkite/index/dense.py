@@ -13,7 +13,7 @@ import numpy.typing as npt
 from redkite.env import Executor
 from redkite.index.base import NO_ROW, RowNumbers, Scores, Vectors, lengths_of, normalized
 from redkite.index.exact import MATRIX_PRODUCT_QUERIES, SPARE, exact_search
-from redkite.index.scoring import best_of, pair_scores, scores_alike, scores_alone
+from redkite.index.scoring import Candidates, best_of, pair_scores, scores_alike, scores_alone
 from redkite.index.threads import CORES, LARGE_CALL, faiss, shared_out, use_threads
 from redkite.model.halves import widen_bfloat16
 from redkite.model.types import Metric
@@ -110,9 +110,9 @@ class FloatColumn(DenseColumn):
     def ranked(self, queries: Vectors, found: RowNumbers, k: int, metric: Metric) -> tuple[Scores, RowNumbers]:
         return best_of(pair_scores(self.matrix, queries, found, metric), found, k, metric)
 
-    def alone(self, metric: Metric) -> Callable[[Vectors, RowNumbers], Scores]:
+    def alone(self, metric: Metric, width: int) -> Callable[[Vectors, Candidates], None]:
         """See `scores_alone`."""
-        return scores_alone(self.matrix, metric)
+        return scores_alone(self.matrix, metric, width)
 
 
 class _NarrowColumn(DenseColumn):

@@ -13,13 +13,13 @@ from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, Vectors
 from redkite.index.building import whole
 from redkite.index.effort import LEAST, MEASURED, settled
 from redkite.index.locality import parted
-from redkite.index.threads import faiss, native, use_threads
+from redkite.index.scoring import Candidates
+from redkite.index.threads import faiss, native, native_method, native_object, use_threads
 from redkite.model.types import Metric
 
 _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
 MAX_SETTINGS = 64
-_SCORE, _ROW = np.dtype(np.float32), np.dtype(np.int64)
 _pointer = native("swig_ptr")
 
 
@@ -40,6 +40,7 @@ class FaissIndex(ABC):
     def __init__(self, stored: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
         self._stored = stored
         self._inner, self._order = parted(stored)
+        self._search = native_method(self._inner, "search_c")
         self.metric = metric
         self.rows: int = stored.ntotal
         self._dim: int = stored.d
@@ -70,24 +71,25 @@ class FaissIndex(ABC):
         scores = np.empty((nq, width), np.float32)
         rows = np.empty((nq, width), np.int64)
         use_threads(nq * work if nq > 1 else 0)
-        self._inner.search_c(nq, _pointer(queries), width, _pointer(scores), _pointer(rows), settings)
+        self._search(nq, _pointer(queries), width, _pointer(scores), _pointer(rows), native_object(settings))
         return scores, rows if self._order is None else self._order.rows(rows)
 
-    def alone(self, params: SearchParams, k: int) -> Callable[[Vectors], RowNumbers]:
-        """`search` of all rows for one (1, dim) query in one piece, prepared: its candidates, (`k` or more,), NO_ROW
-        behind all others. It uses as many threads as `use_threads` has said last. Whoever calls it keeps this index
-        meanwhile."""
+    def alone(self, params: SearchParams, k: int) -> tuple[int, Callable[[Vectors, Candidates], None]]:
+        """`search` of all rows for one (1, dim) query in one piece, prepared: how many candidates it gives, `k` or
+        more, and what finds their rows, NO_ROW behind all others. It uses as many threads as `use_threads` has said
+        last. Whoever calls it keeps this index meanwhile."""
         width, _, settings = self._settled(params, k)
-        search, order, turns = self._inner.search_c, self._order, self.metric is Metric.COSINE
+        search, order, turns = self._search, self._order, self.metric is Metric.COSINE
+        given = native_object(settings), settings  # what it refers to stays
 
-        def near(query: Vectors) -> RowNumbers:
+        def near(query: Vectors, found: Candidates) -> None:
             if turns:
                 query = normalized(query)
-            scores, rows = np.empty(width, _SCORE), np.empty(width, _ROW)
-            search(1, _pointer(query), width, _pointer(scores), _pointer(rows), settings)
-            return rows if order is None else order.rows(rows)
+            search(1, _pointer(query), width, found.to_scores, found.to_rows, given[0])
+            if order is not None:
+                order.turn(found.rows)
 
-        return near
+        return width, near
 
     def _selector(self, allowed: Bitmap) -> Any:
         if self._order is not None:

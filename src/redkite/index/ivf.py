@@ -34,6 +34,7 @@ from redkite.index.effort import MEASURED, measured_effort, resolved
 from redkite.index.faiss_index import FaissIndex, scaled, with_selector
 from redkite.index.hnsw import SAMPLE, half_precision_suffices
 from redkite.index.paging import Paging
+from redkite.index.scoring import Candidates
 from redkite.index.threads import faiss
 from redkite.model.segments import IndexSpec
 from redkite.model.types import Metric
@@ -127,16 +128,15 @@ class DiskannIndex(RabitqIndex):
             self.paging.expect(found[1])
         return found
 
-    def alone(self, params: SearchParams, k: int) -> Callable[[Vectors], RowNumbers]:
-        search = super().alone(params, k)
+    def alone(self, params: SearchParams, k: int) -> tuple[int, Callable[[Vectors, Candidates], None]]:
+        width, search = super().alone(params, k)
 
-        def near(query: Vectors) -> RowNumbers:
-            found = search(query)
+        def near(query: Vectors, found: Candidates) -> None:
+            search(query, found)
             if self.paging is not None:
-                self.paging.expect(found)
-            return found
+                self.paging.expect(found.rows)
 
-        return near
+        return width, near
 
     def _width(self, k: int, params: SearchParams) -> int:
         return max(k, DISKANN_SPARE + resolved(params, "search_list", self.least))

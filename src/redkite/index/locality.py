@@ -45,6 +45,10 @@ class Order:
         """The rows at these places."""
         return self._rows[places]
 
+    def turn(self, places: RowNumbers) -> None:
+        """Put the rows at these places instead of them."""
+        self._rows.take(places, out=places)
+
     def selector(self, allowed: Bitmap) -> Any:
         """Which places are allowed, when these rows are."""
         return _faiss.IDSelectorTranslated(self._numbers, faiss.IDSelectorBitmap(len(allowed), _pointer(allowed)))

@@ -21,13 +21,23 @@ _pointer = native("swig_ptr")
 _distances = native("fvec_L2sqr_by_idx")
 _products = native("fvec_inner_products_by_idx")
 _squared_lengths = native("fvec_norms_L2sqr")
-_SCORE = np.dtype(np.float32)
+_SCORE, _ROW = np.dtype(np.float32), np.dtype(np.int64)
 _FEW = 64
 """Numbers that Python compares quicker than numpy."""
 _SOME = 384
 """Scores of one query up to which numpy's stable order costs less than a few calls more."""
 _NOTHING = np.float32(0)
 _ALL_BUT_SIGN, _PLACE = np.int32(0x7FFFFFFF), np.int64(0xFFFFFFFF)
+
+
+class Candidates:
+    """Of one query: (width,) row numbers and scores, uninitialised, and what native code knows them by."""
+
+    __slots__ = ("rows", "scores", "to_rows", "to_scores")
+
+    def __init__(self, width: int) -> None:
+        self.rows, self.scores = np.empty(width, _ROW), np.empty(width, _SCORE)
+        self.to_rows, self.to_scores = _pointer(self.rows), _pointer(self.scores)
 
 
 def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Metric) -> Scores:
@@ -62,21 +72,22 @@ def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Met
     return scores
 
 
-def scores_alone(matrix: Vectors, metric: Metric) -> Callable[[Vectors, RowNumbers], Scores]:
-    """`pair_scores` of rows of a matrix for one query, prepared: a (1, dim) query in one piece and (n,) rows -> (n,)
-    scores. It uses as many threads as `use_threads` has said last."""
+def scores_alone(matrix: Vectors, metric: Metric, width: int) -> Callable[[Vectors, Candidates], None]:
+    """`pair_scores` of rows of a matrix for one query, prepared: gives `width` candidates their scores, by a (1, dim)
+    query in one piece. It uses as many threads as `use_threads` has said last."""
     if metric is Metric.COSINE or not matrix.flags.c_contiguous:
-        return lambda query, rows: pair_scores(matrix, query, rows[None], metric)[0]
+
+        def whole(query: Vectors, candidates: Candidates) -> None:
+            candidates.scores[:] = pair_scores(matrix, query, candidates.rows[None], metric)[0]
+
+        return whole
     dim, compare = matrix.shape[1], _distances if metric is Metric.L2 else _products
     vectors = _pointer(matrix), matrix  # what is pointed to stays
 
-    def scores(query: Vectors, rows: RowNumbers) -> Scores:
-        count = len(rows)
-        found = np.empty(count, _SCORE)
-        compare(_pointer(found), _pointer(query), vectors[0], _pointer(rows), dim, 1, count)
-        return found
+    def direct(query: Vectors, candidates: Candidates) -> None:
+        compare(candidates.to_scores, _pointer(query), vectors[0], candidates.to_rows, dim, 1, width)
 
-    return scores
+    return direct
 
 
 def closeness(matrix: Vectors, rows: RowNumbers | None, query: Vectors, metric: Metric) -> Scores:

@@ -13,13 +13,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import faiss
 
 from redkite.env import Executor
 
-__all__ = ["CORES", "LARGE_CALL", "faiss", "native", "shared_out", "use_threads"]
+__all__ = ["CORES", "LARGE_CALL", "faiss", "native", "native_method", "native_object", "shared_out", "use_threads"]
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -35,6 +36,20 @@ def native(name: str) -> Any:
     wrapped = getattr(faiss, name)
     library = getattr(sys.modules[wrapped.__module__], "_swigfaiss", None)
     return getattr(library, name, wrapped)
+
+
+def native_object(wrapped: Any) -> Any:
+    """What a Python object of faiss stands for. Handing it on instead saves a native function a microsecond of looking
+    for it; whoever does keeps the Python object, and with it whatever that refers to."""
+    return getattr(wrapped, "this", wrapped)
+
+
+def native_method(owner: Any, name: str) -> Callable[..., Any]:
+    """A method of an object of faiss as `native` has functions. Whoever calls it keeps `owner`."""
+    bound = getattr(owner, name)
+    library = getattr(sys.modules[bound.__func__.__module__], "_swigfaiss", None)
+    function = getattr(library, bound.__func__.__qualname__.replace(".", "_"), None)
+    return bound if function is None else partial(function, native_object(owner))
 
 
 _set_threads = native("omp_set_num_threads")
