@@ -112,6 +112,17 @@ def test_a_wrong_setting_is_an_error_without_a_traceback(capsys: pytest.CaptureF
     assert err == f"redkite: unknown setting 'prot' (file {file}); did you mean port?\n"
 
 
+@pytest.mark.parametrize(("given", "meant"), [("--prot", "--port"), ("--hots=::1", "--host"), ("--set", "")])
+def test_an_unknown_option_is_named_with_what_it_may_have_been(
+    capsys: pytest.CaptureFixture[str], given: str, meant: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", given])
+    assert ended.value.code == 2
+    hint = f"; did you mean {meant}?" if meant else ""
+    assert capsys.readouterr().err.endswith(f"error: unrecognized arguments: {given}{hint}\n")
+
+
 def test_a_missing_library_is_named_with_its_extra() -> None:
     code = "import sys; sys.modules['uvicorn'] = None; from redkite.cli import main; sys.exit(main(['serve']))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
