@@ -94,7 +94,7 @@ class QueryCluster:
 
     def filled(self, segments: int = 6, rows: int = 50, **options: Any) -> np.ndarray:
         """A loaded collection of so many sealed segments."""
-        self.engine.create(index="FLAT", **options)
+        self.engine.create(**{"index": "FLAT"} | options)
         vectors = np.random.default_rng(3).normal(size=(segments * rows, DIM)).astype(np.float32)
         for at in range(0, len(vectors), rows):
             self.engine.insert(range(at, at + rows), vectors[at : at + rows], range(at, at + rows))

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests.cluster.query_nodes import QueryCluster, until
 from tests.engine import DIM, NAME
 
 from redkite.cluster import peers
-from redkite.cluster.held import OpenSegment
+from redkite.cluster.held import Marks, OpenSegment
 from redkite.errors import NodesNotEnough, SegmentGone, Unavailable
 from redkite.model import placement as pl
 from redkite.model import requests as rq
@@ -173,6 +174,52 @@ def test_nothing_is_opened_any_more_for_a_shard_that_was_left(cluster: Any, monk
     assert opened == []
     former.let_go(())
     assert not former.segment_ids()
+
+
+def opened_by_former(cluster: QueryCluster, stamp: int = 0, **asked: Any) -> None:
+    """Have the only query node open its only segment as an owner would who knows of nothing that was deleted."""
+    (role,), (shard,) = cluster.roles.values(), cluster.shards()
+    ((segment_id, segment),) = role.node._segments.items()
+    meta = segment.meta
+    schema = msgspec.structs.replace(shard.collection.schema, **asked)
+    none = Marks(segment_id, np.empty(0, np.int64), np.empty(0, np.uint64))
+    order = OpenSegment(
+        node_id=role.node_id, by=9, at=1, meta=meta.stamped(stamp) if stamp else meta, schema=schema, marks=none,
+        indexes=(),
+    )  # fmt: skip
+    assert role._service.open(order).result(10) == []
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_what_is_deleted_stays_deleted_when_a_former_owner_has_a_segment_opened_anew(
+    cluster: Any, known_before: bool
+) -> None:
+    one = cluster(nodes=1)
+    vectors = one.filled(1, 3_000, index="HNSW")
+    (role,) = one.roles.values()
+    until(lambda: all(segment.index("vector") for segment in role.node._segments.values()))
+    assert one.engine.search(vectors[7], 1).ids[0].as_py() == 7
+    assert role._service._ways
+    if known_before:
+        one.engine.delete("id == 7")
+        assert one.engine.count() == len(vectors) - 1
+        until(lambda: not any(peer._marks for peer in one.nodes.peers))
+    opened_by_former(one, version=-1)  # a schema of long ago: what is there cannot be read by it
+    if not known_before:
+        one.engine.delete("id == 7")
+    assert one.engine.search(vectors[7], 1).ids[0].as_py() != 7
+    assert one.engine.count() == len(vectors) - 1
+
+
+def test_an_admission_that_was_given_up_takes_no_place_of_a_later_one(cluster: Any) -> None:
+    one = cluster(nodes=1)
+    one.filled(1)
+    (node,) = [role.node for role in one.roles.values()]
+    opened_by_former(one, stamp=1_000)
+    opened_by_former(one, stamp=1_001)
+    with pytest.raises(SegmentGone, match="was admitted at 1001, not at 1000"):
+        opened_by_former(one, stamp=1_000)
+    assert [segment.meta.stamp for segment in node._segments.values()] == [1_001]
 
 
 def test_a_node_that_hangs_is_left_within_its_lease(cluster: Any) -> None:

@@ -242,6 +242,7 @@ class HeldService:
             self._coming.pop(meta.segment_id, None)
             self._metas[meta.segment_id] = meta
             kept.opened, kept.cost = True, cost_of(meta)
+            self._ways.clear()  # some may go through what was there before
             gone = self._kept.get(meta.segment_id) is not kept
         if gone:  # closed by everybody while it was opened
             self._release([meta.segment_id])

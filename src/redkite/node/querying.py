@@ -93,6 +93,9 @@ class QueryNode:
                 except Unimplemented as error:
                     log.warning("%s; segment %d is searched exactly", error.message, meta.segment_id)
         with self._lock:
+            known = self._segments.get(meta.segment_id)
+            if known is not None:
+                _succeed(segment, known)
             self._segments = {**self._segments, meta.segment_id: segment}
         return damaged
 
@@ -152,9 +155,10 @@ class QueryNode:
 
     def apply_deletes(self, segment_id: int, rows: RowNumbers, timestamps: Stamps) -> None:
         """Rows deleted since; those known already are passed over."""
-        segment = self._segments.get(segment_id)
-        if segment is not None:
-            segment.deletes.merge(rows, timestamps, segment.meta.rows)
+        with self._lock:
+            segment = self._segments.get(segment_id)
+            if segment is not None:
+                segment.deletes.merge(rows, timestamps, segment.meta.rows)
 
     def covers(self, segment_id: int, field: str) -> bool:
         """Whether an index answers searches over this segment."""
@@ -218,3 +222,14 @@ class QueryNode:
             return [segments[i] for i in segment_ids]
         except KeyError as error:
             raise SegmentGone(f"segment {error} of collection {schema.name} is not held here") from None
+
+
+def _succeed(segment: SealedSegment, known: SealedSegment) -> None:
+    """Have a segment take the place of one of the same id. What is known to be deleted of the same rows stays: two
+    owners may have a channel for a while, and the former one, who knows less, may ask last. Raises SegmentGone for an
+    admission that was given up: one that was drawn later is here, and may be committed."""
+    mine, theirs = segment.meta, known.meta
+    if mine.stamp < theirs.stamp:
+        raise SegmentGone(f"segment {mine.segment_id} was admitted at {theirs.stamp}, not at {mine.stamp}")
+    if (mine.rows_object, mine.stamp) == (theirs.rows_object, theirs.stamp):
+        segment.deletes.merge(*known.deletes.entries(), mine.rows)
