@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -51,7 +52,7 @@ def networks() -> Iterator[tuple[GrpcNetwork, GrpcNetwork]]:
 
 def peer_of(node: Node, networks: tuple[GrpcNetwork, GrpcNetwork]) -> RemotePeer:
     serving = networks[0].serve("127.0.0.1:0", {ReadHeld: node.read})
-    return RemotePeer(Env.real(), 1, serving.address, 2, networks[1])
+    return RemotePeer(Env.real(), 1, serving.address, 2, networks[1], itertools.count(1))
 
 
 def ask_aside(peer: RemotePeer, seconds: float = 30.0) -> tuple[threading.Thread, list[BaseException]]:

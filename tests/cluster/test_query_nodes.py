@@ -298,6 +298,23 @@ def test_a_drained_node_is_emptied_without_a_failed_read(cluster: Any) -> None:
     assert set(two.held()) == {11}
 
 
+def test_a_node_that_went_and_came_again_lets_go_of_what_was_opened_before(cluster: Any) -> None:
+    two = cluster(nodes=2)
+    vectors = two.filled()
+    records = two.member.nodes("query")
+    two.nodes.see([record for record in records if record.node_id != 10])
+    until(lambda: len(two.held().get(11, ())) == 6)
+    two.nodes.see(records)
+    until(lambda: not two.roles[10].held)
+    two.nodes.balance()
+    until(lambda: len(two.held().get(10, ())) == 3)
+    everywhere_right(two, vectors)
+    role = two.roles.pop(10)
+    role.drain(10)
+    role.close()
+    everywhere_right(two, vectors)
+
+
 def test_a_new_node_takes_its_share(cluster: Any) -> None:
     two = cluster(nodes=1)
     vectors = two.filled(segments=8)

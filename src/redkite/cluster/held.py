@@ -7,7 +7,7 @@ late, twice or not at all changes nothing for long: with every beat an owner say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import ClassVar, Final
@@ -44,6 +44,12 @@ class Marks(msgspec.Struct, frozen=True):
     segment_id: int
     rows: npt.NDArray[np.int64]
     stamps: npt.NDArray[np.uint64]
+
+    @classmethod
+    def joined(cls, marks: Sequence[Marks]) -> Marks:
+        """Several of one segment as one."""
+        rows, stamps = [one.rows for one in marks], [one.stamps for one in marks]
+        return cls(marks[0].segment_id, np.concatenate(rows), np.concatenate(stamps))
 
 
 class OpenSegment(Message, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ beat. So a write never waits for a query node, and no read misses a delete that 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -70,7 +71,8 @@ Stamps = npt.NDArray[np.uint64]
 class RemotePeer:
     """A `QueryPeer` over the network. Safe from any thread."""
 
-    def __init__(self, env: Env, node_id: int, address: str, owner: int, network: Network) -> None:
+    def __init__(self, env: Env, node_id: int, address: str, owner: int, network: Network, at: Iterator[int]) -> None:
+        """`at` numbers whatever this owner says to any node, so that one that went and came again knows older ones."""
         self.node_id = node_id
         self.address = address
         self.owner = owner
@@ -82,7 +84,8 @@ class RemotePeer:
         self._remote = network.connect(address)
         self._abandon = network.abandon
         self._lock = Lock()
-        self._number = 0
+        self._at = at
+        self._number = next(at)
         self._held: dict[int, int] = {}
         """Segments that are counted on, and under which number they were opened."""
         self._opening: dict[int, Future[Any]] = {}
@@ -216,8 +219,7 @@ class RemotePeer:
     ) -> Answer[list[IndexFile]]:
         segment_id = meta.segment_id
         with self._lock:
-            self._number += 1
-            at = self._held[segment_id] = self._number
+            at = self._held[segment_id] = self._number = next(self._at)
         message = OpenSegment(
             node_id=self.node_id, by=self.owner, at=at, meta=meta, schema=schema, marks=Marks(segment_id, *deleted),
             indexes=tuple(indexes),
@@ -250,8 +252,7 @@ class RemotePeer:
         """Said, not waited for: what the node does not hear it learns by the next beat."""
         gone = tuple(segment_ids)
         with self._lock:
-            self._number += 1
-            at = self._number
+            at = self._number = next(self._at)
             for segment_id in gone:
                 self._held.pop(segment_id, None)
                 self._marks.pop(segment_id, None)
@@ -280,7 +281,7 @@ class RemotePeer:
             known = self._marks.setdefault(segment_id, [])
             known.append(Marks(segment_id, np.array(rows), np.array(timestamps)))
             if len(known) >= MANY_MARKS:
-                self._marks[segment_id] = [_joined(segment_id, known)]
+                self._marks[segment_id] = [Marks.joined(known)]
 
     def _marks_for(self, segment_ids: Sequence[int]) -> tuple[Marks, ...]:
         with self._lock:
@@ -368,10 +369,6 @@ class RemotePeer:
         return None
 
 
-def _joined(segment_id: int, marks: Sequence[Marks]) -> Marks:
-    return Marks(segment_id, np.concatenate([m.rows for m in marks]), np.concatenate([m.stamps for m in marks]))
-
-
 class QueryNodes(DistantPeers):
     """The query nodes of a cluster, for one owner of shards. Nodes come and go by `see`."""
 
@@ -395,6 +392,7 @@ class QueryNodes(DistantPeers):
         self._shards = shards
         self._lease_seconds = lease_seconds
         self._lock = Lock()
+        self._numbers = itertools.count(1)
         self._peers: dict[int, RemotePeer] = {}
         self._records: dict[int, NodeRecord] = {}
         self._down: set[int] = set()
@@ -432,7 +430,9 @@ class QueryNodes(DistantPeers):
             kept = {number: peer for number, peer in self._peers.items() if number in found}
             for number, record in found.items():
                 if number not in kept:
-                    kept[number] = RemotePeer(self.env, number, record.address, self._owner, self._network)
+                    kept[number] = RemotePeer(
+                        self.env, number, record.address, self._owner, self._network, self._numbers
+                    )
             changed = self._records != found
             self._peers, self._records = kept, found
             self._down &= set(found)
