@@ -21,7 +21,7 @@ from tests.simulation.fibers import Fiber, Process, World
 from tests.simulation.imports import FOLDER, HOME, Hosts, Imports
 from tests.simulation.runs import Outcome, judge
 from tests.simulation.themes import OF_DATA_NODES, OF_IMPORTS, Theme, theme_of
-from tests.simulation.upkeep import Upkeep
+from tests.simulation.upkeep import SETTLING_SECONDS, Upkeep
 from tests.simulation.workload import TABLES, Client, Wrong, create_tables
 
 from redkite.cluster import data_work
@@ -317,6 +317,32 @@ class SimulatedCluster:
     def _replace(self, role: Role) -> None:
         self.start_node(role)
 
+    def check_let_go(self) -> None:
+        """Everything works again: no query node keeps a segment for an owner that does not count on it there."""
+        limit = self.world.now + SETTLING_SECONDS
+        while kept := self._kept_in_vain():
+            if self.world.now > limit:
+                raise Wrong(f"{len(kept)} segments are kept for owners that do not count on them: {kept[:5]}")
+            self.world.sleep(0.5)
+
+    def _kept_in_vain(self) -> list[tuple[int, int, int]]:
+        """(query node, segment, owner)"""
+        counted = {
+            (peer.node_id, segment_id, owner.node.node_id)
+            for owner in self.of("streaming")
+            if owner.node is not None
+            for peer in owner.node.query_nodes.peers
+            for segment_id in peer._held
+        }
+        kept = {
+            (one.node.node_id, segment_id, owner)
+            for one in self.of("query")
+            if one.node is not None
+            for segment_id, held in one.node._service._kept.items()
+            for owner in held.owners
+        }
+        return sorted(kept - counted)
+
     def mend(self) -> None:
         """Everything works again, and there are as many nodes as there were."""
         self.faults.good_weather()
@@ -384,6 +410,7 @@ def run(world: World, plan: Plan | None = None) -> Outcome:
         if imports is not None:
             imports.check()
         upkeep.check(cluster.keys)
+        cluster.check_let_go()
         done.append(faults)
 
     world.spawn(main, "main")

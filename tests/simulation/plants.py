@@ -323,6 +323,17 @@ def _imports_not_noted() -> None:
     jobs.completed = lambda self, job_id: (completed(self, job_id)[0], {})
 
 
+def _numbered_anew() -> None:
+    """An owner forgets what it has said to a query node that was gone for a while, which does not."""
+    import itertools
+
+    from redkite.cluster.peers import RemotePeer
+
+    peer: Any = RemotePeer
+    made = peer.__init__
+    peer.__init__ = lambda self, *given: made(self, *given[:-1], itertools.count(0))
+
+
 PLANTS = {
     "refresh-without-asking": Plant("catalog", _refresh_without_asking),
     "expectations-unchecked": Plant("catalog", _expectations_unchecked),
@@ -352,6 +363,7 @@ PLANTS = {
     "tries-under-one-name": Plant("cluster", _tries_under_one_name),
     "imports-undecided": Plant("cluster", _imports_undecided),
     "imports-not-noted": Plant("cluster", _imports_not_noted),
+    "numbered-anew": Plant("cluster", _numbered_anew),
 }
 
 

@@ -166,6 +166,7 @@ def test_who_kills_its_own_process_waits_for_none_of_its_fibers(world):
         ("reads-of-the-dead", "cluster", 18),
         ("changes-not-resumed", "cluster", 0),
         ("imports-not-noted", "cluster", 1),
+        ("numbered-anew", "cluster", 0),
     ],
 )
 def test_a_planted_fault_is_found(plant, scenario, first):
