@@ -19,7 +19,7 @@ LLAMA_STORE := llama-index-vector-stores-milvus
 # The tests start some hundreds of interpreters, which need not compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 DEMO_ARGS ?=
 BENCH_ARGS ?= --workload w1
 KILLS_ARGS ?= --rounds 1000
