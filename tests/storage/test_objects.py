@@ -104,6 +104,39 @@ def test_a_conditional_put_writes_only_over_what_it_expects(store):
     assert store.get("m") == b"4"
 
 
+def test_an_object_that_many_processes_want_to_make_is_made_by_one(tmp_path):
+    """Each with a store of its own over the folder."""
+    stores = [FolderObjects(Env.real().files, str(tmp_path), writer=str(number)) for number in range(4)]
+    at_once = threading.Barrier(len(stores))
+
+    def work(number: int, name: str, won: list[int]) -> None:
+        at_once.wait(20)
+        with contextlib.suppress(Conflict):
+            stores[number].put_if(name, [str(number).encode()], None)
+            won.append(number)
+
+    for turn in range(20):
+        won: list[int] = []
+        workers = [threading.Thread(target=work, args=(number, f"mark{turn}", won)) for number in range(len(stores))]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(20)
+        assert len(won) == 1
+        assert stores[0].get(f"mark{turn}") == str(won[0]).encode()
+    assert sorted(stores[0].list()) == sorted(f"mark{turn}" for turn in range(20))
+    assert not list(tmp_path.glob(".tmp/*/*")), "what was written for nothing is gone"
+
+
+def test_a_disk_without_links_still_has_conditional_puts(tmp_path, monkeypatch):
+    store = FolderObjects(Env.real().files, str(tmp_path))
+    monkeypatch.setattr(store._files, "link", lambda *_: False)
+    store.put_if("m", [b"1"], None)
+    with pytest.raises(Conflict):
+        store.put_if("m", [b"2"], None)
+    assert store.get("m") == b"1"
+
+
 def test_one_of_many_conditional_puts_wins(tmp_path):
     store = FolderObjects(Env.real().files, str(tmp_path))
     won = []

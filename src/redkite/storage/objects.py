@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from redkite.env import Buffer, Executor, Files, Names
-from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound
+from redkite.errors import Conflict, Corruption, InvalidParameter, ObjectNotFound, StorageError
 from redkite.storage.checksums import CHUNK_BYTES, READERS, crc32_of, file_crc32, joined_crc32
 
 MAX_NAME_BYTES = 1024
@@ -109,7 +109,8 @@ class ObjectStore(Protocol):
 class FolderObjects:
     """Objects as files below a folder that one process writes.
 
-    The etag is made of size and crc32. Conditional puts are atomic among the users of one instance.
+    The etag is made of size and crc32. Conditional puts are atomic among the users of one instance; those that make an
+    object, among all processes.
     """
 
     def __init__(
@@ -139,13 +140,17 @@ class FolderObjects:
             files.make_dirs(self._temporary, durable=False)
 
     def put(self, name: str, buffers: Sequence[Buffer]) -> ObjectInfo:
+        return self._put(name, buffers, self._files.rename)
+
+    def _put(self, name: str, buffers: Sequence[Buffer], move: Callable[[str, str], None]) -> ObjectInfo:
+        """`move` gives what is written its name."""
         path = self._path(name)
         folder = path.rpartition("/")[0]
         temporary = f"{self._temporary}/{next(self._numbers)}"
         try:
             self._files.write_new(temporary, buffers)
             self._files.make_dirs(folder)
-            self._files.rename(temporary, path)
+            move(temporary, path)
         except BaseException:
             self._files.remove(temporary)
             raise
@@ -162,7 +167,20 @@ class FolderObjects:
                 found = None
             if found != etag:
                 raise Conflict(f"object '{name}' has etag {found}, expected {etag}")
-            return self.put(name, buffers)
+            return self._put(name, buffers, self._move_to_new if etag is None else self._files.rename)
+
+    def _move_to_new(self, old: str, new: str) -> None:
+        """Once, whichever process tries it, where the disk has links. Raises Conflict when somebody was quicker."""
+        try:
+            linked = self._files.link(old, new)
+        except StorageError:
+            if self._files.exists(new):
+                raise Conflict(f"'{new}' has just been made by somebody else") from None
+            raise
+        if linked:
+            self._files.remove(old)
+        else:
+            self._files.rename(old, new)
 
     def copy(self, name: str, target: str, *, share: bool = True) -> None:
         path = self._path(target)
