@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from tests.engine import DIM, NAME, Engine
 
 from redkite.cluster.in_process import Running
 from redkite.cluster.roles.coordinator import CoordinatorRole
+from redkite.coordinator.root import RootCoordinator
 from redkite.model import changes as ch
 from redkite.model import requests as rq
 
@@ -57,6 +62,32 @@ def test_a_reader_that_is_quick_to_come_back_takes_nothing_from_one_that_is_slow
     insert(engine, 4)
     assert keys(engine, 1, slow)[0] == [1, 2, 3, 4]
     assert keys(engine, 2, fast)[0] == [4]
+
+
+def test_a_feed_that_begins_while_a_collection_is_made_follows_that_too(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who makes it has committed it, and not shown it yet."""
+    take, committed, go_on = RootCoordinator._take, threading.Event(), threading.Event()
+
+    def late(self: RootCoordinator, *changed: Any) -> None:
+        committed.set()
+        assert go_on.wait(20)
+        take(self, *changed)
+
+    with monkeypatch.context() as making, ThreadPoolExecutor(2) as others:
+        making.setattr(RootCoordinator, "_take", late)
+        made = others.submit(engine.create)
+        assert committed.wait(20)
+        begun = others.submit(engine.call, ch.ReadChanges(database="default"))
+        with pytest.raises(FutureTimeout):
+            begun.result(0.2)
+        go_on.set()
+        made.result(20)
+        position = begun.result(20).end
+    insert(engine, 1)
+    page = engine.call(ch.ReadChanges(database="default", position=position))
+    assert [key for change in page.changes if change.keys is not None for key in change.keys.to_pylist()] == [1]
 
 
 @pytest.mark.timeout(120)

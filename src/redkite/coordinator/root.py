@@ -108,6 +108,13 @@ class RootCoordinator:
         """Everything that has a name, as it is now. Another object whenever something has changed."""
         return self._space
 
+    @property
+    def is_current(self) -> bool:
+        """Whether there are the collections that the catalog has: who makes or drops one shows that right behind the
+        commit."""
+        known = {int(key.removeprefix(_COLLECTIONS)) for key, _ in self._catalog.scan(_COLLECTIONS)}
+        return known == self._space.collections.keys()
+
     def close(self) -> None:
         """Leave the oracle where it stands. The coordinator must not be used for changes afterwards."""
         with self._ddl:

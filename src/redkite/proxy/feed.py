@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,7 @@ EVERYTHING: Final = "*"
 """In the place of a database's name: all of them."""
 _THREADS: Final = 16
 """They are there only while there is something to do; whoever reads of a node that is gone holds one for seconds."""
+_SHOWN_SECONDS: Final = 0.002
 _LOOK_SECONDS: Final = 0.02
 MAX_WAIT_MS: Final = 60_000
 MAX_ROWS: Final = 1_000_000
@@ -270,6 +272,10 @@ class ChangeFeeds:
         topology = self._topology
         while True:
             newest = topology.data.notes.newest()
+            if not topology.root.is_current:  # a collection that was made up to there would never be looked at
+                with suppress(TimeoutError):
+                    topology.env.tasks.future().result(_SHOWN_SECONDS)
+                continue
             places = {
                 channel: shard_of(topology, meta, channel).changes_end()
                 for meta in self._collections(scope)
