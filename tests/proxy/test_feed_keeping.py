@@ -17,8 +17,10 @@ from tests.engine import DIM, NAME, Engine
 from redkite.cluster.in_process import Running
 from redkite.cluster.roles.coordinator import CoordinatorRole
 from redkite.coordinator.root import RootCoordinator
+from redkite.errors import Unavailable
 from redkite.model import changes as ch
 from redkite.model import requests as rq
+from redkite.proxy import feed
 
 
 @pytest.fixture
@@ -88,6 +90,15 @@ def test_a_feed_that_begins_while_a_collection_is_made_follows_that_too(
     insert(engine, 1)
     page = engine.call(ch.ReadChanges(database="default", position=position))
     assert [key for change in page.changes if change.keys is not None for key in change.keys.to_pylist()] == [1]
+
+
+def test_a_feed_does_not_wait_for_ever_for_a_collection_to_be_shown(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_SHOWN_LIMIT", 0.05)
+    monkeypatch.setattr(RootCoordinator, "is_current", False)
+    with pytest.raises(Unavailable, match="not shown here yet: try again"):
+        engine.call(ch.ReadChanges(database="default"))
 
 
 @pytest.mark.timeout(120)

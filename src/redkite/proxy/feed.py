@@ -20,7 +20,7 @@ import msgspec
 from redkite.backup.capture import capture
 from redkite.coordinator.meta import CollectionMeta
 from redkite.env import Timer
-from redkite.errors import ChangesGone, InvalidParameter, MilvusException, PermissionDenied
+from redkite.errors import ChangesGone, InvalidParameter, MilvusException, PermissionDenied, Unavailable
 from redkite.logs import get_logger
 from redkite.model import changes as ch
 from redkite.model import results as rs
@@ -40,6 +40,8 @@ EVERYTHING: Final = "*"
 _THREADS: Final = 16
 """They are there only while there is something to do; whoever reads of a node that is gone holds one for seconds."""
 _SHOWN_SECONDS: Final = 0.002
+_SHOWN_LIMIT: Final = 10.0
+"""Who makes or drops a collection shows that within this many seconds of the commit, or something is wrong."""
 _LOOK_SECONDS: Final = 0.02
 MAX_WAIT_MS: Final = 60_000
 MAX_ROWS: Final = 1_000_000
@@ -270,9 +272,12 @@ class ChangeFeeds:
 
     def _now(self, scope: Scope) -> FeedPosition:
         topology = self._topology
+        until = self._clock.monotonic() + _SHOWN_LIMIT
         while True:
             newest = topology.data.notes.newest()
             if not topology.root.is_current:  # a collection that was made up to there would never be looked at
+                if self._clock.monotonic() > until:
+                    raise Unavailable("a collection that has been made or dropped is not shown here yet: try again")
                 with suppress(TimeoutError):
                     topology.env.tasks.future().result(_SHOWN_SECONDS)
                 continue
