@@ -11,6 +11,7 @@ from tests.index.vectors import clustered, near
 from redkite.index.alone import alone
 from redkite.index.base import SearchParams, VectorIndex
 from redkite.index.dense import FloatColumn, HalfColumn
+from redkite.index.refined import refined
 from redkite.index.registry import build, open_index
 from redkite.index.scoring import pair_scores
 from redkite.model.segments import IndexSpec
@@ -51,7 +52,7 @@ def test_the_prepared_search_answers_as_the_general_one(
     index = opened(kind, metric, column)
     queries = np.concatenate([near(data, 20), data[100:104]])
     for k in (1, 10, 70):
-        search = alone(index, column, metric, params, k)
+        search = alone(index, column, metric, params, k, None)
         assert search is not None
         for query in queries:
             _, candidates = index.search(query[None], k, params, None)
@@ -112,7 +113,7 @@ def test_codes_compared_many_at_a_time_are_found_as_the_library_finds_them_by_it
 def test_a_query_that_is_not_in_one_piece_is_read_as_it_is() -> None:
     data = clustered(ROWS)
     column = FloatColumn(data)
-    search = alone(opened("HNSW", Metric.L2, column), column, Metric.L2, {"ef": 40}, 5)
+    search = alone(opened("HNSW", Metric.L2, column), column, Metric.L2, {"ef": 40}, 5, None)
     assert search is not None
     apart = np.zeros((1, 2 * data.shape[1]), np.float32)
     apart[:, ::2] = data[7]
@@ -126,15 +127,16 @@ def test_only_columns_of_single_precision_are_prepared() -> None:
     data = clustered(ROWS)
     column = FloatColumn(data)
     index = opened("HNSW", Metric.L2, column)
-    assert alone(index, HalfColumn(data.astype(np.float16)), Metric.L2, {"ef": 40}, 5) is None
-    assert alone(index, column, Metric.L2, {"ef": 40}, ROWS + 1) is None
+    assert alone(index, HalfColumn(data.astype(np.float16)), Metric.L2, {"ef": 40}, 5, None) is None
+    assert alone(index, column, Metric.L2, {"ef": 40}, ROWS + 1, None) is None
 
 
 @pytest.mark.parametrize("kind", ["HNSW", "SCANN"])
 def test_searches_side_by_side_write_to_places_of_their_own(kind: str) -> None:
     data = clustered(ROWS)
     column = FloatColumn(data)
-    search = alone(opened(kind, Metric.L2, column), column, Metric.L2, KINDS[kind][2], 10)
+    index = opened(kind, Metric.L2, column)
+    search = alone(index, column, Metric.L2, KINDS[kind][2], 10, refined(index, column, Metric.L2))
     assert search is not None
     queries = [query[None] for query in near(data, 50)]
     expected = [search.search(query) for query in queries]

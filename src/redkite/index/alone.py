@@ -7,6 +7,7 @@ native settings, where the vectors lie, which function compares them. The answer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import gt, lt
 from typing import Final, TypeAlias
 
@@ -15,6 +16,7 @@ import numpy as np
 from redkite.index.base import RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
 from redkite.index.dense import FloatColumn
 from redkite.index.faiss_index import FaissIndex
+from redkite.index.refined import Refined
 from redkite.index.scoring import Candidates, best_alone
 from redkite.index.threads import use_threads
 from redkite.model.types import Metric
@@ -31,13 +33,21 @@ whose order is not settled yet."""
 class Alone:
     """Searches for the best `k` rows by the same parameters, one query each. Safe from any thread."""
 
-    __slots__ = ("_before", "_column", "_index", "_k", "_metric", "_near", "_score", "_spare", "_width")
+    __slots__ = ("_before", "_column", "_k", "_kept", "_metric", "_near", "_score", "_spare", "_width")
 
-    def __init__(self, index: FaissIndex, column: FloatColumn, metric: Metric, params: SearchParams, k: int) -> None:
-        self._index = index  # whose native memory is searched
+    def __init__(
+        self, index: FaissIndex, column: FloatColumn, metric: Metric, params: SearchParams, k: int,
+        refined: Refined | None,
+    ) -> None:  # fmt: skip
+        """`refined`: both as one, where they can be that."""
+        self._kept = index, refined  # whose native memory is searched
         self._column = column
-        self._width, self._near = index.alone(params, k)
-        self._score = column.alone(metric, self._width)
+        self._score: Callable[[Vectors, Candidates], None] | None = None
+        if refined is None:
+            self._width, self._near = index.alone(params, k)
+            self._score = column.alone(metric, self._width)
+        else:
+            self._width, self._near = k, refined.alone(params, k)
         self._spare: list[Candidates] = []
         """Where a search may write that keeps nothing of it."""
         self._metric = metric
@@ -58,7 +68,8 @@ class Alone:
         rows, scores = found.rows, found.scores
         if rows.item(width - 1) < 0:
             return self._of_fewer(query, rows)
-        self._score(query, found)
+        if self._score is not None:
+            self._score(query, found)
         if width == k <= _FEW:
             values = scores.tolist()
             if all(map(self._before, values, values[1:])):
@@ -75,8 +86,10 @@ class Alone:
         return scores[0], best[0], True
 
 
-def alone(index: VectorIndex, column: VectorColumn, metric: Metric, params: SearchParams, k: int) -> Alone | None:
-    """Searches by these parameters; None where they cannot be prepared."""
+def alone(
+    index: VectorIndex, column: VectorColumn, metric: Metric, params: SearchParams, k: int, refined: Refined | None
+) -> Alone | None:
+    """Searches by these parameters; None where they cannot be prepared. `refined`: both as one, if they can be."""
     if isinstance(index, FaissIndex) and isinstance(column, FloatColumn) and 0 < k <= column.rows:
-        return Alone(index, column, metric, params, k)
+        return Alone(index, column, metric, params, k, refined)
     return None

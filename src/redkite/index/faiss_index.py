@@ -39,11 +39,11 @@ class FaissIndex(ABC):
 
     def __init__(self, stored: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
         self._stored = stored
-        self._inner, self._order = parted(stored)
-        self._search = native_method(self._inner, "search_c")
+        self.native, self._order = parted(stored)
+        self._search = native_method(self.native, "search_c")
         self.metric = metric
         self.rows: int = stored.ntotal
-        self._dim: int = stored.d
+        self.dim: int = stored.d
         self._factor = factor
         self._codes_refine = codes_refine
         self.least = 0
@@ -63,7 +63,7 @@ class FaissIndex(ABC):
         if known is None:
             if len(self._settings) >= MAX_SETTINGS:
                 self._settings = {}
-            known = self._settings[key] = self._settled(params, k)
+            known = self._settings[key] = self.settled(params, k)
         width, work, settings = known
         if allowed is not None:
             selector = self._selector(allowed)
@@ -78,7 +78,7 @@ class FaissIndex(ABC):
         """`search` of all rows for one (1, dim) query in one piece, prepared: how many candidates it gives, `k` or
         more, and what finds their rows, NO_ROW behind all others. It uses as many threads as `use_threads` has said
         last. Whoever calls it keeps this index meanwhile."""
-        width, _, settings = self._settled(params, k)
+        width, _, settings = self.settled(params, k)
         search, order, turns = self._search, self._order, self.metric is Metric.COSINE
         given = native_object(settings), settings  # what it refers to stays
 
@@ -96,15 +96,15 @@ class FaissIndex(ABC):
             return self._order.selector(allowed)
         return faiss.IDSelectorBitmap(len(allowed), _pointer(allowed))
 
-    def _settled(self, params: SearchParams, k: int) -> tuple[int, int, Any]:
+    def settled(self, params: SearchParams, k: int) -> tuple[int, int, Any]:
         """What is the same for all queries: how many candidates are wanted, about how many numbers are compared for
         each, and the native settings of a search of all rows."""
         width = k if self._codes_refine else min(self._width(k, params), self.rows)
-        return width, self._work(params) * self._dim, self._parameters(params, k, None)
+        return width, self._work(params) * self.dim, self._parameters(params, k, None)
 
     def work(self, queries: int, params: SearchParams) -> int:
         """Multiply-adds of a search, about."""
-        return queries * self._work(params) * self._dim
+        return queries * self._work(params) * self.dim
 
     def _width(self, k: int, params: SearchParams) -> int:
         """How many candidates are wanted for `k` rows."""

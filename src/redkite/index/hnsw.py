@@ -68,11 +68,11 @@ class HnswIndex(FaissIndex):
         return scaled(self._chosen(params), "ef", k, factor, max(self.rows, k))
 
     def _graph(self) -> Any:
-        return _faiss.downcast_index(self._inner.base_index) if self._codes_refine else self._inner
+        return _faiss.downcast_index(self.native.base_index) if self._codes_refine else self.native
 
     def memory(self) -> int:
         graph = self._graph()
-        finer = int(_faiss.downcast_index(self._inner.refine_index).sa_code_size()) if self._codes_refine else 0
+        finer = int(_faiss.downcast_index(self.native.refine_index).sa_code_size()) if self._codes_refine else 0
         codes = graph.storage.sa_code_size() + finer
         links: int = graph.hnsw.neighbors.size() * 4
         return int(codes * self.rows + links) + (0 if self._order is None else self._order.bytes)

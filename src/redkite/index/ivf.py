@@ -96,8 +96,8 @@ class IvfIndex(FaissIndex):
         return {**wider, "reorder_k": min(reordered, self.rows)} if "reorder_k" in params else wider
 
     def memory(self) -> int:
-        finer = int(_faiss.downcast_index(self._inner.refine_index).sa_code_size()) if self._codes_refine else 0
-        return int((self._ivf.code_size + finer + 8) * self.rows + self.lists * self._dim * 4)
+        finer = int(_faiss.downcast_index(self.native.refine_index).sa_code_size()) if self._codes_refine else 0
+        return int((self._ivf.code_size + finer + 8) * self.rows + self.lists * self.dim * 4)
 
 
 class RabitqIndex(IvfIndex):

@@ -26,7 +26,7 @@ _FEW = 64
 """Numbers that Python compares quicker than numpy."""
 _SOME = 384
 """Scores of one query up to which numpy's stable order costs less than a few calls more."""
-_PICKED = 8
+PICKED = 8
 """A number of a row that is picked costs as much time as so many of rows that lie side by side."""
 _NOTHING = np.float32(0)
 _ALL_BUT_SIGN, _PLACE = np.int32(0x7FFFFFFF), np.int64(0xFFFFFFFF)
@@ -53,7 +53,7 @@ def pair_scores(matrix: Vectors, queries: Vectors, rows: RowNumbers, metric: Met
         rows = np.ascontiguousarray(rows)
     if not queries.flags.c_contiguous:
         queries = np.ascontiguousarray(queries)
-    use_threads(_PICKED * rows.size * dim if nq > 1 else 0)  # one query is never split
+    use_threads(PICKED * rows.size * dim if nq > 1 else 0)  # one query is never split
     scores = np.empty((nq, width), np.float32)
     pointers = _pointer(queries), _pointer(matrix), _pointer(rows), dim, nq, width
     if metric is Metric.L2:

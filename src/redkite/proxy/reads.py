@@ -85,7 +85,7 @@ from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
 from redkite.proxy.visible import Visible, check_loaded
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_rows, merge_rows
-from redkite.query.straight import is_plain
+from redkite.query.straight import Straight, is_plain
 from redkite.segment.expiry import expires, expiry_at
 
 P = TypeVar("P", SearchPlan, QueryPlan)
@@ -188,7 +188,8 @@ class Reads:
         if way is None:
             return None
         given = asked if words is None else words_of(words, asked, request.params)
-        queries = comparable(planned.field, given)
+        taken = way.taken(given) if isinstance(way, Straight) else None
+        queries: Any = comparable(planned.field, given) if taken is None else taken
         found = way.search(queries, now)
         if found is None:
             return None

@@ -44,11 +44,12 @@ def hits_of_one(found: Found, plan: SearchPlan) -> SearchPartial:
     segment, scores, rows = found
     if len(rows) == 1 and rows[0, -1] >= 0:
         return hits_alone(segment, (scores[0], rows[0], True), plan)
-    present = rows != NO_ROW
-    topks = np.count_nonzero(present, axis=1)
-    if topks.sum() == rows.size:
+    if rows.size and rows[:, -1].min() >= 0:  # NO_ROW is behind all others
+        topks = np.full(len(rows), rows.shape[1])
         flat_rows, flat_scores = rows.reshape(-1), scores.reshape(-1)
     else:
+        present = rows != NO_ROW
+        topks = np.count_nonzero(present, axis=1)
         flat_rows, flat_scores = rows[present], scores[present]
     flat_rows = _ties_by_key(flat_rows, flat_scores, topks, segment)
     return SearchPartial(

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from redkite.env import Executor
 from redkite.index.alone import Alone, alone
 from redkite.index.base import VectorIndex, Vectors
 from redkite.index.dense import DenseColumn
 from redkite.index.faiss_index import FaissIndex
-from redkite.index.threads import shared_out
+from redkite.index.refined import Refined, refined
+from redkite.index.threads import native, shared_out
+from redkite.model.requests import Queries
+from redkite.model.types import DataType
 from redkite.query.plan import SearchPartial, SearchPlan
 from redkite.query.reduce import Found, assemble_hits, hits_alone, hits_of_one
 from redkite.query.sharing import pays_to_share
@@ -23,6 +27,7 @@ from redkite.segment.base import Segment
 from redkite.spans import traced
 
 _EVER = (1 << 63) - 1
+_pointer, _square = native("swig_ptr"), native("fvec_norm_L2sqr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,17 @@ class _Part:
     segment: Segment
     index: VectorIndex
     column: DenseColumn
+    refined: Refined | None
+    """The two as one, where they can be that."""
 
     def search(self, queries: Vectors, plan: SearchPlan) -> Found | None:
         """Its best rows; None when the index found fewer than there are."""
         wanted = min(plan.limit, self.column.rows)
-        _, candidates = self.index.search(queries, wanted, plan.params, None)
-        scores, rows = self.column.ranked(queries, candidates, plan.limit, plan.metric)
+        if self.refined is not None and wanted == plan.limit:
+            scores, rows = self.refined.search(queries, wanted, plan.params)
+        else:
+            _, candidates = self.index.search(queries, wanted, plan.params, None)
+            scores, rows = self.column.ranked(queries, candidates, plan.limit, plan.metric)
         last = rows[:, wanted - 1]
         if last[0] < 0 or (len(last) > 1 and bool((last < 0).any())):
             return None
@@ -45,13 +55,13 @@ class _Part:
 
     def alone(self, plan: SearchPlan) -> Alone | None:
         """Its searches for one query, where they can be prepared."""
-        return alone(self.index, self.column, plan.metric, plan.params, min(plan.limit, self.column.rows))
+        return alone(self.index, self.column, plan.metric, plan.params, min(plan.limit, self.column.rows), self.refined)
 
 
 class Straight:
     """One plan over some segments. Safe from any thread."""
 
-    __slots__ = ("_alone", "_newest", "_parts", "_pool", "_times", "plan")
+    __slots__ = ("_alone", "_newest", "_parts", "_pool", "_shape", "_times", "plan")
 
     def __init__(self, parts: Sequence[_Part], plan: SearchPlan, pool: Executor | None, times: ReadTimes) -> None:
         self.plan = plan
@@ -60,6 +70,7 @@ class Straight:
         self._times = times
         self._newest = max(int(part.segment.timestamps(part.column.rows)[-1]) for part in parts)
         self._alone = parts[0].alone(plan) if len(parts) == 1 else None
+        self._shape = None if self._alone is None else (1, parts[0].column.width)
 
     def stands(self) -> bool:
         """Whether the segments have still these indexes, and nothing deleted."""
@@ -68,6 +79,16 @@ class Straight:
             if part.segment.deletes.count or part.segment.index(field) is not part.index:
                 return False
         return True
+
+    def taken(self, queries: Queries) -> Vectors | None:
+        """The query, if it is surely one finite vector as it is compared. That is looked at here as quickly as can be,
+        and whatever else there may be elsewhere."""
+        vectors, shape = queries.vectors, self._shape
+        if vectors is None or vectors.shape != shape or queries.data_type is not DataType.FLOAT_VECTOR:
+            return None
+        if queries.are_lists or not vectors.flags.c_contiguous:
+            return None
+        return vectors if isfinite(_square(_pointer(vectors), vectors.size)) else None
 
     @traced("straight way")
     def search(self, queries: Vectors, timestamp: int) -> SearchPartial | None:
@@ -145,5 +166,5 @@ def straight_way(
         column, valid = segment.vectors(plan.field, rows)
         if valid is not None or not isinstance(column, DenseColumn):
             return None
-        parts.append(_Part(segment, index, column))
+        parts.append(_Part(segment, index, column, refined(index, column, plan.metric)))
     return Straight(parts, plan, pool, times) if parts else None

@@ -5,12 +5,18 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from redkite.env import Clock
 
 BOUNDS: Final = 18
 """Durations are told apart by powers of two of milliseconds: up to 1, 2, 4 … 2**17, and longer ones."""
 _SHORT: Final = 0.001
 """Seconds of the first of them."""
+_EDGES: Final = 2.0 ** np.arange(BOUNDS)
+_MANY: Final = 1_000
+"""Searches that wait to be counted, at most: a small one would feel it."""
 
 
 class Bins:
@@ -35,6 +41,13 @@ class Bins:
         self.milliseconds += number
         self.bins[0 if number <= 1 else min((-int(-number // 1) - 1).bit_length(), BOUNDS)] += 1
 
+    def add_all(self, seconds: npt.NDArray[np.float64]) -> None:
+        """(n,) more."""
+        numbers = seconds * 1000
+        self.milliseconds += float(numbers.sum())
+        counts = np.bincount(np.searchsorted(_EDGES, numbers), minlength=BOUNDS + 1)
+        self.bins = [was + more for was, more in zip(self.bins, counts.tolist(), strict=True)]
+
     @property
     def total(self) -> int:
         return sum(self.bins)
@@ -43,22 +56,37 @@ class Bins:
 class ReadTimes:
     """Of one node, in seconds of its clock. Safe from any thread."""
 
-    __slots__ = ("_lock", "now", "queries", "redone", "reductions", "searches", "segments", "straight")
+    __slots__ = ("_lock", "_reductions", "_segments", "_straight", "_waiting", "now", "queries", "redone", "searches")
 
     def __init__(self, clock: Clock) -> None:
         self.now = clock.monotonic
         self._lock = Lock()
         self.searches = Bins()
-        """Searches, whole; those that went the straight way are not among them, …"""
-        self.straight = Bins()
-        """… but here."""
+        """Searches, whole; but for those that went the straight way."""
         self.queries = Bins()
-        self.segments = Bins()
-        """Searches of one segment."""
-        self.reductions = Bins()
-        """Putting one answer together out of what was found in segments."""
+        self._straight, self._segments, self._reductions = Bins(), Bins(), Bins()
+        self._waiting: list[tuple[float, float, float]] = []
+        """Of searches that are not counted yet: when they began, had found their rows, had ended."""
         self.redone = 0
         """Times that an index found too few rows, and all that are allowed were compared."""
+
+    @property
+    def straight(self) -> Bins:
+        """Searches that went the straight way."""
+        self._count()
+        return self._straight
+
+    @property
+    def segments(self) -> Bins:
+        """Searches of one segment."""
+        self._count()
+        return self._segments
+
+    @property
+    def reductions(self) -> Bins:
+        """Putting one answer together out of what was found in segments."""
+        self._count()
+        return self._reductions
 
     def took(self, of: Bins, since: float) -> None:
         """Something of this node took from `since` until now."""
@@ -70,25 +98,29 @@ class ReadTimes:
         """The only segment of a search, from `begun` until now, whose rows were there at `found`."""
         ended = self.now()
         with self._lock:
-            self.segments.add(found - begun)
-            self.reductions.add(ended - found)
+            self._segments.add(found - begun)
+            self._reductions.add(ended - found)
 
     def went_straight(self, begun: float, found: float) -> None:
         """A search of one segment, from `begun` until now, had its rows at `found`."""
-        ended = self.now()
-        straight, segments, reductions = self.straight, self.segments, self.reductions
+        waiting = self._waiting
+        waiting.append((begun, found, self.now()))
+        if len(waiting) >= _MANY:
+            self._count()
+
+    def _count(self) -> None:
+        """Count those that wait."""
+        if not self._waiting:
+            return
         with self._lock:
-            if ended - begun <= _SHORT:  # and so is each of its steps
-                straight.bins[0] += 1
-                straight.milliseconds += (ended - begun) * 1000
-                segments.bins[0] += 1
-                segments.milliseconds += (found - begun) * 1000
-                reductions.bins[0] += 1
-                reductions.milliseconds += (ended - found) * 1000
-                return
-            straight.add(ended - begun)
-            segments.add(found - begun)
-            reductions.add(ended - found)
+            some = self._waiting.copy()
+            if not some:
+                return  # somebody else was first
+            del self._waiting[: len(some)]  # others may have come behind them
+            moments = np.array(some).reshape(-1, 3)
+            self._straight.add_all(moments[:, 2] - moments[:, 0])
+            self._segments.add_all(moments[:, 1] - moments[:, 0])
+            self._reductions.add_all(moments[:, 2] - moments[:, 1])
 
     def once_more(self) -> None:
         """An index found too few."""
