@@ -31,10 +31,9 @@ def lines() -> Iterator[Line]:
     yield "nq=100, vectors/s", "batch", "vectors_per_s"
     yield "nq=100, vectors/s of the client alone", "alone", "batch_vectors_per_s"
     for chosen in FILTERS:
-        kind = chosen.label.rstrip("0123456789")
-        yield f"filter {chosen.below} % {kind}, recall", "filters", f"{chosen.label}_recall"
-        yield f"filter {chosen.below} % {kind}, too few of 300", "filters", f"{chosen.label}_short"
-        yield f"filter {chosen.below} % {kind}, searches/s", "filters", f"{chosen.label}_per_s"
+        yield f"filter {chosen.share} % {chosen.kind}, recall", "filters", f"{chosen.label}_recall"
+        yield f"filter {chosen.share} % {chosen.kind}, too few of 300", "filters", f"{chosen.label}_short"
+        yield f"filter {chosen.share} % {chosen.kind}, searches/s", "filters", f"{chosen.label}_per_s"
     yield "query limit 100, /s", "query", "per_s"
     yield "seal and index under searches, s", "live", "seconds"
     yield "lowest recall meanwhile", "live", "recall_lowest"

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 K = 10
 QUERIES = 1_000
-FORMAT = 3
+FORMAT = 4
 COLORS = np.array(["red", "green", "blue", "black", "white", "cyan", "pink", "gold", "gray", "teal"])
 
 
@@ -40,22 +40,30 @@ SPECS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on one integer column, and how much of the data passes it."""
+    """A condition on one column of numbers, and what part of the data passes it, in percent."""
 
-    label: str
-    text: str
+    kind: str
+    share: float
     column: str
     below: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}{self.share}"
+
+    @property
+    def text(self) -> str:
+        return f"{self.column} < {self.below}"
 
     def mask(self, columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
         passing: npt.NDArray[np.bool_] = columns[self.column] < self.below
         return passing
 
 
-FILTERS = tuple(
-    Filter(f"{kind}{percent}", f"{column} < {percent}", column, percent)
-    for kind, column in (("independent", "category"), ("correlated", "zone"))
-    for percent in (50, 10, 1)
+FILTERS = (
+    *(Filter("independent", percent, "category", percent) for percent in (50, 10, 1)),
+    Filter("independent", 0.1, "price", 1),
+    *(Filter("correlated", percent, "zone", percent) for percent in (50, 10, 1)),
 )
 
 
@@ -94,11 +102,9 @@ class Workload:
 
     def recall(self, found: list[list[int]], truth: str = "none") -> float:
         """Share of the true neighbours that were found, over the first len(found) queries."""
-        hits = sum(
-            len(set(row) & set(wanted))
-            for row, wanted in zip(found, self.truth[truth].tolist(), strict=False)  # found may be fewer
-        )
-        return round(hits / (K * len(found)), 4)
+        wanted = self.truth[truth][: len(found)]
+        hits = sum(len(set(row) & set(near)) for row, near in zip(found, wanted.tolist(), strict=True))
+        return round(hits / np.count_nonzero(wanted >= 0), 4)
 
     def _generate(self, path: Path) -> None:
         spec, random = self.spec, np.random.default_rng(self.spec.seed)
@@ -131,15 +137,17 @@ class Workload:
 def nearest(
     vectors: npt.NDArray[np.float32], queries: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """(queries, K) ids of the allowed rows nearest by L2, nearest first (also right for normalised COSINE)."""
+    """(queries, K) ids of the allowed rows nearest by L2, nearest first (also right for normalised COSINE), -1 behind
+    them where there are fewer."""
     ids = np.flatnonzero(allowed)
+    k = min(K, len(ids))
     base = vectors[ids]
     norms = (base.astype(np.float64) ** 2).sum(axis=1)
-    result = np.empty((len(queries), K), dtype=np.int64)
+    result = np.full((len(queries), K), -1, dtype=np.int64)
     for start in range(0, len(queries), 100):
         part = slice(start, start + 100)
         distances = norms - 2.0 * (queries[part] @ base.T)
-        close = np.argpartition(distances, K, axis=1)[:, :K]
+        close = np.argpartition(distances, k - 1, axis=1)[:, :k]
         order = np.take_along_axis(distances, close, 1).argsort(axis=1)
-        result[part] = ids[np.take_along_axis(close, order, 1)]
+        result[part, :k] = ids[np.take_along_axis(close, order, 1)]
     return result

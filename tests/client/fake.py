@@ -25,7 +25,6 @@ from redkite.errors import (
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_to_vectors, arrow_type
-from redkite.model.one_row import OneRow
 from redkite.model.schema import META_FIELD, CollectionSchema
 from redkite.model.types import DataType, IndexState, LoadState
 
@@ -315,7 +314,7 @@ class FakeService:
         found = self._find(request.collection)
         if 0 < request.schema_timestamp < found.updated:
             raise SchemaMismatch.named(request.collection)
-        rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
+        rows = request.rows if isinstance(request.rows, pa.RecordBatch) else request.rows.batch()
         names = rows.schema.names
         for field in found.schema.fields:
             if field.name in names and rows.schema.field(field.name).type != arrow_type(field):

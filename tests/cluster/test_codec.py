@@ -37,7 +37,7 @@ from redkite.model import results as rs
 from redkite.model.batch import Keys
 from redkite.model.embeddings import RegisterEmbedding
 from redkite.model.explain import SegmentReport, Step
-from redkite.model.one_row import OneRow, RowLayout
+from redkite.model.one_row import LooseRow, OneRow, RowLayout
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.sparse import SparseRows
 from redkite.model.types import DataType, Metric
@@ -133,6 +133,7 @@ LEAVES: dict[Any, st.SearchStrategy[Any]] = {
     type(None): st.none(), bool: st.booleans(), int: NUMBERS, float: FLOATS, str: TEXTS, bytes: st.binary(max_size=8),
     Any: ANYTHING, np.ndarray: ARRAYS, pa.Array: COLUMNS, pa.ListArray: st.just(pa.array([[1], [2, 3]])),
     pa.RecordBatch: BATCHES, SparseRows: SPARSE, OneRow: st.just(_LAYOUT.row({"id": 1, "year": 2, "title": "x"})),
+    LooseRow: st.nothing(),  # arrives as a batch
     MilvusException: st.sampled_from([errors.CollectionNotFound.named("d", "c"), errors.InvalidParameter("no")]),
 }  # fmt: skip
 
@@ -327,6 +328,12 @@ def test_a_filter_finds_the_same_rows_where_it_arrives() -> None:
 def test_arrays_of_every_form_arrive(array: np.ndarray) -> None:
     found = sent(array)
     assert found.dtype == array.dtype and found.shape == array.shape and found.tobytes() == array.tobytes()
+
+
+def test_a_row_that_nobody_has_compared_with_a_schema_arrives_as_its_batch() -> None:
+    batch = pa.RecordBatch.from_pydict({"id": [1]})
+    row = LooseRow({"id": DataType.INT64}, {"id": 1}, 8, lambda: batch)
+    assert sent(row).equals(batch)
 
 
 def test_queries_of_every_kind_arrive() -> None:

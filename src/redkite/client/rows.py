@@ -25,7 +25,8 @@ from redkite.client.columns import column, dumped
 from redkite.client.structs import struct_columns
 from redkite.errors import DataNotMatchException, InvalidParameter, ParamError
 from redkite.model.batch import arrow_field, arrow_type, batch_field, data_type_of
-from redkite.model.one_row import RowLayout
+from redkite.model.limits import LIMITS
+from redkite.model.one_row import RowLayout, Unusual
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema, StructFieldSchema
 from redkite.model.structs import split_name
@@ -61,7 +62,7 @@ class RowPlan:
             timestamp=info.update_timestamp,
             fields={field.name: field for field in (*schema.user_fields, *map(_as_field, schema.struct_fields))},
             columns={field.name: _arrow_field(field) for field in schema.with_parts.fields if not field.is_dynamic},
-            layout=RowLayout.of(schema, info.collection_id),
+            layout=RowLayout.of(schema, info.collection_id, _dynamic),
         )
 
     @property
@@ -328,6 +329,17 @@ def _plain_list(values: Any) -> list[Any]:
     if not isinstance(values, list | tuple):
         raise ParamError(f"a column of a dynamic key must be a list or an array, got {type(values).__name__}")
     return list(values)
+
+
+def _dynamic(rest: dict[str, Any]) -> bytes:
+    """`$meta` of one row, if there is nothing to be said about it."""
+    try:
+        text = dumped(META_FIELD, rest)
+    except DataNotMatchException:
+        raise Unusual from None
+    if META_FIELD in rest or len(text) > LIMITS.max_json_bytes:
+        raise Unusual
+    return text
 
 
 def _meta_column(values: Any) -> pa.Array:

@@ -30,7 +30,7 @@ from redkite.errors import MilvusException, Unexpected, WireError
 from redkite.filter import Filter, compile_filter
 from redkite.model.decoding import MAKING
 from redkite.model.limits import Limits
-from redkite.model.one_row import OneRow, RowLayout
+from redkite.model.one_row import LooseRow, OneRow, RowLayout
 from redkite.model.schema import CollectionSchema
 from redkite.model.sparse import SparseRows
 from redkite.query.plan import QueryPlan, SearchPartial, SearchPlan
@@ -308,6 +308,7 @@ _MAKERS: dict[type, _Maker] = {
     pa.RecordBatch: _Writing.batch,
     SparseRows: _Writing.sparse,
     OneRow: _Writing.row,
+    LooseRow: lambda writing, value: writing.batch(value.batch()),
     SearchPartial: _Writing.hits,
     Shaped: lambda writing, value: writing.shaped(value.value),
     **dict.fromkeys(_KEPT_PARTS, _Writing.kept),

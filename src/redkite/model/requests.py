@@ -16,7 +16,7 @@ from redkite.model.advice import MeasureRecall as MeasureRecall
 from redkite.model.function_changes import AddFunctionField as AddFunctionField
 from redkite.model.function_changes import AlterFunction as AlterFunction
 from redkite.model.function_changes import DropFunctionField as DropFunctionField
-from redkite.model.one_row import OneRow
+from redkite.model.one_row import LooseRow, OneRow
 from redkite.model.ranking import HybridSearch as HybridSearch
 from redkite.model.reading import Aggregation as Aggregation
 from redkite.model.reading import Grouping as Grouping
@@ -343,7 +343,7 @@ class Insert(Request, frozen=True):
     `batch.arrow_type`; null is a null or the default. Dynamic values are one `$meta` binary column of JSON objects."""
 
     collection: str
-    rows: pa.RecordBatch | OneRow
+    rows: pa.RecordBatch | OneRow | LooseRow
     partition: str = ""
     schema_timestamp: int = 0
     """`update_timestamp` of the schema the client used; 0 = unknown. Older than the collection's: error 109."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
+from redkite.model.batch import EMPTY_OBJECT
 from redkite.model.one_row import Encoded, OneRow, RowLayout, stacked
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.model.types import DataType
@@ -25,7 +26,6 @@ _WIDTHS = {
     DataType.BOOL: 1, DataType.INT8: 1, DataType.INT16: 2, DataType.INT32: 4, DataType.INT64: 8,
     DataType.FLOAT: 4, DataType.DOUBLE: 8,
 }  # fmt: skip
-_EMPTY_OBJECT = b"{}"
 
 BodyForm = Callable[[Encoded], bytes]
 _MAX_RECENT = 256
@@ -49,7 +49,6 @@ class _Form:
         self._fields = schema.fields
         self._long = [_is_long(field) for field in schema.fields]
         self._texts = any(self._long)
-        self._dynamic = any(field.is_dynamic for field in schema.fields)
         names = [str(field.field_id) for field in schema.fields]
         first, second = (_sample(schema, size) for size in (3, 11))
         self.agrees = False
@@ -68,8 +67,7 @@ class _Form:
         self.agrees = all(self.fill(row) == s for (row, _), s in zip((first, second), streams, strict=True))
 
     def fill(self, values: Encoded) -> bytes:
-        if self._dynamic:
-            values = (*values, _EMPTY_OBJECT)
+        values = self._complete(values)
         parts = [self._header(values) if self._texts else self._head]
         for is_long, value in zip(self._long, values, strict=True):
             if is_long:
@@ -82,7 +80,7 @@ class _Form:
         return b"".join(parts)
 
     def _complete(self, values: Encoded) -> Encoded:
-        return (*values, _EMPTY_OBJECT) if self._dynamic else values
+        return values if len(values) == len(self._fields) else (*values, EMPTY_OBJECT)
 
     def _header(self, values: Encoded) -> bytes:
         buffers, total = _places(self._sizes(values))
@@ -140,6 +138,8 @@ def _sample(schema: CollectionSchema, size: int) -> tuple[Encoded, pa.RecordBatc
             values.append(bytes(_WIDTHS[field.data_type]))
         else:
             return None
-    layout = RowLayout(schema, 0, [bytes] * len(schema.fields))
+    if schema.dynamic_field is not None:
+        values.append(b"{%s}" % (b" " * size))
+    layout = RowLayout(schema, 0, [bytes] * len(schema.user_fields))
     row = OneRow(layout, 0, tuple(values))
     return row.values, stacked(schema, [row])

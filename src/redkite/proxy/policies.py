@@ -26,7 +26,6 @@ from redkite.model.batch import arrow_type
 from redkite.model.changes import AcknowledgeFeed, DropFeed, ReadChanges
 from redkite.model.exchange import ExportSnapshot
 from redkite.model.imports import ImportFiles
-from redkite.model.one_row import OneRow
 from redkite.model.schema import CollectionSchema, FieldSchema
 from redkite.node.topology import Topology
 
@@ -137,7 +136,7 @@ class Policies:
         """Rows to be written must pass; so must those they replace, which is looked at while nothing else writes."""
         if isinstance(request, rq.Upsert) and (request.partial or request.condition is not None):
             raise _denied(request, "partial and conditional upserts are not for rows under a policy")
-        rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
+        rows = request.rows if isinstance(request.rows, pa.RecordBatch) else request.rows.batch()
         schema = meta.schema
         condition = compile_filter(written, schema, zone=self._root.zone_of(meta))
         passing = condition.evaluate(ArrowColumns(_completed(rows, schema, condition.fields), schema))

@@ -17,7 +17,7 @@ from redkite.functions.registry import Functions
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.batch import arrow_type
-from redkite.model.one_row import OneRow, RowLayout
+from redkite.model.one_row import LooseRow, OneRow, RowLayout
 from redkite.model.schema import DEFAULT_PARTITION
 from redkite.model.timestamps import physical_ms
 from redkite.node.face import ShardFace
@@ -59,15 +59,21 @@ class Writes:
 
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
         meta = self._find(request)
-        rows = request.rows
-        if isinstance(rows, OneRow):
+        rows, rules = request.rows, rules_of(meta.schema, self._topology.limits, self._functions)
+        one: OneRow | None = None
+        if isinstance(rows, LooseRow):
+            layout = rules.layout(meta.collection_id)
+            one = None if layout is None else layout.loose(rows)
+        elif isinstance(rows, OneRow):
+            one = rows
+        if one is not None:
             way = self._way
-            if way is None or way[0] is not meta or way[1] is not rows.layout or way[2] != request.partition:
-                way = self._way = self._way_of(meta, rows.layout, request.partition)
+            if way is None or way[0] is not meta or way[1] is not one.layout or way[2] != request.partition:
+                way = self._way = self._way_of(meta, one.layout, request.partition)
             if way[3] is not None:
-                return self._write_one(meta, rows, way[3])
+                return self._write_one(meta, one, way[3], is_named=one is not rows)
+        if not isinstance(rows, pa.RecordBatch):
             rows = rows.batch()
-        rules = rules_of(meta.schema, self._topology.limits, self._functions)
         auto_ids = self._auto_ids(meta, rows) if rules.needs_ids(rows, upsert=False) else None
         rows = rules.check(rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
         return self._write(meta, rows, self._partition(meta, request.partition))
@@ -115,9 +121,13 @@ class Writes:
             return meta, layout, name, None
         return meta, layout, name, self._partition(meta, name)
 
-    def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int) -> Future[rs.Result]:
+    def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int, is_named: bool) -> Future[rs.Result]:
+        """`is_named`: the answer names the key."""
         (shard,) = self._topology.shards(meta)
-        return shard.insert(((partition, 1),), row, self._allocate, partial(self._one_written, shard), meta.schema)
+        written = partial(self._one_written, shard)
+        if is_named:
+            written = partial(self._written, pa.array([row.key], arrow_type(meta.schema.primary)), (shard,))
+        return shard.insert(((partition, 1),), row, self._allocate, written, meta.schema)
 
     def _write(self, meta: CollectionMeta, rows: pa.RecordBatch, partition: Partition) -> Future[rs.Result]:
         routed = list(pieces(meta, rows, partition))

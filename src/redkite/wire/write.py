@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from redkite.errors import InvalidParameter, Unimplemented
 from redkite.model import requests, results
-from redkite.model.one_row import OneRow
+from redkite.model.one_row import LooseRow
 from redkite.model.types import FieldOp, changes_partly
 from redkite.wire.blocks import RowsMessage, parse_rows
 from redkite.wire.codec import Buffer, Codec, Names, codec, question
@@ -18,6 +18,7 @@ from redkite.wire.column_reader import read_batch, read_ids
 from redkite.wire.column_writer import batch_pieces, write_ids
 from redkite.wire.messages import message_class, service
 from redkite.wire.numbers import counting, packed
+from redkite.wire.row_reader import read_values
 from redkite.wire.schemas import no_namespace
 from redkite.wire.templates import read_templates, write_templates
 
@@ -31,6 +32,21 @@ _NO_IDS = pa.nulls(0, pa.int64())
 
 
 def _read_rows(given: RowsMessage) -> pa.RecordBatch:
+    message = _with_rows(given)
+    return read_batch(message.fields_data, message.num_rows, dense=False, blocks=given.blocks)
+
+
+def _read_row(given: RowsMessage) -> pa.RecordBatch | LooseRow:
+    """Of one row the values, if there is nothing out of the ordinary."""
+    message = _with_rows(given)
+    found = read_values(message.fields_data, given.blocks) if message.num_rows == 1 else None
+    if found is None:
+        return _read_rows(given)
+    cut = sum(block.nbytes for block in given.blocks.values())
+    return LooseRow(*found, message.ByteSize() + cut, partial(_read_rows, given))
+
+
+def _with_rows(given: RowsMessage) -> Any:
     message = given.message
     if message.namespace:
         raise no_namespace(message.namespace)
@@ -38,7 +54,7 @@ def _read_rows(given: RowsMessage) -> pa.RecordBatch:
         raise InvalidParameter("num_rows should be greater than 0", expected="invalid num_rows", actual=0)
     if not message.fields_data:
         raise InvalidParameter("no field data has been passed in")
-    return read_batch(message.fields_data, message.num_rows, dense=False, blocks=given.blocks)
+    return message
 
 
 def _decode_insert(given: RowsMessage, database: str) -> requests.Insert:
@@ -46,7 +62,7 @@ def _decode_insert(given: RowsMessage, database: str) -> requests.Insert:
     return requests.Insert(
         database=database,
         collection=message.collection_name,
-        rows=_read_rows(given),
+        rows=_read_row(given),
         partition=message.partition_name,
         schema_timestamp=message.schema_timestamp,
     )
@@ -110,7 +126,7 @@ def _columns(number: int) -> Callable[[requests.Insert | requests.Upsert, int], 
     """The rows, which `_pack_rows` leaves out: entries of the repeated field `number`, in order."""
 
     def tail(request: requests.Insert | requests.Upsert, before: int) -> list[Buffer]:
-        rows = request.rows.batch() if isinstance(request.rows, OneRow) else request.rows
+        rows = request.rows if isinstance(request.rows, pa.RecordBatch) else request.rows.batch()
         return batch_pieces(number, rows, before)
 
     return tail

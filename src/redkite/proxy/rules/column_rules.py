@@ -257,8 +257,13 @@ def _check_documents(field: FieldSchema, column: pa.Array, static_names: frozens
         ) from None
     if field.is_dynamic:
         for document in documents:
-            if type(document) is not dict or not static_names.isdisjoint(document) or META_FIELD in document:
+            if not is_dynamic(document, static_names):
                 _refuse_dynamic(document, static_names)
+
+
+def is_dynamic(document: object, static_names: frozenset[str]) -> bool:
+    """Whether these may be the values of a row that have no field."""
+    return type(document) is dict and static_names.isdisjoint(document) and META_FIELD not in document
 
 
 def _refuse_dynamic(document: object, static_names: frozenset[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from datetime import UTC, tzinfo
+from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,10 +15,11 @@ from redkite.functions.base import FieldFunction
 from redkite.functions.registry import Functions
 from redkite.model.batch import EMPTY_OBJECT, absent_column, arrow_type, batch_field, data_type_of, default_scalar
 from redkite.model.limits import LIMITS, Limits
+from redkite.model.one_row import RowLayout, Unusual
 from redkite.model.rules.property_rules import allows_insert_auto_id, insertable_outputs
-from redkite.model.schema import CollectionSchema, FieldSchema
+from redkite.model.schema import META_FIELD, CollectionSchema, FieldSchema
 from redkite.model.types import DataType
-from redkite.proxy.rules.column_rules import check_values, fit
+from redkite.proxy.rules.column_rules import check_values, fit, is_dynamic
 from redkite.proxy.rules.struct_columns import check_element_type, check_structs
 
 _NO_FUNCTIONS: Mapping[str, FieldFunction] = {}
@@ -41,6 +44,25 @@ class RowRules:
         self._arrow = pa.schema([batch_field(field) for field in schema.fields])
         self._allows_auto_id = allows_insert_auto_id(schema.properties)
         self._outputs = insertable_outputs(schema)
+        self._layouts: dict[int, RowLayout | None] = {}
+
+    def layout(self, collection_id: int) -> RowLayout | None:
+        """How single rows are taken apart, found good by the same rules; None where they are not."""
+        if collection_id not in self._layouts:
+            self._layouts[collection_id] = RowLayout.of(self.schema, collection_id, self._dynamic)
+        return self._layouts[collection_id]
+
+    def _dynamic(self, rest: dict[str, Any]) -> bytes:
+        text = rest.get(META_FIELD)
+        if len(rest) > 1 or type(text) is not bytes or len(text) > self.limits.max_json_bytes:
+            raise Unusual
+        try:
+            document = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise Unusual from None
+        if not is_dynamic(document, self._static_names):
+            raise Unusual
+        return text
 
     def needs_ids(self, rows: pa.RecordBatch, upsert: bool) -> bool:
         """Whether `check` wants generated primary keys."""
