@@ -55,3 +55,11 @@ def test_a_kernel_takes_arrays_that_may_not_be_written_and_refuses_other_types()
     assert taking(fixed) == 4
     with pytest.raises(TypeError):
         taking(np.ones(4))
+
+
+def test_the_entry_of_a_kernel_does_what_the_kernel_does() -> None:
+    kernel = native.kernel(SIGNATURE)(double)
+    values = np.ones(3, np.float32)
+    native.entry_of(kernel)(values)
+    kernel(values)
+    assert values.tolist() == [4, 4, 4]

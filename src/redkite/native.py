@@ -36,6 +36,13 @@ class _Kernel:
             compiled = self._compile()
         return compiled(*args)
 
+    def entry(self) -> Callable[..., Any]:
+        """See `entry_of`."""
+        compiled: Any = self._compiled or self._compile()
+        (only,) = compiled.overloads.values()
+        entry: Callable[..., Any] = only.entry_point
+        return entry
+
     def _compile(self) -> Callable[..., Any]:
         with _LOCK:
             if self._compiled is None:
@@ -55,6 +62,13 @@ def kernel(signature: object) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return cast(Callable[P, T], _Kernel(signature, function))
 
     return compiled_later
+
+
+def entry_of(kernel: Callable[P, T]) -> Callable[P, T]:
+    """The kernel without its look at the types of what it is given, which costs more than a small one does: for a
+    caller who is sure of them. Compiles it."""
+    assert isinstance(kernel, _Kernel)
+    return cast(Callable[P, T], kernel.entry())
 
 
 def helper(function: F) -> F:

@@ -119,3 +119,11 @@ def test_no_vectors_are_kept_and_not_many_searches(docs: MilvusClient) -> None:
     kept = docs._session.searches
     assert 0 < len(kept) <= MAX_SEARCHES
     assert all(search.queries.vectors is None for search in kept.values())
+
+
+def test_a_client_that_is_closed_answers_no_search_that_it_knows(docs: MilvusClient) -> None:
+    for _ in range(2):
+        docs.search("docs", ONE)
+    docs.close()
+    with pytest.raises(MilvusException, match="closed"):
+        docs.search("docs", ONE)

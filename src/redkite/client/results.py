@@ -157,12 +157,17 @@ class HybridHits(View[Hit]):
         return Values(self._distances())
 
     def _keys(self) -> list[Any]:
-        keys = self._hits.keys[self._start : self._stop]
+        keys = self._hits.keys
+        if self._stop - self._start < len(keys):
+            keys = keys[self._start : self._stop]
         return keys.tolist() if isinstance(keys, np.ndarray) else python_values(keys)
 
     def _distances(self) -> list[float]:
-        scores: list[float] = self._hits.scores[self._start : self._stop].tolist()
-        return [round(score, self._round) for score in scores] if self._round > 0 else scores
+        scores = self._hits.scores
+        if self._stop - self._start < len(scores):
+            scores = scores[self._start : self._stop]
+        numbers: list[float] = scores.tolist()
+        return [round(number, self._round) for number in numbers] if self._round > 0 else numbers
 
     @property
     def reach(self) -> Reach | None:
@@ -201,7 +206,7 @@ class SearchResult(View[HybridHits]):
         extra: What the server says about the search beside the hits.
     """
 
-    __slots__ = ("_hits", "_round", "extra")
+    __slots__ = ("_extra", "_hits", "_round")
 
     def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
         if len(hits.topks) == 1:  # a quick search would feel the way round
@@ -211,7 +216,17 @@ class SearchResult(View[HybridHits]):
             super().__init__(len(hits.topks))
         self._hits = hits
         self._round = round_decimal
-        self.extra = _extra(hits.reach)
+        self._extra: dict[str, Any] | None = None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        if self._extra is None:
+            self._extra = _extra(self._hits.reach)
+        return self._extra
+
+    @extra.setter
+    def extra(self, said: dict[str, Any]) -> None:
+        self._extra = said
 
     def _origin(self) -> tuple[Any, ...]:
         return self._hits, self._round

@@ -10,14 +10,16 @@ import msgspec
 
 from redkite.client.base import closed
 from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
-from redkite.client.operations import collections, databases
+from redkite.client.operations import collections, databases, reads
 from redkite.client.operations import data as writes
-from redkite.client.session import Operation, Wait
+from redkite.client.results import SearchResult
+from redkite.client.session import Operation, Wait, answer
 from redkite.client.sync_admin import SyncAdmin
 from redkite.client.sync_reads import SyncReads
-from redkite.client.tracing import UNTRACED, Untraced, call_span
+from redkite.client.tracing import UNTRACED, Untraced, call_span, is_off
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
 from redkite.errors import MilvusException
+from redkite.model.results import Hits
 from redkite.model.types import FieldOp
 
 if TYPE_CHECKING:
@@ -146,6 +148,16 @@ class MilvusClient(SyncReads, SyncAdmin):
             return _driven(operation, transport, deadline, span)
         with span:
             return _driven(operation, transport, deadline, span)
+
+    def _searched_again(self, *asked: Any) -> SearchResult | None:
+        transport = self._transport
+        if transport is None or not is_off():
+            return None
+        request = reads.search_again(self._session, *asked)
+        if request is None:
+            return None
+        hits = answer(request, transport.call(request, self._deadline(None)), Hits)
+        return SearchResult(hits, request.round_decimal)
 
     def close(self) -> None:
         """Close the client. Closing it again does nothing."""

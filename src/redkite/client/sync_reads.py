@@ -25,6 +25,10 @@ class SyncReads(ClientBase):
     def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
         """Drive an operation to its value."""
 
+    def _searched_again(self, *asked: Any) -> SearchResult | None:  # noqa: ARG002  for whoever can
+        """The answer to `search_again` of these arguments, where it can be had without an operation."""
+        return None
+
     def get(
         self,
         collection_name: str,
@@ -176,6 +180,15 @@ class SyncReads(ClientBase):
         Returns:
             One list of hits for each vector, made when it is looked into.
         """
+        if (
+            data is not None and not options and timeout is None and partition_names is None and offset is None
+            and round_decimal is None and filter_params is None and consistency_level is None
+            and ignore_growing is None and guarantee_timestamp is None and as_of is None and timezone is None
+            and time_fields is None
+        ):  # fmt: skip
+            found = self._searched_again(collection_name, data, filter, limit, output_fields, search_params, anns_field)
+            if found is not None:
+                return found
         known, unknown = split_options(options, SearchOptions)
         return self._run(
             reads.search(

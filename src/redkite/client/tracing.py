@@ -75,6 +75,11 @@ class CallSpan(Untraced):
 UNTRACED: Final = Untraced()
 
 
+def is_off() -> bool:
+    """Whether the program surely traces nothing."""
+    return _API not in sys.modules
+
+
 def call_span(operation: Any) -> Untraced:
     """The span of an operation (a generator, whose name is the method's), where the program traces."""
     api = sys.modules.get(_API)

@@ -64,7 +64,7 @@ class View(list[T], ABC):
 
     def __iter__(self) -> Iterator[T]:
         if not self._is_made:
-            self._ensure()
+            self._fill(self._make())
         return list.__iter__(self)
 
     def __radd__(self, other: object) -> list[Any]:

@@ -60,7 +60,9 @@ class SparseRows:
 
     def row(self, number: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
         """Dimensions and values of one row."""
-        start, end = self.starts[number : number + 2].tolist()
+        start, end = self.starts.item(number), self.starts.item(number + 1)
+        if end - start == len(self.indices):
+            return self.indices, self.values
         return self.indices[start:end], self.values[start:end]
 
     def tobytes(self) -> bytes:

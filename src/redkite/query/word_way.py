@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from redkite.index.alone import Near
-from redkite.index.base import NO_ROW
+from redkite.index.base import NO_ROW, RowNumbers, Scores
 from redkite.index.bm25 import Bm25
 from redkite.index.sparse import SparseColumn
 from redkite.index.sparse_lists import SparseLists
@@ -25,7 +25,7 @@ from redkite.segment.base import Segment
 
 _EVER = (1 << 63) - 1
 _SCORE, _ROW = np.dtype(np.float32), np.dtype(np.int64)
-_NO_DIMS = np.empty(0, np.uint32)
+_NO_DIMS, _NO_WEIGHTS = np.empty(0, np.uint32), np.empty(0, np.float32)
 
 
 class WordWay:
@@ -35,6 +35,7 @@ class WordWay:
         self, segment: Segment, column: SparseColumn, lists: SparseLists, plan: SearchPlan, times: ReadTimes
     ) -> None:
         from redkite.index.word_search import search_words
+        from redkite.native import entry_of
 
         scoring = plan.scoring
         assert scoring is not None, "the caller has looked"
@@ -46,12 +47,14 @@ class WordWay:
         counts = count_segments([segment], plan, _NO_DIMS, _EVER)
         average = counts.tokens / counts.rows if counts.rows else 0.0
         norms = column.scored_by(Bm25(counts.rows, average, scoring.k1, scoring.b), lists).norms
-        self._search: Callable[..., int] = search_words
+        self._search: Callable[..., int] = entry_of(search_words)
         self._lists = (
             lists.dims, lists.starts, lists.rows, lists.values, lists.block_starts, lists.block_bounds, norms.lengths,
         )  # fmt: skip
         self._formula = counts.rows, scoring.k1, norms.base, norms.slope, norms.least
         self._wanted = min(plan.limit, lists.count)
+        # Once with a look at the types of what is the same for every search.
+        search_words(*self._lists, _NO_DIMS, _NO_WEIGHTS, *self._formula, *self._room())
         # Equal scores are in the order of rows: where keys ascend, in that of keys.
         self._by_key = _keys_ascend(segment, lists.count)
 
@@ -85,11 +88,14 @@ class WordWay:
 
     def _best_of_one(self, queries: SparseRows) -> Near:
         """The best rows for the only query, which may be none."""
-        scores, rows = np.empty(self._wanted, _SCORE), np.empty(self._wanted, _ROW)
+        scores, rows = self._room()
         count = self._search(*self._lists, *queries.row(0), *self._formula, scores, rows)
         if count < self._wanted:
             scores, rows = scores[:count], rows[:count]
         return scores, rows, not self._by_key
+
+    def _room(self) -> tuple[Scores, RowNumbers]:
+        return np.empty(self._wanted, _SCORE), np.empty(self._wanted, _ROW)
 
     def _best_of_all(self, queries: SparseRows) -> Found:
         scores = np.zeros((len(queries), self._wanted), np.float32)

@@ -56,14 +56,7 @@ def search(
         and filter_params is None and consistency_level is None and ignore_growing is None
         and guarantee_timestamp is None and as_of is None and timezone is None and time_fields is None
     ):  # fmt: skip
-        fields = tuple(output_fields) if type(output_fields) is list else output_fields
-        settings = _settings(search_params)
-        if settings is not None:
-            key = session.database, collection_name, filter, limit, type(limit), fields, anns_field, *settings
-        try:
-            known = None if key is None else session.searches.get(key)
-        except TypeError:  # one of them is a list or a dict
-            key = None
+        key, known = _before(session, collection_name, filter, limit, output_fields, search_params, anns_field)
     if known is not None:
         request = structs.replace(known, queries=queries(data, known.anns_field))
     else:
@@ -79,6 +72,42 @@ def search(
             session.keep(key, request)
     hits = answer(request, (yield request), results.Hits)
     return SearchResult(hits, request.round_decimal)
+
+
+def search_again(
+    session: Session,
+    collection_name: str,
+    data: Any,
+    filter: str | None,
+    limit: int,
+    output_fields: Sequence[str] | None,
+    search_params: Mapping[str, Any] | None,
+    anns_field: str | None,
+) -> requests.Search | None:
+    """The request of a search that was asked before by the same arguments, with these vectors; None: there was none."""
+    _, known = _before(session, collection_name, filter, limit, output_fields, search_params, anns_field)
+    return None if known is None else structs.replace(known, queries=queries(data, known.anns_field))
+
+
+def _before(
+    session: Session,
+    name: str,
+    filter: str | None,
+    limit: int,
+    output_fields: Sequence[str] | None,
+    search_params: Mapping[str, Any] | None,
+    anns_field: str | None,
+) -> tuple[tuple[Any, ...] | None, requests.Search | None]:
+    """What a search with these arguments and no others is remembered by (None: it cannot be), and what is."""
+    fields = tuple(output_fields) if type(output_fields) is list else output_fields
+    settings = _settings(search_params)
+    if settings is None:
+        return None, None
+    key = session.database, name, filter, limit, type(limit), fields, anns_field, *settings
+    try:
+        return key, session.searches.get(key)
+    except TypeError:  # one of them is a list or a dict
+        return None, None
 
 
 def _settings(search_params: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
