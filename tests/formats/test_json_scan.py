@@ -21,6 +21,8 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
+MARKS = st.sampled_from(["", "\ufeff"])
+"""What some programs put before UTF-8."""
 ROWS = st.lists(st.dictionaries(st.text(alphabet='k"\\{[', max_size=3), VALUES, max_size=4), max_size=6)
 
 
@@ -30,18 +32,24 @@ def found(text: str, *, lines: bool = False) -> list[Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=ROWS, block=st.integers(1, 60), wrapped=st.booleans(), indent=st.sampled_from([None, 1]))
-def test_the_rows_of_an_array_are_found(rows: list[Any], block: int, wrapped: bool, indent: int | None) -> None:
-    text = json.dumps({"rows": rows} if wrapped else rows, indent=indent, ensure_ascii=False)
+@given(
+    rows=ROWS, block=st.integers(1, 60), wrapped=st.booleans(), indent=st.sampled_from([None, 1]), mark=MARKS
+)  # fmt: skip
+def test_the_rows_of_an_array_are_found(
+    rows: list[Any], block: int, wrapped: bool, indent: int | None, mark: str
+) -> None:
+    text = mark + json.dumps({"rows": rows} if wrapped else rows, indent=indent, ensure_ascii=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_scan, "BLOCK_BYTES", block)
         assert found(text) == rows
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=ROWS, block=st.integers(1, 60), ending=st.sampled_from(["\n", "\r\n", "\n\n"]), last=st.booleans())
-def test_the_rows_on_lines_are_found(rows: list[Any], block: int, ending: str, last: bool) -> None:
-    text = ending.join(json.dumps(row, ensure_ascii=False) for row in rows) + (ending if last else "")
+@given(
+    rows=ROWS, block=st.integers(1, 60), ending=st.sampled_from(["\n", "\r\n", "\n\n"]), last=st.booleans(), mark=MARKS
+)  # fmt: skip
+def test_the_rows_on_lines_are_found(rows: list[Any], block: int, ending: str, last: bool, mark: str) -> None:
+    text = mark + ending.join(json.dumps(row, ensure_ascii=False) for row in rows) + (ending if last else "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_scan, "BLOCK_BYTES", block)
         assert found(text, lines=True) == rows

@@ -6,6 +6,7 @@ Only quotes, backslashes and brackets matter, and in rows of numbers there are f
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -29,7 +30,7 @@ _Places = npt.NDArray[np.int64]
 
 def line_rows(file: BinaryIO) -> Iterator[Rows]:
     """The rows of a file with one on each line, some at a time. Raises BadFile."""
-    held = b""
+    held = _behind_mark(file)
     at = 0
     while block := file.read(BLOCK_BYTES):
         whole, found, rest = (held + block).rpartition(b"\n")
@@ -71,9 +72,14 @@ def _check_length(held: bytes, at: int) -> None:
         raise BadFile(f"a row is longer than {MAX_ROW_BYTES >> 20} MiB", at)
 
 
+def _behind_mark(file: BinaryIO) -> bytes:
+    """The first bytes of a file, unless they are the mark that some programs put before UTF-8."""
+    return file.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
+
+
 def _begin(file: BinaryIO) -> bytes:
     """What was read behind the `[` of the rows."""
-    head = b""
+    head = _behind_mark(file)
     while True:
         block = file.read(4096)
         head += block
