@@ -11,6 +11,7 @@ import numpy as np
 
 from redkite.index.base import Bitmap, RowNumbers, Scores, SearchParams, Vectors, normalized
 from redkite.index.building import whole
+from redkite.index.codes import in_line
 from redkite.index.effort import LEAST, MEASURED, settled
 from redkite.index.locality import parted
 from redkite.index.scoring import Candidates
@@ -40,6 +41,7 @@ class FaissIndex(ABC):
     def __init__(self, stored: Any, metric: Metric, factor: float = 1.0, *, codes_refine: bool = False) -> None:
         self._stored = stored
         self.native, self._order = parted(stored)
+        in_line(self.native)
         self._search = native_method(self.native, "search_c")
         self.metric = metric
         self.rows: int = stored.ntotal
