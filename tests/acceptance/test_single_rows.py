@@ -24,8 +24,11 @@ def test_one_by_one_is_as_good_as_together(client: Any, name: str, rows: list[di
     for row in rows[:9]:
         assert plain(client.insert(name, [row])) == {"insert_count": 1, "ids": [row["id"]]}
     assert plain(client.insert(name, rows[9:])) == {"insert_count": 3, "ids": [9, 10, 11]}
-    rows[4] = {**rows[4], "text": "again"}
+    rows[4], rows[9] = {**rows[4], "text": "again"}, {**rows[9], "text": "again"}
     client.insert(name, rows[4])
+    assert plain(client.upsert(name, [rows[9]])) == {"upsert_count": 1, "ids": [9]}
+    client.upsert(name, {"id": 0, "n": 7}, partial_update=True)
+    rows[0]["n"] = 7
     for _ in range(2):
         found = {row["id"]: dict(row) for row in client.query(name, "id >= 0", output_fields=["*"])}
         assert found.keys() == {row["id"] for row in rows}
@@ -34,12 +37,13 @@ def test_one_by_one_is_as_good_as_together(client: Any, name: str, rows: list[di
             assert np.array_equal(np.float32(shown.pop("vector")), np.float32(row["vector"]))
             assert shown == {key: value for key, value in row.items() if key != "vector"}
         assert sorted(row["id"] for row in client.query(name, "n == 5 and deep['a'][0] == 1")) == [2, 5, 8, 11]
-        assert client.query(name, "text == 'again'", output_fields=["id"])[0]["id"] == 4
+        assert sorted(row["id"] for row in client.query(name, "text == 'again'")) == [4, 9]
         (hits,) = client.search(name, [rows[7]["vector"]], limit=1, output_fields=["text"])
         assert (hits[0]["id"], hits[0]["distance"], hits[0]["entity"].get("text")) == (7, 0, "ß")
         client.flush(name)
 
 
+@pytest.mark.parametrize("write", ["insert", "upsert"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -48,7 +52,7 @@ def test_one_by_one_is_as_good_as_together(client: Any, name: str, rows: list[di
     ],
 )  # fmt: skip
 def test_a_row_that_is_refused_together_with_another_is_refused_alone(
-    client: Any, name: str, rows: list[dict[str, Any]], change: dict[str, Any]
+    client: Any, name: str, rows: list[dict[str, Any]], change: dict[str, Any], write: str
 ) -> None:
     client.create_collection(name, dimension=DIM, consistency_level="Strong")
     client.insert(name, [rows[0]])
@@ -56,7 +60,7 @@ def test_a_row_that_is_refused_together_with_another_is_refused_alone(
     told = []
     for data in ([wrong], [wrong, rows[2]]):
         with pytest.raises(Exception) as refusal:
-            client.insert(name, data)
+            getattr(client, write)(name, data)
         told.append((type(refusal.value), getattr(refusal.value, "code", None)))
     assert told[0] == told[1]
     assert [row["id"] for row in client.query(name, "id >= 0", output_fields=["id"])] == [0]

@@ -335,10 +335,11 @@ class FakeService:
             raise SchemaMismatch.named(request.collection)
         primary = found.schema.primary.name
         old = {row[primary]: row for row in found.rows}
-        for row in request.rows.to_pylist():
+        rows = request.rows if isinstance(request.rows, pa.RecordBatch) else request.rows.batch()
+        for row in rows.to_pylist():
             old[row[primary]] = {**(old.get(row[primary], {}) if request.partial else {}), **row}
         found.rows = list(old.values())
-        return rs.Mutation(ids=request.rows.column(primary), count=request.rows.num_rows, timestamp=next(self._clock))
+        return rs.Mutation(ids=rows.column(primary), count=rows.num_rows, timestamp=next(self._clock))
 
     def _Delete(self, request: rq.Delete) -> rs.Mutation:
         found = self._find(request.collection)

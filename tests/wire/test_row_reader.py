@@ -18,12 +18,14 @@ from redkite.model import requests
 from redkite.model.one_row import LooseRow
 from redkite.model.results import CollectionInfo
 from redkite.model.schema import META_FIELD, CollectionSchema
+from redkite.model.types import FieldOp
 from redkite.proxy.rules.row_rules import RowRules
 from redkite.wire import blocks
 from redkite.wire.messages import message_class, service
 from redkite.wire.methods import decode_request, encode_request
 
 INSERT = message_class(service.methods_by_name["Insert"].input_type)
+UPSERT = message_class(service.methods_by_name["Upsert"].input_type)
 ENGINE = ENGINES["dynamic"]
 USERS = CollectionSchema(name="c", fields=FIELDS, enable_dynamic_field=True, version=3)
 PLAN = RowPlan.of(
@@ -82,6 +84,23 @@ def test_what_a_client_in_this_process_cannot_say_of_a_row_is_left_to_batches() 
     assert PLAN.layout is not None
     for more in ({"other": {1, 2}}, {META_FIELD: {"x": 1}}, {"other": "x" * 65_536}, {5: 1}):
         assert PLAN.layout.row({**GOOD, **more}) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "alone"),
+    [
+        ({}, True), ({"partial": True}, False), ({"condition": requests.Condition(where="tiny > 0")}, False),
+        ({"field_ops": {"tags": FieldOp.ARRAY_APPEND}}, False),
+    ],
+)  # fmt: skip
+def test_an_upsert_that_depends_on_what_is_there_has_columns(more: dict[str, Any], alone: bool) -> None:
+    batch = PLAN.batch([{key: value for key, value in GOOD.items() if key != "text"} | {"text": "x"}], upsert=True)
+    _, raw = encode_request(requests.Upsert(database="d", collection="c", rows=batch, **more))
+    message = UPSERT.FromString(raw)
+    for field in message.fields_data:
+        field.ClearField("valid_data")
+    request: Any = decode_request("Upsert", message.SerializeToString(), {})
+    assert isinstance(request.rows, LooseRow) is alone
 
 
 def test_several_rows_are_columns() -> None:

@@ -362,11 +362,12 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upsert(Request, frozen=True):
-    """-> Mutation. Replaces rows of equal primary key. `partial`: only the given fields change; a key that is not there
-    yet is inserted."""
+    """-> Mutation, or Written for a row taken apart. Replaces rows of equal primary key. `partial`: only the given
+    fields change; a key that is not there yet is inserted."""
 
     collection: str
-    rows: pa.RecordBatch
+    rows: pa.RecordBatch | OneRow | LooseRow
+    """With `partial` or a condition always a batch."""
     partition: str = ""
     """With `partial` and none named, rows stay in the partition they are in."""
     schema_timestamp: int = 0

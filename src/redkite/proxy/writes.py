@@ -60,19 +60,10 @@ class Writes:
     def insert(self, request: rq.Insert) -> Future[rs.Result]:
         meta = self._find(request)
         rows, rules = request.rows, rules_of(meta.schema, self._topology.limits, self._functions)
-        one: OneRow | None = None
-        if isinstance(rows, LooseRow):
-            layout = rules.layout(meta.collection_id)
-            one = None if layout is None else layout.loose(rows)
-        elif isinstance(rows, OneRow):
-            one = rows
-        if one is not None:
-            way = self._way
-            if way is None or way[0] is not meta or way[1] is not one.layout or way[2] != request.partition:
-                way = self._way = self._way_of(meta, one.layout, request.partition)
-            if way[3] is not None:
-                return self._write_one(meta, one, way[3], is_named=one is not rows)
         if not isinstance(rows, pa.RecordBatch):
+            written = self._write_single(meta, rows, request.partition, rules)
+            if written is not None:
+                return written
             rows = rows.batch()
         auto_ids = self._auto_ids(meta, rows) if rules.needs_ids(rows, upsert=False) else None
         rows = rules.check(rows, upsert=False, auto_ids=auto_ids, zone=self._root.zone_of(meta))
@@ -80,17 +71,23 @@ class Writes:
 
     def upsert(self, request: rq.Upsert) -> Future[rs.Result]:
         meta = self._find(request)
-        rules = rules_of(meta.schema, self._topology.limits, self._functions)
+        rows, rules = request.rows, rules_of(meta.schema, self._topology.limits, self._functions)
         zone = self._root.zone_of(meta)
         partition: Partition = self._partition(meta, request.partition)
         if not request.partial and request.condition is None:
             check_field_ops(meta.schema, request.field_ops, partial=False)
-            return self._write(meta, rules.check(request.rows, upsert=True, zone=zone), partition)
+            if not isinstance(rows, pa.RecordBatch):
+                written = self._write_single(meta, rows, request.partition, rules)
+                if written is not None:
+                    return written
+                rows = rows.batch()
+            return self._write(meta, rules.check(rows, upsert=True, zone=zone), partition)
+        assert isinstance(rows, pa.RecordBatch), "of what depends on what is there a batch is made"
         if request.partial:
-            rows = rules.check_part(request.rows, zone)
+            rows = rules.check_part(rows, zone)
             partition = partition if request.partition else None
         else:
-            rows = rules.check(request.rows, upsert=True, zone=zone)
+            rows = rules.check(rows, upsert=True, zone=zone)
         return self.change(meta, request, rows, partition, rules)
 
     def _find(self, request: rq.Insert | rq.Upsert) -> CollectionMeta:
@@ -120,6 +117,21 @@ class Writes:
         if meta.shards > 1 or meta.has_partition_key or not layout.fits(meta.schema, meta.collection_id):
             return meta, layout, name, None
         return meta, layout, name, self._partition(meta, name)
+
+    def _write_single(
+        self, meta: CollectionMeta, row: OneRow | LooseRow, partition: str, rules: RowRules
+    ) -> Future[rs.Result] | None:
+        """Write a row without making a batch of it; None where that cannot be done."""
+        one: OneRow | None = row if isinstance(row, OneRow) else None
+        if isinstance(row, LooseRow):
+            layout = rules.layout(meta.collection_id)
+            one = None if layout is None else layout.loose(row)
+        if one is None:
+            return None
+        way = self._way
+        if way is None or way[0] is not meta or way[1] is not one.layout or way[2] != partition:
+            way = self._way = self._way_of(meta, one.layout, partition)
+        return None if way[3] is None else self._write_one(meta, one, way[3], is_named=one is not row)
 
     def _write_one(self, meta: CollectionMeta, row: OneRow, partition: int, is_named: bool) -> Future[rs.Result]:
         """`is_named`: the answer names the key."""

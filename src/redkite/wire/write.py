@@ -71,15 +71,16 @@ def _decode_insert(given: RowsMessage, database: str) -> requests.Insert:
 def _decode_upsert(given: RowsMessage, database: str) -> requests.Upsert:
     message = given.message
     ops = {operation.field_name: _read_op(operation) for operation in message.field_ops}
+    partial, condition = message.partial_update or changes_partly(ops.values()), _read_condition(message)
     return requests.Upsert(
         database=database,
         collection=message.collection_name,
-        rows=_read_rows(given),
+        rows=_read_rows(given) if partial or condition is not None else _read_row(given),
         partition=message.partition_name,
         schema_timestamp=message.schema_timestamp,
-        partial=message.partial_update or changes_partly(ops.values()),
+        partial=partial,
         field_ops=ops,
-        condition=_read_condition(message),
+        condition=condition,
     )
 
 

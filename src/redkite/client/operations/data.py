@@ -24,11 +24,9 @@ def insert(session: Session, collection_name: str, data: Any, partition_name: st
     """Write rows, and come back when they are durable and can be read."""
     name = arguments.name("collection_name", collection_name)
     partition = arguments.optional_name("partition_name", partition_name)
-    single = data[0] if type(data) is list and len(data) == 1 else data
-    if type(single) is dict and session.is_embedded:
-        key = yield from _insert_one(session, name, partition, single)
-        if key is not None:
-            return OmitZeroDict({"insert_count": 1, "ids": [key]})
+    key = yield from _write_one(session, requests.Insert, name, partition, data)
+    if key is not None:
+        return OmitZeroDict({"insert_count": 1, "ids": [key]})
     if is_empty(data):
         return {"insert_count": 0, "ids": []}
     write = _Write(session, name, partition, data, upsert=False, partial=False)
@@ -36,13 +34,17 @@ def insert(session: Session, collection_name: str, data: Any, partition_name: st
     return OmitZeroDict({"insert_count": write.count, "ids": write.ids})
 
 
-def _insert_one(session: Session, name: str, partition: str, row: dict[str, Any]) -> Operation[Any]:
-    """Write a row without making a batch of it. Its key; None where that cannot be done, and nothing was written."""
-    plan = session.plan(name)
+def _write_one(
+    session: Session, kind: type[requests.Insert | requests.Upsert], name: str, partition: str, data: Any
+) -> Operation[Any]:
+    """Write the only row of `data` without making a batch of it. Its key; None where that cannot be done, and nothing
+    was written."""
+    row = data[0] if type(data) is list and len(data) == 1 else data
+    plan = session.plan(name) if type(row) is dict and session.is_embedded else None
     made = None if plan is None or plan.layout is None else plan.layout.row(row)
     if plan is None or made is None:
         return None
-    request = requests.Insert(
+    request = kind(
         database=session.database, collection=name, rows=made, partition=partition, schema_timestamp=plan.timestamp
     )
     try:
@@ -73,11 +75,16 @@ def upsert(
     partition = arguments.optional_name("partition_name", partition_name)
     ops = _field_ops(field_ops)
     partial = arguments.flag("partial_update", partial_update) or changes_partly(ops.values())
+    condition = _condition(if_version, where, where_params)
+    if not partial and not ops and condition is None:
+        key = yield from _write_one(session, requests.Upsert, name, partition, data)
+        if key is not None:
+            return OmitZeroDict({"upsert_count": 1, "ids": [key]})
     if is_empty(data):
         return {"upsert_count": 0, "ids": []}
     write = _Write(session, name, partition, data, upsert=True, partial=partial)
     write.ops = ops
-    write.condition = _condition(if_version, where, where_params)
+    write.condition = condition
     yield from write.run()
     return OmitZeroDict({"upsert_count": write.count, "ids": write.ids})
 

@@ -165,6 +165,7 @@ class RemoteWrites(Writes):
         """See `Writes.change`: each owner looks after the rows of its shard, by rules of its own."""
         del rules
         assert partition is None or isinstance(partition, int), "one partition is named, or none"
+        assert isinstance(request.rows, pa.RecordBatch), "it depends on what is there"
         keys = rows.column(meta.schema.primary.name)
         shards, sent = self._shards(meta), self._now()
         writes = {}
