@@ -103,7 +103,7 @@ class Memory:
         )  # fmt: skip
 
     def write(self, request: requests.Insert | requests.Upsert) -> futures.Future[results.Result]:
-        self.rows = request.rows
+        self.rows = request.rows if isinstance(request.rows, pa.RecordBatch) else request.rows.batch()
         done: futures.Future[results.Result] = futures.Future()
         ids = self.rows.column("id")
         done.set_result(results.Mutation(ids=ids, count=len(ids), timestamp=99))
