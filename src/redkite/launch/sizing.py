@@ -22,7 +22,7 @@ Kind = Literal["HNSW", "DISKANN"]
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured, on two cores of servers (Intel Xeon, AMD EPYC), vectors of 128 numbers unless said otherwise."""
+    """What was measured, on two cores of a server, vectors of 128 numbers unless said otherwise."""
 
     stored_ratio: float = 1.015
     """Bytes of rows in the store, to raw ones."""
