@@ -2,7 +2,7 @@
 
 A small search is over in some forty microseconds, of which much would go into finding out what is known beforehand: the
 native settings, where the vectors lie, which function compares them. The answers are those of `VectorIndex.search` and
-`VectorColumn.ranked`, to the last bit.
+`VectorColumn.ranked`, to the last bit; those of `Refined`, where both are one.
 """
 
 from __future__ import annotations

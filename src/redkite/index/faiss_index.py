@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from redkite.model.types import Metric
 
 _faiss: Any = faiss
 """For the classes that faiss's type stubs describe wrongly or not at all."""
+S = TypeVar("S")
 MAX_SETTINGS = 64
 _pointer = native("swig_ptr")
 
@@ -60,13 +61,7 @@ class FaissIndex(ABC):
             queries = normalized(queries)
         elif not queries.flags.c_contiguous:
             queries = np.ascontiguousarray(queries)
-        key = (k, *params.items())
-        known = self._settings.get(key)
-        if known is None:
-            if len(self._settings) >= MAX_SETTINGS:
-                self._settings = {}
-            known = self._settings[key] = self.settled(params, k)
-        width, work, settings = known
+        width, work, settings = remembered(self._settings, params, k, self.settled)
         if allowed is not None:
             selector = self._selector(allowed)
             settings = self._parameters(params, k, selector)
@@ -148,6 +143,19 @@ class FaissIndex(ABC):
     @abstractmethod
     def memory(self) -> int:
         """See `VectorIndex.memory`."""
+
+
+def remembered(
+    kept: dict[tuple[Any, ...], S], params: SearchParams, k: int, settle: Callable[[SearchParams, int], S]
+) -> S:
+    """What is the same for all searches for `k` rows by these parameters, settled when the first one comes."""
+    key = (k, *params.items())
+    known = kept.get(key)
+    if known is None:
+        if len(kept) >= MAX_SETTINGS:
+            kept.clear()
+        known = kept[key] = settle(params, k)
+    return known
 
 
 def with_selector(kind: Any, selector: Any, **settings: Any) -> Any:

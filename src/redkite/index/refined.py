@@ -14,7 +14,7 @@ import numpy as np
 from redkite.index.base import RowNumbers, Scores, SearchParams, VectorColumn, VectorIndex, Vectors
 from redkite.index.building import metric_code
 from redkite.index.dense import FloatColumn
-from redkite.index.faiss_index import MAX_SETTINGS
+from redkite.index.faiss_index import remembered
 from redkite.index.ivf import DiskannIndex, IvfIndex
 from redkite.index.scoring import PICKED, Candidates
 from redkite.index.threads import faiss, native, native_method, native_object, use_threads
@@ -43,13 +43,7 @@ class Refined:
         any order."""
         if not queries.flags.c_contiguous:
             queries = np.ascontiguousarray(queries)
-        key = (k, *params.items())
-        known = self._settings.get(key)
-        if known is None:
-            if len(self._settings) >= MAX_SETTINGS:
-                self._settings = {}
-            known = self._settings[key] = self._settled(params, k)
-        work, settings = known
+        work, settings = remembered(self._settings, params, k, self._settled)
         nq = len(queries)
         scores, rows = np.empty((nq, k), np.float32), np.empty((nq, k), np.int64)
         use_threads(nq * work if nq > 1 else 0)
