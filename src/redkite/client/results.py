@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from redkite.client import display
 from redkite.client.values import arrow_columns, is_matrix, kind_of, numpy_column, python_values, row_dicts
-from redkite.client.views import View
+from redkite.client.views import UNMADE, View
 from redkite.model.explain import Explanation
 from redkite.model.reach import Reach
 from redkite.model.results import Hits, Rows
@@ -48,12 +48,7 @@ class Hit(dict[str, Any]):
     """
 
     __slots__ = ("_primary",)
-
-    def __init__(self, primary: str, key: Any, distance: float, entity: dict[str, Any]) -> None:
-        self[primary] = key
-        self["distance"] = distance
-        self["entity"] = entity
-        self._primary = primary
+    _primary: str
 
     def __missing__(self, key: str) -> Any:
         return super().__getitem__("entity")[key]
@@ -117,7 +112,17 @@ class Hit(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         more = [(key, value) for key, value in self.items() if key not in (self._primary, "distance", "entity")]
-        return Hit, (self._primary, self.id, self.distance, self.fields), None, None, iter(more)
+        return _hit, (self._primary, self.id, self.distance, self.fields), None, None, iter(more)
+
+
+def _hit(primary: str, key: Any, distance: float, entity: dict[str, Any]) -> Hit:
+    """A hit. A constructor of its own would take half as long again."""
+    hit = Hit()
+    hit[primary] = key
+    hit["distance"] = distance
+    hit["entity"] = entity
+    hit._primary = primary
+    return hit
 
 
 class Values(list[Any]):
@@ -137,7 +142,8 @@ class HybridHits(View[Hit]):
     __slots__ = ("_hits", "_round", "_start", "_stop")
 
     def __init__(self, hits: Hits, start: int, stop: int, round_decimal: int) -> None:
-        super().__init__(stop - start)
+        list.__init__(self, UNMADE * (stop - start))  # type: ignore[misc]  # as in View, a call less
+        self._is_made = False
         self._hits = hits
         self._start = start
         self._stop = stop
@@ -177,12 +183,13 @@ class HybridHits(View[Hit]):
     def _make(self) -> list[Hit]:
         hits = self._hits
         count, primary = self._stop - self._start, hits.primary_field
-        near = zip(self._keys(), self._distances(), strict=True)
+        distances = self._distances()
+        near = enumerate(self._keys())
         if hits.rows.num_columns:
             entities = row_dicts(hits.rows.slice(self._start, count), hits.output_fields)
-            made = [Hit(primary, *found, entity) for found, entity in zip(near, entities, strict=True)]
+            made = [_hit(primary, key, distances[at], entities[at]) for at, key in near]
         else:
-            made = [Hit(primary, key, distance, {}) for key, distance in near]
+            made = [_hit(primary, key, distances[at], {}) for at, key in near]
         if hits.element_indices is not None:
             for hit, offset in zip(made, hits.element_indices[self._start : self._stop].tolist(), strict=True):
                 hit["offset"] = offset

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
-import msgspec
+from msgspec import structs
 
 from redkite.client.base import closed
 from redkite.client.endpoint import DEFAULT_URI, ConnectionOptions, Endpoint
 from redkite.client.operations import collections, databases, reads
 from redkite.client.operations import data as writes
 from redkite.client.results import SearchResult
-from redkite.client.session import Operation, Wait, answer
+from redkite.client.session import Operation, Wait
 from redkite.client.sync_admin import SyncAdmin
 from redkite.client.sync_reads import SyncReads
 from redkite.client.tracing import UNTRACED, Untraced, call_span, is_off
 from redkite.client.transports.base import GreetingTransport, Transport, bounded
+from redkite.client.vectors import queries
 from redkite.errors import MilvusException
-from redkite.model.results import Hits
 from redkite.model.types import FieldOp
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class MilvusClient(SyncReads, SyncAdmin):
         old = self._transport
         if self._endpoint.embedded or old is None:
             return
-        self._endpoint = msgspec.structs.replace(self._endpoint, token=token)
+        self._endpoint = structs.replace(self._endpoint, token=token)
         transport = server_transport(self._endpoint)
         transport.connect(self._deadline(timeout))
         self._transport = transport
@@ -149,15 +149,24 @@ class MilvusClient(SyncReads, SyncAdmin):
         with span:
             return _driven(operation, transport, deadline, span)
 
-    def _searched_again(self, *asked: Any) -> SearchResult | None:
+    def _searched_again(
+        self,
+        name: str,
+        data: Any,
+        filter: str | None,
+        limit: int,
+        output_fields: Sequence[str] | None,
+        search_params: Mapping[str, Any] | None,
+        anns_field: str | None,
+    ) -> SearchResult | None:
         transport = self._transport
         if transport is None or not is_off():
             return None
-        request = reads.search_again(self._session, *asked)
-        if request is None:
+        _, known = reads.asked_before(self._session, name, filter, limit, output_fields, search_params, anns_field)
+        if known is None:
             return None
-        hits = answer(request, transport.call(request, self._deadline(None)), Hits)
-        return SearchResult(hits, request.round_decimal)
+        found = transport.again(known, queries(data, known.anns_field), self._deadline(None))
+        return SearchResult(found, known.round_decimal)
 
     def close(self) -> None:
         """Close the client. Closing it again does nothing."""

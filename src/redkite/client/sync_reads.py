@@ -25,9 +25,18 @@ class SyncReads(ClientBase):
     def _run(self, operation: Operation[T], timeout: float | None, unknown: Mapping[str, object]) -> T:
         """Drive an operation to its value."""
 
-    def _searched_again(self, *asked: Any) -> SearchResult | None:  # noqa: ARG002  for whoever can
-        """The answer to `search_again` of these arguments, where it can be had without an operation."""
-        return None
+    @abstractmethod
+    def _searched_again(
+        self,
+        name: str,
+        data: Any,
+        filter: str | None,
+        limit: int,
+        output_fields: Sequence[str] | None,
+        search_params: Mapping[str, Any] | None,
+        anns_field: str | None,
+    ) -> SearchResult | None:
+        """The answer to a search by no other arguments, where it can be had without an operation."""
 
     def get(
         self,

@@ -196,7 +196,7 @@ def queries(data: Any, anns_field: str) -> Queries:
         if kind is list:
             return _list_queries(data, anns_field)
         if kind is str:
-            return _raw_queries(data, anns_field)
+            return Queries(data_type=DataType.VARCHAR, raw=_utf8(anns_field, data))
         if kind is np.ndarray:
             return _matrix_queries(_query_stack(data, anns_field), anns_field)
     if isinstance(data, np.ndarray) and data.dtype.kind != "O":
@@ -271,7 +271,7 @@ def _matrix_queries(matrix: Matrix, anns_field: str) -> Queries:
 def _utf8(anns_field: str, texts: Sequence[Any]) -> tuple[bytes, ...]:
     """The texts of a search."""
     try:
-        return tuple([str.encode(text) for text in texts])
+        return tuple(map(str.encode, texts))
     except TypeError:
         other = next(text for text in texts if not isinstance(text, str))
         raise mismatch(anns_field, "text", other) from None

@@ -20,7 +20,7 @@ class CallMaterializeFirst:
         return "<an item that is not made yet: call materialize() of the result first>"
 
 
-_UNMADE: Final = (CallMaterializeFirst(),)
+UNMADE: Final = (CallMaterializeFirst(),)
 
 
 class View(list[T], ABC):
@@ -29,7 +29,7 @@ class View(list[T], ABC):
     __slots__ = ("_is_made",)
 
     def __init__(self, count: int) -> None:
-        list.__init__(self, _UNMADE * count)  # type: ignore[misc]  # nobody gets to see them
+        list.__init__(self, UNMADE * count)  # type: ignore[misc]  # nobody gets to see them
         self._is_made = False
 
     @abstractmethod
@@ -50,7 +50,7 @@ class View(list[T], ABC):
             self._fill(self._make())
 
     def _fill(self, items: list[T]) -> None:
-        list.__setitem__(self, slice(None), items)
+        list.__init__(self, items)
         self._is_made = True
 
     @overload

@@ -156,6 +156,12 @@ class Gate:
         """So many processes, this one included, take the reads and writes that are limited: each lets its part pass."""
         self._sharers = sharers
 
+    def is_open(self, space: Namespace) -> bool:
+        """Whether nothing is limited while these are the collections and databases."""
+        if space is not self._seen:
+            self._look(space)
+        return self._idle
+
     def check(self, request: rq.Request) -> None:
         """Count a request in. Raises RateLimited, QuotaExceeded, or ParameterTooLarge for rows that are too many."""
         space = self._root.space

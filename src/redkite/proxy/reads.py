@@ -85,7 +85,7 @@ from redkite.proxy.tuner import EFFORTS, LiveQueries, Tuner
 from redkite.proxy.visible import Visible, check_loaded
 from redkite.query.plan import QueryPartial, QueryPlan, SearchPartial, SearchPlan
 from redkite.query.reduce import empty_rows, merge_rows
-from redkite.query.straight import Straight, is_plain
+from redkite.query.straight import is_plain
 from redkite.segment.expiry import expires, expiry_at
 
 P = TypeVar("P", SearchPlan, QueryPlan)
@@ -119,7 +119,8 @@ class Reads:
         self._functions = functions
         self._root = topology.root
         self._limits = topology.limits
-        self._plans: dict[tuple[Any, ...], Planned] = {}
+        self.plans: dict[tuple[Any, ...], Planned] = {}
+        """Another object when indexes or load states have changed."""
         self._visible = Visible(topology.root, topology.loads)
         self.pages = Pages(topology.env)
         self.live = LiveQueries()
@@ -129,13 +130,13 @@ class Reads:
 
     def forget_plans(self) -> None:
         """Called when indexes or load states change."""
-        self._plans = {}
+        self.plans = {}
 
     # -- search ---------------------------------------------------------------------------------
     def search(self, request: rq.Search) -> rs.Hits:
         watch = Stopwatch(self._topology) if request.tuning is not None else None
         planned = self.planned(request)
-        hits = self._straight(request, planned) if planned.lone is not None else None
+        hits = self.straight(request, request.queries, planned) if planned.lone is not None else None
         if hits is not None:
             return hits
         meta = planned.meta
@@ -172,9 +173,9 @@ class Reads:
             hits, recalls=recalls, explanation=msgspec.structs.replace(told, recalls=recalls)
         )
 
-    def _straight(self, request: rq.Search, planned: Planned) -> rs.Hits | None:
+    def straight(self, request: rq.Search, asked: rq.Queries, planned: Planned) -> rs.Hits | None:
         """The answer of a plain search where one segment's index is all that has to be asked; None elsewhere."""
-        shard, asked = planned.lone, request.queries
+        shard = planned.lone
         if shard is None or request.as_of or request.page or request.collection_id:
             return None
         words = planned.words if is_text(asked) else None
@@ -188,8 +189,8 @@ class Reads:
         if way is None:
             return None
         given = asked if words is None else words_of(words, asked, request.params)
-        taken = way.taken(given) if isinstance(way, Straight) else None
-        queries: Any = comparable(planned.field, given) if taken is None else taken
+        taken: Any = way.taken(given)
+        queries = comparable(planned.field, given) if taken is None else taken
         found = way.search(queries, now)
         if found is None:
             return None
@@ -328,7 +329,7 @@ class Reads:
         )
         if request.filter_params:
             return self._plan_search(meta, request)
-        plans = self._plans  # taken now: a plan that is made while something changes is forgotten with those before it
+        plans = self.plans  # taken now: a plan that is made while something changes is forgotten with those before it
         try:
             planned = plans.get(key)
         except TypeError:  # a parameter that is a list or dict

@@ -52,6 +52,7 @@ from redkite.proxy.policies import Policies
 from redkite.proxy.quotas import Gate
 from redkite.proxy.ranking import Rankings
 from redkite.proxy.reads import Reads
+from redkite.proxy.repeats import Repeats
 from redkite.proxy.replication import CHANGES, Replication
 from redkite.proxy.upkeep import Upkeep
 from redkite.proxy.writes import Writes, delete_bytes
@@ -106,6 +107,7 @@ class Proxy:
         self._backups = Backups(topology, backups)
         self._exchange = Exchange(topology, backups, self._backups.jobs)
         self._gate = Gate(topology, quotas)
+        self._repeats = Repeats(topology, self._reads, self._gate)
         self._imports = Imports(topology, self._functions, imports, self._gate.pace, import_by)
         self._access = Access(topology.access, topology.root)
         self._policies = Policies(topology, self._reads)
@@ -320,6 +322,12 @@ class Proxy:
         if method is None:
             raise Unimplemented(f"{type(request).__name__} is not built in this version")
         return self._do(method, request)
+
+    def again(self, search: rq.Search, queries: rq.Queries) -> rs.Hits | None:
+        try:
+            return self._repeats.search(search, queries)
+        except SchemaMoved:
+            return None
 
     def _do(
         self, method: Callable[[Any], rs.Result | Future[rs.Result]], request: rq.Request

@@ -11,10 +11,11 @@ from functools import cached_property
 import numpy as np
 
 from redkite.index.alone import Near
-from redkite.index.base import NO_ROW, RowNumbers, Scores
+from redkite.index.base import NO_ROW
 from redkite.index.bm25 import Bm25
 from redkite.index.sparse import SparseColumn
 from redkite.index.sparse_lists import SparseLists
+from redkite.model.requests import Queries
 from redkite.model.sparse import SparseRows
 from redkite.query.comparing import lists_of
 from redkite.query.plan import SearchPartial, SearchPlan
@@ -54,7 +55,7 @@ class WordWay:
         self._formula = counts.rows, scoring.k1, norms.base, norms.slope, norms.least
         self._wanted = min(plan.limit, lists.count)
         # Once with a look at the types of what is the same for every search.
-        search_words(*self._lists, _NO_DIMS, _NO_WEIGHTS, *self._formula, *self._room())
+        search_words(*self._lists, _NO_DIMS, _NO_WEIGHTS, *self._formula, np.empty(1, _SCORE), np.empty(1, _ROW))
         # Equal scores are in the order of rows: where keys ascend, in that of keys.
         self._by_key = _keys_ascend(segment, lists.count)
 
@@ -69,13 +70,17 @@ class WordWay:
         segment = self._segment
         return not segment.deletes.count and segment.index(self.plan.field) is self._index
 
+    def taken(self, queries: Queries) -> SparseRows | None:
+        """The queries, if they are words that were read."""
+        return queries.sparse
+
     def search(self, queries: SparseRows, timestamp: int) -> SearchPartial | None:
         """The answer as of `timestamp`, if the way stood after that was taken; None for an earlier time."""
         if timestamp < self._newest:
             return None
         times = self._times
         begun = times.now()
-        if len(queries) == 1:
+        if len(queries.starts) == 2:
             near = self._best_of_one(queries)
             searched = times.now()
             hits = hits_alone(self._segment, near, self.plan) if len(near[0]) else self._nothing
@@ -88,14 +93,11 @@ class WordWay:
 
     def _best_of_one(self, queries: SparseRows) -> Near:
         """The best rows for the only query, which may be none."""
-        scores, rows = self._room()
+        scores, rows = np.empty(self._wanted, _SCORE), np.empty(self._wanted, _ROW)
         count = self._search(*self._lists, *queries.row(0), *self._formula, scores, rows)
         if count < self._wanted:
             scores, rows = scores[:count], rows[:count]
         return scores, rows, not self._by_key
-
-    def _room(self) -> tuple[Scores, RowNumbers]:
-        return np.empty(self._wanted, _SCORE), np.empty(self._wanted, _ROW)
 
     def _best_of_all(self, queries: SparseRows) -> Found:
         scores = np.zeros((len(queries), self._wanted), np.float32)

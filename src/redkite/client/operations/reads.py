@@ -56,7 +56,7 @@ def search(
         and filter_params is None and consistency_level is None and ignore_growing is None
         and guarantee_timestamp is None and as_of is None and timezone is None and time_fields is None
     ):  # fmt: skip
-        key, known = _before(session, collection_name, filter, limit, output_fields, search_params, anns_field)
+        key, known = asked_before(session, collection_name, filter, limit, output_fields, search_params, anns_field)
     if known is not None:
         request = structs.replace(known, queries=queries(data, known.anns_field))
     else:
@@ -74,22 +74,7 @@ def search(
     return SearchResult(hits, request.round_decimal)
 
 
-def search_again(
-    session: Session,
-    collection_name: str,
-    data: Any,
-    filter: str | None,
-    limit: int,
-    output_fields: Sequence[str] | None,
-    search_params: Mapping[str, Any] | None,
-    anns_field: str | None,
-) -> requests.Search | None:
-    """The request of a search that was asked before by the same arguments, with these vectors; None: there was none."""
-    _, known = _before(session, collection_name, filter, limit, output_fields, search_params, anns_field)
-    return None if known is None else structs.replace(known, queries=queries(data, known.anns_field))
-
-
-def _before(
+def asked_before(
     session: Session,
     name: str,
     filter: str | None,
@@ -98,7 +83,8 @@ def _before(
     search_params: Mapping[str, Any] | None,
     anns_field: str | None,
 ) -> tuple[tuple[Any, ...] | None, requests.Search | None]:
-    """What a search with these arguments and no others is remembered by (None: it cannot be), and what is."""
+    """What a search with these arguments and no others is remembered by (None: it cannot be), and what is: the request,
+    without vectors, if it was asked before."""
     fields = tuple(output_fields) if type(output_fields) is list else output_fields
     settings = _settings(search_params)
     if settings is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from redkite.client.session import Wait
+from msgspec import structs
+
+from redkite.client.session import Wait, answer
 from redkite.errors import Timeout
-from redkite.model.requests import Request
-from redkite.model.results import Result
+from redkite.model.requests import Queries, Request, Search
+from redkite.model.results import Hits, Result
 
 
 class Transport(Protocol):
@@ -16,6 +18,10 @@ class Transport(Protocol):
 
     def call(self, request: Request, deadline: float | None) -> Result:
         """The answer, or its MilvusException. Writes are durable when this returns."""
+        ...
+
+    def again(self, search: Search, queries: Queries, deadline: float | None) -> Hits:
+        """The answer to a search with these queries instead of its own. Whoever searches so keeps the object."""
         ...
 
     def close(self) -> None:
@@ -41,6 +47,11 @@ class AsyncTransport(Protocol):
     async def close(self) -> None:
         """Give up connections. Calls that are under way may fail."""
         ...
+
+
+def called_again(transport: Transport, search: Search, queries: Queries, deadline: float | None) -> Hits:
+    """`Transport.again` by `Transport.call`."""
+    return answer(search, transport.call(structs.replace(search, queries=queries), deadline), Hits)
 
 
 def remaining(deadline: float | None) -> float | None:

@@ -13,14 +13,14 @@ import weakref
 from threading import Lock
 
 from redkite.client.transports import retry
-from redkite.client.transports.base import remaining
+from redkite.client.transports.base import called_again, remaining
 from redkite.client.transports.blocks import Blocks, result
 from redkite.client.transports.http2 import Aborted, Buffer, Exchange, Refused
 from redkite.client.transports.repeat import repeated
 from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable, WireError
-from redkite.model.requests import Request
-from redkite.model.results import Result
+from redkite.model.requests import Queries, Request, Search
+from redkite.model.results import Hits, Result
 from redkite.wire import encode_pieces
 
 MAX_IDLE = 64
@@ -68,6 +68,9 @@ class DirectTransport:
 
     def call(self, request: Request, deadline: float | None) -> Result:
         return repeated(self._once, request, deadline)
+
+    def again(self, search: Search, queries: Queries, deadline: float | None) -> Hits:
+        return called_again(self, search, queries, deadline)
 
     def _once(self, request: Request, deadline: float | None) -> Result:
         method, data = encode_pieces(request)

@@ -11,11 +11,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any
 
-from redkite.client.transports.base import remaining
+from redkite.client.transports.base import called_again, remaining
 from redkite.client.transports.engines import Engine, acquire, release
 from redkite.errors import Timeout
-from redkite.model.requests import Request
-from redkite.model.results import Result
+from redkite.model.requests import Queries, Request, Search
+from redkite.model.results import Hits, Result
 from redkite.spans import carried
 
 MAX_READERS = 8
@@ -39,6 +39,11 @@ class EmbeddedTransport:
             if outcome.done():
                 raise
             raise Timeout("the write did not finish within its timeout; it may still become durable") from error
+
+    def again(self, search: Search, queries: Queries, deadline: float | None) -> Hits:
+        repeating = self._engine.repeating
+        hits = None if repeating is None else repeating.again(search, queries)
+        return called_again(self, search, queries, deadline) if hits is None else hits
 
     def close(self) -> None:
         self._leave()

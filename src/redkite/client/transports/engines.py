@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from redkite.errors import ConnectError, ParamError
 from redkite.model.requests import Request
 from redkite.model.results import Result
-from redkite.model.service import Service
+from redkite.model.service import Repeating, Service
 
 
 class Handle(Protocol):
@@ -31,6 +31,7 @@ class Engine:
         self.path = path
         self.key = (path, read_only)
         self.service: Service = handle.service
+        self.repeating = self.service if isinstance(self.service, Repeating) else None
         self._handle = handle
         self.memory_limit = 0
         self.verify = True
@@ -52,7 +53,7 @@ class Engine:
     def orphan(self, parent: int) -> None:
         """This process is a fork: the engine's threads and its lock are the parent's. Touch nothing of it."""
         self.orphaned = True
-        self.service = _Orphan(self.path, parent)
+        self.service, self.repeating = _Orphan(self.path, parent), None
 
 
 class _Orphan:

@@ -13,12 +13,12 @@ import grpc
 import grpc.aio
 
 from redkite.client.endpoint import Endpoint
-from redkite.client.transports.base import remaining
+from redkite.client.transports.base import called_again, remaining
 from redkite.client.transports.repeat import repeated, repeated_async
 from redkite.client.transports.speech import CONNECT_TIMEOUT, Speech, before
 from redkite.errors import MilvusException, Timeout, Unavailable
-from redkite.model.requests import Request
-from redkite.model.results import Result
+from redkite.model.requests import Queries, Request, Search
+from redkite.model.results import Hits, Result
 from redkite.wire import decode_reply, encode_request
 from redkite.wire.methods import PATHS
 
@@ -88,6 +88,9 @@ class GrpcTransport:
 
     def call(self, request: Request, deadline: float | None) -> Result:
         return repeated(self._once, request, deadline)
+
+    def again(self, search: Search, queries: Queries, deadline: float | None) -> Hits:
+        return called_again(self, search, queries, deadline)
 
     def _once(self, request: Request, deadline: float | None, wait: bool = False) -> Result:
         method, data = encode_request(request)

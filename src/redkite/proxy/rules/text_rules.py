@@ -41,7 +41,7 @@ def takes_text(schema: CollectionSchema, field: FieldSchema, queries: Queries) -
 def read_texts(queries: Queries) -> list[str]:
     """The texts of a search."""
     try:
-        return [raw.decode() for raw in queries.raw]
+        return list(map(bytes.decode, queries.raw))
     except UnicodeDecodeError as error:
         raise InvalidParameter(f"a search text is no valid UTF-8: {error.reason} at byte {error.start}") from None
 
