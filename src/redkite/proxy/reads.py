@@ -119,8 +119,7 @@ class Reads:
         self._functions = functions
         self._root = topology.root
         self._limits = topology.limits
-        self.plans: dict[tuple[Any, ...], Planned] = {}
-        """Another object when indexes or load states have changed."""
+        self.plans: dict[tuple[Any, ...], Planned] = {}  # another one when indexes or load states change
         self._visible = Visible(topology.root, topology.loads)
         self.pages = Pages(topology.env)
         self.live = LiveQueries()
