@@ -77,7 +77,7 @@ def test_a_slice_of_a_column_is_read_where_it_stands() -> None:
 def test_what_is_remembered_of_words_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memo, "MAX_WORDS", 8)
     monkeypatch.setattr(memo, "MAX_KEPT", 8)
-    monkeypatch.setattr(memo, "MAX_ROWS", 3)
+    monkeypatch.setattr(memo, "MAX_ASKED", 3)
     made = function()
     for start in range(0, 60, 5):
         words = [f"w{number}" for number in range(start, start + 5)]
@@ -88,7 +88,7 @@ def test_what_is_remembered_of_words_stays_small(monkeypatch: pytest.MonkeyPatch
             alone = made.queries([word]).sparse
             assert alone is not None and as_dicts(alone) == [plain([word])]
     assert made._hashes is not None and len(made._hashes._known) <= 8
-    assert made._memo is not None and len(made._memo._known) <= 8 and 0 < len(made._memo._rows) <= 3
+    assert made._memo is not None and len(made._memo._known) <= 8 and 0 < len(made._memo._asked) <= 3
 
 
 def test_searches_for_one_piece_are_kept_unless_it_is_long() -> None:

@@ -217,7 +217,7 @@ class SearchResult(View[HybridHits]):
 
     def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
         if len(hits.topks) == 1:  # a quick search would feel the way round
-            list.__init__(self, (HybridHits(hits, 0, hits.topks.item(0), round_decimal),))
+            list.__init__(self, (HybridHits(hits, 0, len(hits.scores), round_decimal),))
             self._is_made = True
         else:
             super().__init__(len(hits.topks))

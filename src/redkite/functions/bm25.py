@@ -82,10 +82,10 @@ class Bm25Function:
                 f"analyzer_name {analyzer_name[:100]} is given, but field {self._field.name} has one analyzer only"
             )
         assert analyzer is not None, "without languages there is one analyzer"
-        rows = self._memo.rows(texts) if self._memo is not None else None
-        if rows is None:
-            rows = term_frequencies(analyzer.analyze(texts))
-        return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, sparse=rows)
+        known = self._memo.queries(texts) if self._memo is not None else None
+        if known is not None:
+            return known
+        return Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, sparse=term_frequencies(analyzer.analyze(texts)))
 
 
 def _language_field(schema: CollectionSchema, name: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from redkite.model.requests import Queries
 from redkite.model.sparse import SparseRows
+from redkite.model.types import DataType
 from redkite.text.analyzer import Pipeline
 from redkite.text.texts import Texts
 from redkite.text.tokens import Tokens, token_hashes
@@ -19,7 +21,7 @@ Hashes = npt.NDArray[np.uint32]
 Codes = npt.NDArray[Any]
 
 MAX_KEPT = 1 << 16
-MAX_ROWS = 1 << 12
+MAX_ASKED = 1 << 12
 """Searches for one piece that are kept."""
 MAX_CHARACTERS = 64
 """Longer pieces are not kept."""
@@ -33,12 +35,12 @@ class TermMemo:
     def __init__(self, analyze: Callable[[Sequence[str]], Tokens]) -> None:
         self._analyze = analyze
         self._known: dict[str, tuple[int, ...]] = {"": ()}
-        self._rows: dict[str, SparseRows] = {}
-        """Of whole texts that are one piece."""
+        self._asked: dict[str, Queries] = {}
+        """By whole texts that are one piece."""
 
-    def rows(self, texts: Sequence[str]) -> SparseRows | None:
+    def queries(self, texts: Sequence[str]) -> Queries | None:
         """The terms of each text and how often it has them; None for texts that are too long for this."""
-        if len(texts) == 1 and (known := self._rows.get(texts[0])) is not None:
+        if len(texts) == 1 and (known := self._asked.get(texts[0])) is not None:
             return known
         starts, dims, counts = [0], list[int](), list[int]()
         for text in texts:
@@ -49,17 +51,15 @@ class TermMemo:
                 dims.append(term)
                 counts.append(terms[term])
             starts.append(len(dims))
-        made = SparseRows(np.array(starts, np.int64), np.array(dims, np.uint32), np.array(counts, np.float32))
+        rows = SparseRows(np.array(starts, np.int64), np.array(dims, np.uint32), np.array(counts, np.float32))
+        made = Queries(data_type=DataType.SPARSE_FLOAT_VECTOR, sparse=rows)
         if len(texts) == 1 and len(texts[0]) <= MAX_CHARACTERS and " " not in texts[0]:
-            self._keep(texts[0], made)
+            for column in (rows.starts, rows.indices, rows.values):
+                column.setflags(write=False)
+            if len(self._asked) >= MAX_ASKED:
+                self._asked = {}
+            self._asked[texts[0]] = made
         return made
-
-    def _keep(self, piece: str, row: SparseRows) -> None:
-        for column in (row.starts, row.indices, row.values):
-            column.setflags(write=False)
-        if len(self._rows) >= MAX_ROWS:
-            self._rows = {}
-        self._rows[piece] = row
 
     def _terms(self, pieces: list[str]) -> dict[int, int]:
         known, found = self._known, dict[int, int]()

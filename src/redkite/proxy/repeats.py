@@ -16,6 +16,7 @@ from redkite.model import results as rs
 from redkite.node.topology import Topology
 from redkite.proxy.quotas import Gate
 from redkite.proxy.reads import Planned, Reads
+from redkite.segment.evolution import SchemaMoved
 
 MAX_KNOWN = 256
 
@@ -54,7 +55,10 @@ class Repeats:
         if planned is None or queries.nq != 1:
             return None
         reads.counts.plans += 1
-        return reads.straight(search, queries, planned)
+        try:
+            return reads.straight(search, queries, planned)
+        except SchemaMoved:  # behind the look at metadata
+            return None
 
     def _planned(self, search: rq.Search, queries: rq.Queries, space: Namespace) -> Planned | None:
         """How the next one can be answered here. What is wrong with a search is for `call` to say, which is next."""

@@ -107,7 +107,7 @@ class Proxy:
         self._backups = Backups(topology, backups)
         self._exchange = Exchange(topology, backups, self._backups.jobs)
         self._gate = Gate(topology, quotas)
-        self._repeats = Repeats(topology, self._reads, self._gate)
+        self.again = Repeats(topology, self._reads, self._gate).search
         self._imports = Imports(topology, self._functions, imports, self._gate.pace, import_by)
         self._access = Access(topology.access, topology.root)
         self._policies = Policies(topology, self._reads)
@@ -322,12 +322,6 @@ class Proxy:
         if method is None:
             raise Unimplemented(f"{type(request).__name__} is not built in this version")
         return self._do(method, request)
-
-    def again(self, search: rq.Search, queries: rq.Queries) -> rs.Hits | None:
-        try:
-            return self._repeats.search(search, queries)
-        except SchemaMoved:
-            return None
 
     def _do(
         self, method: Callable[[Any], rs.Result | Future[rs.Result]], request: rq.Request

@@ -86,7 +86,7 @@ def asked_before(
     """What a search with these arguments and no others is remembered by (None: it cannot be), and what is: the request,
     without vectors, if it was asked before."""
     fields = tuple(output_fields) if type(output_fields) is list else output_fields
-    settings = _settings(search_params)
+    settings = _settings(search_params) if search_params else ()
     if settings is None:
         return None, None
     key = session.database, name, filter, limit, type(limit), fields, anns_field, *settings
@@ -96,11 +96,9 @@ def asked_before(
         return None, None
 
 
-def _settings(search_params: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+def _settings(search_params: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Search parameters as part of a key; None where they have to be looked at. Numbers of several types are equal, and
     not all of them are good for a setting."""
-    if not search_params:
-        return ()
     if type(search_params) is not dict:
         return None
     nested = search_params.get("params", _NOTHING)
