@@ -19,7 +19,8 @@ from redkite.node.topology import Topology
 from redkite.proxy.kinds import PLAIN, Asked
 from redkite.proxy.lapses import lapse_of
 from redkite.proxy.pending import when_all
-from redkite.proxy.reads import Planned, Reads
+from redkite.proxy.plans import Planned
+from redkite.proxy.reads import Reads
 from redkite.proxy.rules.query_vectors import comparable
 from redkite.proxy.rules.read_rules import check_same_collection, is_far_ahead
 from redkite.query.plan import SearchPartial, SearchPlan

@@ -22,7 +22,8 @@ from redkite.model.types import DataType, Metric
 from redkite.node.topology import Topology
 from redkite.proxy.explaining import recalls_of
 from redkite.proxy.kinds import Asked
-from redkite.proxy.reads import Planned, Reads
+from redkite.proxy.plans import Planned
+from redkite.proxy.reads import Reads
 from redkite.proxy.rules.index_params import Value
 from redkite.proxy.rules.index_rules import check_index
 from redkite.proxy.rules.query_vectors import is_element

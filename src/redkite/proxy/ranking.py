@@ -30,8 +30,9 @@ from redkite.proxy.explaining import Stopwatch
 from redkite.proxy.kinds import Asked, gathered, keys_filter, shown_groups
 from redkite.proxy.lapses import shards_to_read
 from redkite.proxy.model_client import ModelClient
+from redkite.proxy.plans import Planned
 from redkite.proxy.ranking_words import boosts_words, chain_words, merge_words, ranker_words
-from redkite.proxy.reads import Planned, Reads
+from redkite.proxy.reads import Reads
 from redkite.proxy.rules.chain_rules import Given, read_chains
 from redkite.proxy.rules.model_rules import MODEL
 from redkite.proxy.rules.query_vectors import comparable as comparable_queries

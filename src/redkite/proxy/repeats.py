@@ -14,8 +14,9 @@ from redkite.coordinator.namespace import Namespace
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.node.topology import Topology
+from redkite.proxy.plans import Planned
 from redkite.proxy.quotas import Gate
-from redkite.proxy.reads import Planned, Reads
+from redkite.proxy.reads import Reads
 from redkite.segment.evolution import SchemaMoved
 
 MAX_KNOWN = 256
