@@ -67,9 +67,9 @@ def _deletes_forgotten() -> None:
 
 def _clocks_unheard() -> None:
     """Strong reads trust the clock of the proxy that they are asked of."""
-    from redkite.proxy import reads
+    from redkite.proxy import plans
 
-    module: Any = reads
+    module: Any = plans
     module.time_of_all = lambda _, now: now()
     module.moment_of_all = lambda _, now, least: max(now(), least)
 
