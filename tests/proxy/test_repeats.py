@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 from msgspec import structs
 from tests.engine import NAME, Engine
-from tests.query.test_straight import DIM, filled, same
+from tests.query.test_straight import DIM, filled, ready, same
 
-from redkite.errors import CollectionNotFound, CollectionNotLoaded, InvalidParameter, QuotaExceeded
+from redkite import MilvusClient
+from redkite.client.transports.engines import acquire, release
+from redkite.errors import CollectionNotFound, CollectionNotLoaded, ConnectError, InvalidParameter, QuotaExceeded
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.highlighting import Highlighter
@@ -194,18 +198,56 @@ def test_a_collection_that_is_released_or_dropped_is_told_as_that(built: tuple[E
         again(engine, PLAIN, vectors[:1])
 
 
-def test_an_alias_that_is_moved_leads_to_the_other_collection(built: tuple[Engine, np.ndarray]) -> None:
+def test_a_name_that_leads_elsewhere_is_followed(built: tuple[Engine, np.ndarray]) -> None:
     engine, vectors = built
+    schema = engine.call(rq.DescribeCollection(collection=NAME)).schema
+    engine.call(rq.CreateCollection(schema=structs.replace(schema, name="other")))
+    engine.call(rq.CreateIndex(collection="other", field="vector", params={"index_type": "FLAT", "metric_type": "L2"}))
+    engine.call(rq.LoadCollection(collection="other"))
     engine.call(rq.CreateAlias(collection=NAME, alias="now"))
     named = structs.replace(PLAIN, collection="now", output_fields=())
     assert known(engine, named, vectors[:1])
-    engine.call(rq.CreateCollection(schema=structs.replace(engine.call(rq.DescribeCollection(collection=NAME)).schema,
-                                                           name="other")))  # fmt: skip
-    engine.call(rq.CreateIndex(collection="other", field="vector", params={"index_type": "FLAT", "metric_type": "L2"}))
-    engine.call(rq.LoadCollection(collection="other"))
     engine.call(rq.AlterAlias(collection="other", alias="now"))
-    hits = again(engine, named, vectors[:1]) or called(engine, named, vectors[:1])
-    assert len(hits.ids) == 0
+    assert again(engine, named, vectors[:1]) is None
+    assert len(called(engine, named, vectors[:1]).ids) == 0
+    assert known(engine, PLAIN, vectors[:1])
+    engine.call(rq.RenameCollection(collection=NAME, new_name="things_of_yesterday"))
+    with pytest.raises(CollectionNotFound):
+        again(engine, PLAIN, vectors[:1])
+
+
+def test_an_index_by_another_metric_is_asked_by_that(built: tuple[Engine, np.ndarray]) -> None:
+    engine, vectors = built
+    assert known(engine, PLAIN, vectors[:1])
+    engine.call(rq.ReleaseCollection(collection=NAME))
+    engine.call(rq.DropIndex(collection=NAME, field="vector"))
+    engine.call(rq.CreateIndex(collection=NAME, field="vector", params={"index_type": "HNSW", "metric_type": "IP"}))
+    engine.call(rq.LoadCollection(collection=NAME))
+    ready(engine)
+    assert again(engine, PLAIN, vectors[:1]) is None
+    assert known(engine, PLAIN, vectors[:1])
+
+
+def test_a_forked_child_is_not_answered_by_the_engine_of_its_parent(tmp_path: Path) -> None:
+    filled(tmp_path)[0].close()
+    path = (tmp_path / "db").rename(tmp_path / "x.db")
+    with MilvusClient(str(path)) as client:
+        query, end = [[0.5] * DIM], time.monotonic() + 120
+        client.search(NAME, query)
+        (search,) = client._session.searches.values()
+        engine = acquire(str(path))  # the one that the client has
+        assert engine.repeating is not None
+        while engine.repeating.again(search, vectors_of(np.array(query))) is None:
+            assert time.monotonic() < end, "the index was not opened"
+        release(engine)
+        child = os.fork()
+        if child == 0:
+            try:
+                client.search(NAME, query)
+            except ConnectError as error:
+                os._exit(7 if "fork" in error.message else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_database_whose_reads_are_denied_answers_none_that_it_knows(built: tuple[Engine, np.ndarray]) -> None:
