@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tests.patience import until
 from tests.texts import NAME, TextEngine
 
@@ -16,6 +17,7 @@ from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.types import DataType
 from redkite.node.view import ShardView
+from redkite.proxy.service import Proxy
 from redkite.query.word_way import WordWay
 
 MORE = 2_000
@@ -84,6 +86,33 @@ def test_vectors_are_refused_where_texts_were_searched_by_the_same_plan(engine: 
         with pytest.raises(InvalidParameter, match="please provide varchar/text"):
             engine.call(rq.Search(collection=NAME, queries=queries, limit=5))
     assert went == [True]
+
+
+def test_words_that_come_again_are_answered_as_by_a_call_and_what_is_written_counts(engine: TextEngine) -> None:
+    sealed(engine, [*range(8)])
+    service = engine.database.service
+    assert isinstance(service, Proxy)
+    search = rq.Search(collection=NAME, queries=rq.Queries(data_type=DataType.NONE), limit=20)
+
+    def texts(word: str) -> rq.Queries:
+        return rq.Queries(data_type=DataType.VARCHAR, raw=(word.encode(),))
+
+    def called(word: str) -> rs.Hits:
+        hits: rs.Hits = engine.call(structs.replace(search, queries=texts(word)))
+        return hits
+
+    assert service.again(search, texts("red")) is None
+    for word in ("red", "kite", "red fox kite", "unheard", "", "red"):
+        hits, usual = service.again(search, texts(word)), called(word)
+        assert hits is not None and hits.ids.to_pylist() == usual.ids.to_pylist()
+        np.testing.assert_array_equal(hits.scores, usual.scores)
+    dense = rq.Queries(data_type=DataType.FLOAT_VECTOR, vectors=np.zeros((1, 4), np.float32))
+    assert service.again(search, dense) is None, "which the call refuses"
+    with pytest.raises(InvalidParameter, match="no valid UTF-8"):
+        service.again(search, rq.Queries(data_type=DataType.VARCHAR, raw=(b"\xff",)))
+    engine.put({99: "red"})
+    assert service.again(search, texts("red")) is None
+    assert 99 in called("red").ids.to_pylist()
 
 
 def test_hits_without_fields_know_how_many_they_are(engine: TextEngine) -> None:

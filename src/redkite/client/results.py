@@ -142,7 +142,7 @@ class HybridHits(View[Hit]):
     __slots__ = ("_hits", "_round", "_start", "_stop")
 
     def __init__(self, hits: Hits, start: int, stop: int, round_decimal: int) -> None:
-        list.__init__(self, UNMADE * (stop - start))  # type: ignore[misc]  # as in View, a call less
+        list.__init__(self, UNMADE * (stop - start))  # as View does, a call less
         self._is_made = False
         self._hits = hits
         self._start = start
@@ -217,7 +217,7 @@ class SearchResult(View[HybridHits]):
 
     def __init__(self, hits: Hits, round_decimal: int = -1) -> None:
         if len(hits.topks) == 1:  # a quick search would feel the way round
-            list.__init__(self, (HybridHits(hits, 0, len(hits.scores), round_decimal),))
+            list.__init__(self, (HybridHits(hits, 0, hits.topks.item(0), round_decimal),))
             self._is_made = True
         else:
             super().__init__(len(hits.topks))

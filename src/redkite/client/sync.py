@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack
 
 from msgspec import structs
@@ -149,20 +149,11 @@ class MilvusClient(SyncReads, SyncAdmin):
         with span:
             return _driven(operation, transport, deadline, span)
 
-    def _searched_again(
-        self,
-        name: str,
-        data: Any,
-        filter: str | None,
-        limit: int,
-        output_fields: Sequence[str] | None,
-        search_params: Mapping[str, Any] | None,
-        anns_field: str | None,
-    ) -> SearchResult | None:
+    def _searched_again(self, name: str, data: Any, *asked: Any) -> SearchResult | None:
         transport = self._transport
         if transport is None or not is_off():
             return None
-        _, known = reads.asked_before(self._session, name, filter, limit, output_fields, search_params, anns_field)
+        _, known = reads.asked_before(self._session, name, *asked)
         if known is None:
             return None
         found = transport.again(known, queries(data, known.anns_field), self._deadline(None))

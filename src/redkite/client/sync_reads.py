@@ -26,17 +26,8 @@ class SyncReads(ClientBase):
         """Drive an operation to its value."""
 
     @abstractmethod
-    def _searched_again(
-        self,
-        name: str,
-        data: Any,
-        filter: str | None,
-        limit: int,
-        output_fields: Sequence[str] | None,
-        search_params: Mapping[str, Any] | None,
-        anns_field: str | None,
-    ) -> SearchResult | None:
-        """The answer to a search by no other arguments, where it can be had without an operation."""
+    def _searched_again(self, name: str, data: Any, *asked: Any) -> SearchResult | None:
+        """The answer to a search for `data`, where it can be had without an operation. `asked`: see `asked_before`."""
 
     def get(
         self,

@@ -20,7 +20,7 @@ class CallMaterializeFirst:
         return "<an item that is not made yet: call materialize() of the result first>"
 
 
-UNMADE: Final = (CallMaterializeFirst(),)
+UNMADE: Final[tuple[Any, ...]] = (CallMaterializeFirst(),)  # nobody gets to see them
 
 
 class View(list[T], ABC):
@@ -29,7 +29,7 @@ class View(list[T], ABC):
     __slots__ = ("_is_made",)
 
     def __init__(self, count: int) -> None:
-        list.__init__(self, UNMADE * count)  # type: ignore[misc]  # nobody gets to see them
+        list.__init__(self, UNMADE * count)
         self._is_made = False
 
     @abstractmethod
