@@ -20,6 +20,7 @@ from redkite.errors import CollectionNotFound, CollectionNotLoaded, ConnectError
 from redkite.model import requests as rq
 from redkite.model import results as rs
 from redkite.model.highlighting import Highlighter
+from redkite.model.schema import FieldSchema
 from redkite.model.tuning import Tuning
 from redkite.model.types import DataType
 from redkite.proxy import repeats
@@ -150,38 +151,47 @@ def _insert(engine: Engine, vectors: np.ndarray) -> None:
     engine.insert([9000], vectors[:1], [1])
 
 
-def _delete(engine: Engine, vectors: np.ndarray) -> None:
-    engine.delete("id == 0")
-
-
-def _flush(engine: Engine, vectors: np.ndarray) -> None:
+def _insert_and_flush(engine: Engine, vectors: np.ndarray) -> None:
     _insert(engine, vectors)
     engine.flush()
 
 
-def _add_field(engine: Engine, vectors: np.ndarray) -> None:
-    from redkite.model.schema import FieldSchema
+def _delete(engine: Engine, vectors: np.ndarray) -> None:
+    engine.delete("id == 0")
 
+
+def _add_field(engine: Engine, vectors: np.ndarray) -> None:
     field = FieldSchema(name="more", data_type=DataType.INT64, nullable=True)
     engine.call(rq.AddCollectionField(collection=NAME, field=field))
 
 
-def _expire(engine: Engine, vectors: np.ndarray) -> None:
-    engine.call(rq.AlterCollection(collection=NAME, properties={"collection.ttl.seconds": "1000"}))
-
-
-@pytest.mark.parametrize("change", [_insert, _delete, _flush, _add_field, _expire])
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (_insert, lambda hits: 9000 in hits.ids.to_pylist()),
+        (_insert_and_flush, lambda hits: 9000 in hits.ids.to_pylist()),
+        (_delete, lambda hits: 0 not in hits.ids.to_pylist()),
+        (_add_field, lambda hits: "more" in hits.output_fields),
+    ],
+    ids=["insert", "flush", "delete", "field"],
+)
 def test_what_changes_is_seen_at_once(
-    change: Callable[[Engine, np.ndarray], None], built: tuple[Engine, np.ndarray]
+    change: Callable[[Engine, np.ndarray], None], seen: Callable[[rs.Hits], bool], built: tuple[Engine, np.ndarray]
 ) -> None:
     engine, vectors = built
     everything = structs.replace(PLAIN, output_fields=("*",))
     assert known(engine, everything, vectors[:1])
+    assert not seen(called(engine, everything, vectors[:1]))
     change(engine, vectors)
     for _ in range(3):
-        hits = again(engine, everything, vectors[:1])
-        if hits is not None:
-            same(hits, called(engine, everything, vectors[:1]))
+        assert seen(again(engine, everything, vectors[:1]) or called(engine, everything, vectors[:1]))
+
+
+def test_rows_that_expire_are_left_to_the_call(built: tuple[Engine, np.ndarray]) -> None:
+    engine, vectors = built
+    assert known(engine, PLAIN, vectors[:1])
+    engine.call(rq.AlterCollection(collection=NAME, properties={"collection.ttl.seconds": "1000"}))
+    assert not known(engine, PLAIN, vectors[:1])
 
 
 def test_a_collection_that_is_released_or_dropped_is_told_as_that(built: tuple[Engine, np.ndarray]) -> None:
